@@ -1,0 +1,1 @@
+"""One `datasets` builder per data set, `<name>/<name>.py`; installed as `glus_hf.datasets_scripts`."""

@@ -1,0 +1,156 @@
+"""Training batches of glus-tiny: MotionShapes scenes rendered on the fly, several expressions packed into one row.
+
+The packing is exact: the strict GLUS prompts of one clip share their context frames and first query frame, then branch
+into one branch per expression. A branch sees the shared part and itself, at the positions it would have alone, so every
+[SEG] state equals that of the unpacked prompt while the shared 375 positions are computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glus_hf import GLUSProcessor
+from glus_hf.data.motion_shapes import COLORS, MOTIONS, SHAPES, SIZES, Scene, sample_expressions, sample_scene
+
+SIZE = 64
+GRID = 8
+ATTRIBUTES = {"shape": SHAPES, "color": tuple(COLORS), "size": tuple(SIZES), "motion": MOTIONS}
+BACKGROUND = -1
+
+
+@dataclass
+class PackedPrompts:
+    """`input_ids`, `position_ids [rows, length]`; additive `attention_mask [rows, 1, length, length]`;
+    `image_frames [rows, images]`, the frame of each image; `seg_positions [rows, expressions, window]`."""
+
+    input_ids: Tensor
+    position_ids: Tensor
+    attention_mask: Tensor
+    image_frames: Tensor
+    seg_positions: Tensor
+
+
+@dataclass
+class TinyBatch:
+    """`pixel_values` of both branches `[clips, 4 + window, 3, 64, 64]`, `frame_times [clips, 4 + window]`, packed
+    `prompts`, `targets [clips, expressions, window, 64, 64]`, `cell_labels` (attribute -> `[clips, frames, 64]`)."""
+
+    pixel_values: Tensor
+    mask_pixel_values: Tensor
+    frame_times: Tensor
+    prompts: PackedPrompts
+    targets: Tensor
+    cell_labels: dict[str, Tensor]
+    kinds: list[list[str]]
+
+
+def pack_prompts(processor: GLUSProcessor, texts: list[list[str]], window: int) -> PackedPrompts:
+    """Pack the inference prompts of `texts[clip][expression]` for a window of `window` query frames."""
+    rows = [_pack_row(processor, row, window) for row in texts]
+    length = max(len(row["ids"]) for row in rows)
+    ids = torch.zeros(len(rows), length, dtype=torch.long)
+    positions, branch = torch.zeros_like(ids), torch.full_like(ids, -1)
+    for index, row in enumerate(rows):
+        size = len(row["ids"])
+        ids[index, :size], positions[index, :size] = torch.tensor(row["ids"]), torch.tensor(row["positions"])
+        branch[index, :size] = torch.tensor(row["branch"])
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    visible = (branch[:, :, None] == branch[:, None, :]) | (branch[:, None, :] == 0)
+    visible &= causal
+    mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[:, None]
+    images = torch.tensor([row["images"] for row in rows])
+    return PackedPrompts(ids, positions, mask, images, torch.tensor([row["segs"] for row in rows]))
+
+
+def _pack_row(processor: GLUSProcessor, texts: list[str], window: int) -> dict:
+    block = processor.num_image_tokens + 2
+    context = list(range(processor.num_context_frames))
+    ids, positions, branch, images, segs = [], [], [], [*context, len(context)], []
+    for number, text in enumerate(texts, start=1):
+        prefix, turn, last = processor._split_window(processor.clean_expression(text))
+        shared, alone = prefix + last[:block], (turn * (window - 1) + last)[block:]
+        if number == 1:
+            ids, positions, branch = shared, list(range(len(shared))), [0] * len(shared)
+        start = len(ids)
+        ids = ids + alone
+        positions = positions + list(range(len(shared), len(shared) + len(alone)))
+        branch = branch + [number] * len(alone)
+        ends = [p for p, token in enumerate(alone[1:]) if token == processor.seg_token_id] + [len(alone) - 1]
+        segs.append([start + end for end in ends])
+        images += list(range(len(context) + 1, len(context) + window))
+    return {"ids": ids, "positions": positions, "branch": branch, "images": images, "segs": segs}
+
+
+def sample_times(rng: np.random.Generator, processor: GLUSProcessor, window: int) -> np.ndarray:
+    """Times in [0, 1] of the context and query frames of a clip of random length."""
+    length = int(rng.integers(8, 29))
+    strategy = "middle" if rng.random() < 0.6 else "random"
+    context = processor.sample_context_frames(length, strategy=strategy, generator=rng)
+    start = int(rng.integers(0, length - window + 1))
+    return np.array([*context, *range(start, start + window)]) / (length - 1)
+
+
+def sample_batch(
+    rng: np.random.Generator, processor: GLUSProcessor, clips: int, expressions: int, window: int, weights=None
+) -> TinyBatch:
+    """Draw and render a batch."""
+    frames, masks, targets, times, texts, kinds, scenes = [], [], [], [], [], [], []
+    while len(frames) < clips:
+        scene = sample_scene(rng)
+        drawn = sample_expressions(rng, scene, expressions, weights)
+        if not drawn:
+            continue
+        drawn = [drawn[index % len(drawn)] for index in range(expressions)]
+        at = sample_times(rng, processor, window)
+        pixels, visible = scene.render(at, SIZE)
+        query = visible[:, -window:]
+        frames.append(pixels)
+        masks.append(visible)
+        targets.append(np.stack([query[one.object_ids].any(0) for one in drawn]))
+        times.append(at)
+        texts.append([one.text for one in drawn])
+        kinds.append([one.kind for one in drawn])
+        scenes.append(scene)
+    clip_view, mask_view = normalize(processor, np.stack(frames))
+    labels = [cell_labels(scene, visible) for scene, visible in zip(scenes, masks, strict=True)]
+    return TinyBatch(
+        clip_view,
+        mask_view[:, -window:],
+        torch.tensor(np.stack(times), dtype=torch.float32),
+        pack_prompts(processor, texts, window),
+        torch.from_numpy(np.stack(targets)).float(),
+        {name: torch.from_numpy(np.stack([label[name] for label in labels])) for name in ATTRIBUTES},
+        kinds,
+    )
+
+
+def normalize(processor: GLUSProcessor, frames: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Both views of frames already rendered at the model's size, `uint8 [..., 64, 64, 3]` -> `[..., 3, 64, 64]` each."""
+    pixels = torch.from_numpy(frames).movedim(-1, -3).float() / 255
+    image = processor.image_processor
+    views = []
+    for mean, std in ((image.image_mean, image.image_std), (image.mask_image_mean, image.mask_image_std)):
+        views.append((pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None])
+    return views[0], views[1]
+
+
+def coverage(masks: np.ndarray) -> np.ndarray:
+    """Part of each cell of the 8x8 grid that a mask covers: bool `[..., 64, 64]` -> float `[..., 64]` in [0, 1]."""
+    step = masks.shape[-1] // GRID
+    cells = masks.reshape(*masks.shape[:-2], GRID, step, GRID, step).mean((-3, -1), dtype=np.float32)
+    return cells.reshape(*masks.shape[:-2], GRID * GRID)
+
+
+def cell_labels(scene: Scene, masks: np.ndarray) -> dict[str, np.ndarray]:
+    """Attributes of the sprite under every cell, `[frames, 64]`, `BACKGROUND` where less than a fifth is covered."""
+    cells = coverage(masks)
+    owner = np.where(cells.max(0) > 0.2, cells.argmax(0), BACKGROUND)
+    labels = {}
+    for name, values in ATTRIBUTES.items():
+        of_sprite = np.array([values.index(getattr(sprite, name)) for sprite in scene.sprites] + [BACKGROUND])
+        labels[name] = of_sprite[owner]
+    return labels

@@ -1,0 +1,163 @@
+"""Architecture, tokenizer and initialisation of glus-tiny, and the training-only heads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from glus_hf import GLUSConfig, GLUSForVideoSegmentation, GLUSImageProcessor, GLUSProcessor
+from glus_hf.data.motion_shapes_language import vocabulary
+from glus_hf.training.word_tokenizer import build_word_tokenizer
+
+from tiny_batches import ATTRIBUTES, BACKGROUND, GRID, SIZE
+
+
+def tiny_processor(num_query_frames: int = 2) -> GLUSProcessor:
+    image_processor = GLUSImageProcessor(
+        size={"shortest_edge": SIZE},
+        crop_size={"height": SIZE, "width": SIZE},
+        mask_size={"height": SIZE, "width": SIZE},
+    )
+    tokenizer = build_word_tokenizer(vocabulary())
+    return GLUSProcessor(image_processor, tokenizer, num_query_frames=num_query_frames, num_image_tokens=GRID * GRID)
+
+
+def tiny_config(processor: GLUSProcessor) -> GLUSConfig:
+    """64 px, 64 tokens per frame; language model 128 wide x 4; mask branch 64 wide with 32x32 logits."""
+    return GLUSConfig(
+        vision_config={
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "image_size": SIZE,
+            "patch_size": SIZE // GRID,
+        },
+        text_config={
+            "vocab_size": len(processor.tokenizer),
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 2048,
+            "pad_token_id": 0,
+        },
+        mask_config={
+            "image_size": SIZE,
+            "vision_config": {
+                "backbone_config": {
+                    "model_type": "sam2_hiera_det_model",
+                    "image_size": [SIZE, SIZE],
+                    "hidden_size": 24,
+                    "patch_stride": [2, 2],
+                    "blocks_per_stage": [1, 1, 2, 1],
+                    "embed_dim_per_stage": [24, 48, 96, 128],
+                    "num_attention_heads_per_stage": [1, 2, 4, 4],
+                    "window_size_per_stage": [8, 4, 8, 4],
+                    "window_positional_embedding_background_size": [4, 4],
+                    "global_attention_blocks": [3],
+                },
+                "backbone_channel_list": [128, 96, 48, 24],
+                "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+                "fpn_hidden_size": 64,
+            },
+            "prompt_encoder_config": {"hidden_size": 64, "image_size": SIZE, "patch_size": 8},
+            "mask_decoder_config": {
+                "hidden_size": 64,
+                "mlp_dim": 192,
+                "num_attention_heads": 4,
+                "iou_head_hidden_dim": 64,
+                "dynamic_multimask_via_stability": False,
+            },
+            "memory_attention_hidden_size": 64,
+            "memory_attention_num_layers": 2,
+            "memory_attention_feed_forward_hidden_size": 192,
+            "memory_attention_dropout": 0.0,
+            "memory_attention_rope_dropout": 0.0,
+            "memory_attention_rope_feat_sizes": [8, 8],
+            "memory_encoder_hidden_size": 64,
+            "mask_downsampler_embed_dim": 64,
+            "mask_downsampler_total_stride": 8,
+            "memory_fuser_embed_dim": 64,
+            "memory_fuser_intermediate_dim": 192,
+            "enable_occlusion_spatial_embedding": False,
+            "enable_temporal_pos_encoding_for_object_pointers": False,
+        },
+        image_token_pooling=1,
+        vision_feature_layer=-1,
+        num_query_frames=processor.num_query_frames,
+        seg_token_id=processor.seg_token_id,
+        frame_position_embedding=True,
+        multimask_fallback=False,
+        detach_memory=False,
+    )
+
+
+def build_tiny(seed: int = 0) -> tuple[GLUSForVideoSegmentation, GLUSProcessor]:
+    """A freshly initialised model and its processor."""
+    torch.manual_seed(seed)
+    processor = tiny_processor()
+    model = GLUSForVideoSegmentation(tiny_config(processor))
+    initialize(model)
+    return model, processor
+
+
+@torch.no_grad()
+def initialize(model: GLUSForVideoSegmentation) -> None:
+    """Initial values that let a model this small start: transformers' 0.02 is far too small for 128 channels."""
+    parts = model.model
+    for part in (parts.vision_tower, parts.language_model, parts.mm_projector, parts.seg_projection):
+        for module in part.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.06)
+    patches = parts.vision_tower.get_input_embeddings()
+    nn.init.normal_(patches.weight, std=patches.weight[0].numel() ** -0.5)
+    for name, parameter in parts.vision_tower.named_parameters():
+        if "position_embedding" in name or "class_embedding" in name:
+            nn.init.normal_(parameter, std=0.5)
+    nn.init.normal_(parts.language_model.embed_tokens.weight, std=0.6)
+    nn.init.normal_(parts.frame_position.token_position, std=0.5)
+    nn.init.normal_(parts.frame_position.time_projection.weight, std=0.2)
+    for module in parts.mask_model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.5)
+    for block in parts.mask_model.memory_encoder.memory_fuser.layers:
+        block.scale.fill_(0.1)
+    matrix = torch.randn(parts.mask_model.shared_image_embedding.positional_embedding.shape)
+    parts.mask_model.shared_image_embedding.positional_embedding.copy_(matrix)
+    parts.mask_model.prompt_encoder.shared_embedding.positional_embedding.copy_(matrix)
+
+
+def oracle_prompt(model: GLUSForVideoSegmentation, coverage: Tensor) -> Tensor:
+    """The prompt of a known place: cells weighted by their coverage in SAM's own positional encoding, `[..., 64] -> [..., dim]`."""
+    cells = model.model.dense_positions().flatten(2)[0].T
+    return coverage @ cells.detach()
+
+
+class TrainingHeads(nn.Module):
+    """Dense attributes under every image token, and the 8x8 map of a [SEG] state. Dropped after training."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.attributes = nn.ModuleDict(
+            {name: nn.Linear(hidden_size, len(values) + 1) for name, values in ATTRIBUTES.items()}
+        )
+        self.map = nn.Linear(hidden_size, GRID * GRID)
+
+    def attribute_loss(self, states: Tensor, labels: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """Cross entropy over all tokens; background is a class of its own and weighs a tenth."""
+        total, accuracy = states.new_zeros(()), {}
+        for name, head in self.attributes.items():
+            target = labels[name].flatten()
+            logits = head(states)
+            weight = torch.ones(logits.shape[-1])
+            weight[-1] = 0.1
+            classes = target.masked_fill(target == BACKGROUND, logits.shape[-1] - 1)
+            total = total + F.cross_entropy(logits, classes, weight)
+            on_sprite = target != BACKGROUND
+            accuracy[name] = (logits.argmax(-1) == target)[on_sprite].float().mean().item()
+        return total, accuracy

@@ -1,0 +1,284 @@
+"""Train glus-tiny from nothing on MotionShapes, in stages that resume: `mask`, `read`, `join` (see train_tiny.sh).
+
+    python examples/train_tiny.py --stage mask --output runs/tiny/mask --minutes 25
+    python examples/train_tiny.py --stage read --output runs/tiny/read --minutes 60
+    python examples/train_tiny.py --stage join --output runs/tiny/join --minutes 60 --from runs/tiny/mask runs/tiny/read
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from glus_hf.data.motion_shapes import sample_scene
+from glus_hf.models.glus.loss_glus import mask_bce_loss, mask_dice_loss
+from glus_hf.models.glus.memory_glus import MemoryBank
+
+from tiny_batches import coverage, normalize, sample_batch, sample_times
+from tiny_model import TrainingHeads, build_tiny, oracle_prompt
+
+KINDS = {"static": 0.44, "motion": 0.2, "conjunction": 0.16, "multi": 0.12, "relation": 0.03, "no_target": 0.05}
+
+
+class Optimizers:
+    """Muon for the 2-D weights of the transformers, AdamW for the rest; warm-up, then linear decay over the last part."""
+
+    def __init__(self, named_parameters, muon_lr: float, adam_lr: float, warmup: int = 50, decay: float = 0.5):
+        matrices, others = [], []
+        for name, parameter in named_parameters:
+            if parameter.requires_grad:
+                is_matrix = parameter.ndim == 2 and "embed" not in name and "layers" in name and "mask_model" not in name
+                (matrices if is_matrix else others).append(parameter)
+        self.optimizers = [torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.95), weight_decay=0.0)]
+        if matrices:
+            self.optimizers.append(torch.optim.Muon(matrices, lr=muon_lr, weight_decay=0.0))
+        self.rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
+        self.parameters = matrices + others
+        self.warmup, self.decay = warmup, decay
+
+    def step(self, loss: Tensor, step: int, progress: float) -> None:
+        factor = min(1.0, (step + 1) / self.warmup) * min(1.0, max(0.02, (1 - progress) / self.decay))
+        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * factor
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def state_dict(self) -> list[dict]:
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def load_state_dict(self, states: list[dict]) -> None:
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+
+
+# mask stage: the mask branch alone, prompted by the place of the target --------------------------------------------
+
+
+def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
+    """First single frames with an oracle prompt, then clips in which a third of the prompts are blank."""
+    with_memory = progress > 0.5
+    clips, frames, groups = (8, 5, 2) if with_memory else (16, 2, 2)
+    pixels, targets = [], []
+    while len(pixels) < clips:
+        scene = sample_scene(rng)
+        times = sample_times(rng, processor, frames)[-frames:]
+        image, masks = scene.render(times, 64)
+        chosen = [rng.choice(len(masks), size=min(len(masks), 1 + int(rng.random() < 0.25)), replace=False) for _ in range(groups)]
+        pixels.append(image)
+        targets.append(np.stack([masks[one].any(0) for one in chosen]))
+    _, mask_view = normalize(processor, np.stack(pixels))
+    targets = np.stack(targets)
+    prompts = oracle_prompt(model, torch.from_numpy(coverage(targets)))
+    if with_memory:
+        blank = torch.rand(prompts.shape[:3]) < 0.35
+        blank[:, :, 0] = False
+        prompts = prompts.masked_fill(blank[..., None], 0)
+    prompts = prompts * (1 + 0.15 * torch.randn(prompts.shape[:3])[..., None]) + 0.08 * torch.randn_like(prompts)
+    logits = draw(model, mask_view, prompts.flatten(0, 1), groups, 7 if with_memory else 0)
+    return mask_loss(logits, torch.from_numpy(targets).float().flatten(0, 1))
+
+
+def draw(model, mask_pixel_values: Tensor, prompts: Tensor, groups: int, num_maskmem: int) -> Tensor:
+    """Masks of `[clips, frames]` images for `prompts [clips * groups, frames, dim]` -> logits `[clips * groups, frames, 32, 32]`."""
+    clips, frames = mask_pixel_values.shape[:2]
+    features = model.model.encode_mask_frames(mask_pixel_values.flatten(0, 1))
+    owner = torch.arange(clips).repeat_interleave(groups)
+    bank = MemoryBank(num_maskmem, 1)
+    active = [True] * len(owner)
+    return torch.stack(
+        [
+            model.model.draw_masks(features.select(owner * frames + frame), prompts[:, frame], bank, frame, active)
+            for frame in range(frames)
+        ],
+        dim=1,
+    )
+
+
+def mask_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, dict]:
+    """GLUS's 2 BCE + 0.5 Dice, and a BCE over the neighbourhood of the target, where it matters for small objects."""
+    logits = F.interpolate(logits, size=targets.shape[-2:], mode="bilinear", align_corners=False)
+    bce, dice = mask_bce_loss(logits, targets).mean(), mask_dice_loss(logits, targets).mean()
+    near = F.max_pool2d(targets, 9, stride=1, padding=4)
+    pixel = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    foreground = (pixel * near).sum() / near.sum().clamp(min=1)
+    return 2 * bce + 0.5 * dice + foreground, {"J": round(mean_iou(logits > 0, targets > 0.5), 3), "bce": bce.item()}
+
+
+def mean_iou(predictions: Tensor, targets: Tensor) -> float:
+    return ious(predictions, targets).mean().item()
+
+
+def ious(predictions: Tensor, targets: Tensor) -> Tensor:
+    union = (predictions | targets).flatten(-2).sum(-1)
+    return torch.where(union > 0, (predictions & targets).flatten(-2).sum(-1) / union.clamp(min=1), 1.0)
+
+
+# read stage: vision and language, packed strict prompts ------------------------------------------------------------
+
+
+def read(model, batch) -> tuple[Tensor, Tensor]:
+    """[SEG] states `[clips, expressions, window, hidden]` and the states of all image positions `[n, hidden]`."""
+    prompts = batch.prompts
+    tokens = model.model.encode_frames(batch.pixel_values.flatten(0, 1), batch.frame_times.flatten())
+    tokens = tokens.unflatten(0, batch.pixel_values.shape[:2])
+    rows = torch.arange(len(tokens))
+    embeddings = model.model.embed_prompt(prompts.input_ids, tokens[rows[:, None], prompts.image_frames])
+    states, _ = model.model.read_states(
+        embeddings, prompts.attention_mask, position_ids=prompts.position_ids, use_cache=False
+    )
+    segs = states[rows[:, None, None], prompts.seg_positions]
+    return segs, states[prompts.input_ids == model.config.image_token_id]
+
+
+def read_losses(model, heads, batch) -> tuple[Tensor, Tensor, dict]:
+    """Losses of the reading part, and the predicted prompts `[clips, expressions, window, dim]`."""
+    segs, image_states = read(model, batch)
+    rows = torch.arange(len(segs))[:, None]
+    labels = {name: label[rows, batch.prompts.image_frames] for name, label in batch.cell_labels.items()}
+    dense, accuracy = heads.attribute_loss(image_states, labels)
+    cells = torch.from_numpy(coverage(batch.targets.numpy() > 0.5))
+    map_logits = heads.map(segs)
+    has_target = cells.sum(-1) > 0.05
+    ce = -(cells / cells.sum(-1, keepdim=True).clamp(min=0.05) * map_logits.log_softmax(-1)).sum(-1)[has_target].mean()
+    bce = F.binary_cross_entropy_with_logits(map_logits, cells)
+    prompts = model.model.seg_projection(segs)
+    distill = F.smooth_l1_loss(prompts, oracle_prompt(model, cells), beta=0.5)
+    emits = F.cross_entropy(model.lm_head(segs).flatten(0, -2), torch.full((segs[..., 0].numel(),), model.config.seg_token_id))
+    hit = (cells.gather(-1, map_logits.argmax(-1, keepdim=True))[..., 0] > 0.15).float()
+    metrics = {f"acc_{name}": round(value, 3) for name, value in accuracy.items()}
+    metrics |= {f"hit_{kind}": round(value, 3) for kind, value in by_kind(hit[..., -1], batch.kinds, has_target[..., -1]).items()}
+    metrics |= {"map_ce": ce.item(), "distill": distill.item()}
+    return dense + ce + 8 * bce + 4 * distill + 0.1 * emits, prompts, metrics
+
+
+def by_kind(values: Tensor, kinds: list[list[str]], valid: Tensor) -> dict[str, float]:
+    sums: dict[str, list[float]] = {}
+    for row, row_kinds, row_valid in zip(values.tolist(), kinds, valid.tolist(), strict=True):
+        for value, kind, is_valid in zip(row, row_kinds, row_valid, strict=True):
+            if is_valid:
+                sums.setdefault(kind, []).append(value)
+    return {kind: float(np.mean(items)) for kind, items in sums.items()}
+
+
+def read_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, dict]:
+    window = 2 if rng.random() < (0.0 if progress < 0.5 else 0.4) else 1
+    batch = sample_batch(rng, processor, clips=8, expressions=4 if window == 2 else 8, window=window, weights=KINDS)
+    loss, _, metrics = read_losses(model, heads, batch)
+    return loss, metrics
+
+
+# join stage: [SEG] prompts the mask branch -------------------------------------------------------------------------
+
+
+def join_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, dict]:
+    window = int(rng.choice([1, 2], p=[0.4, 0.6]))
+    batch = sample_batch(rng, processor, clips=8, expressions=8 if window == 1 else 4, window=window, weights=KINDS)
+    loss, prompts, metrics = read_losses(model, heads, batch)
+    groups = prompts.shape[1]
+    logits = draw(model, batch.mask_pixel_values, prompts.flatten(0, 1), groups, 7)
+    masks, mask_metrics = mask_loss(logits, batch.targets.flatten(0, 1))
+    logits = F.interpolate(logits[:, -1:], size=(64, 64), mode="bilinear", align_corners=False)[:, 0]
+    per_mask = ious(logits > 0, batch.targets[:, :, -1].flatten(0, 1) > 0.5).unflatten(0, (-1, groups))
+    valid = torch.ones_like(per_mask, dtype=torch.bool)
+    metrics |= {f"J_{kind}": round(value, 3) for kind, value in by_kind(per_mask, batch.kinds, valid).items()}
+    return masks * 2 + loss * (1.0 if progress < 0.3 else 0.5), metrics | mask_metrics
+
+
+# the loop ----------------------------------------------------------------------------------------------------------
+
+
+def trainable(model, heads, stage: str):
+    if stage == "mask":
+        return [(f"mask_model.{name}", p) for name, p in model.model.mask_model.named_parameters()]
+    parameters = [(name, p) for name, p in model.named_parameters() if stage == "join" or "mask_model" not in name]
+    return parameters + [(f"heads.{name}", p) for name, p in heads.named_parameters()]
+
+
+def save(folder: Path, model, heads, optimizers, state: dict) -> None:
+    tensors = {f"model.{name}": value.contiguous().clone() for name, value in model.state_dict().items()}
+    tensors |= {f"heads.{name}": value.contiguous() for name, value in heads.state_dict().items()}
+    save_file(tensors, folder / "weights.safetensors.new")
+    (folder / "weights.safetensors.new").rename(folder / "weights.safetensors")
+    torch.save(optimizers.state_dict(), folder / "optimizer.pt.new")
+    (folder / "optimizer.pt.new").rename(folder / "optimizer.pt")
+    (folder / "state.json").write_text(json.dumps(state))
+
+
+def load(folder: Path, model, heads, only: str = "") -> None:
+    tensors = load_file(folder / "weights.safetensors")
+    for prefix, module in (("model.", model), ("heads.", heads)):
+        part = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix) and only in k}
+        module.load_state_dict(part, strict=not only)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=["mask", "read", "join"], required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, required=True, help="training time; the rate decays over its end")
+    parser.add_argument("--from", dest="sources", type=Path, nargs=2, help="join: the mask and the read folders")
+    parser.add_argument("--start", type=Path, help="start from the weights of this run")
+    parser.add_argument("--muon-lr", type=float, default=0.015)
+    parser.add_argument("--adam-lr", type=float, default=2e-3)
+    parser.add_argument("--decay", type=float, default=0.5, help="part of the time over which the rate falls")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.output.mkdir(parents=True, exist_ok=True)
+
+    model, processor = build_tiny(args.seed)
+    heads = TrainingHeads(model.config.text_config.hidden_size)
+    if args.sources:
+        load(args.sources[1], model, heads)
+        load(args.sources[0], model, heads, only="mask_model")
+    if args.start:
+        load(args.start, model, heads)
+    model.train()
+    optimizers = Optimizers(trainable(model, heads, args.stage), args.muon_lr, args.adam_lr, decay=args.decay)
+    state = {"step": 0, "seconds": 0.0}
+    if (args.output / "state.json").exists():
+        load(args.output, model, heads)
+        optimizers.load_state_dict(torch.load(args.output / "optimizer.pt", weights_only=True))
+        state = json.loads((args.output / "state.json").read_text())
+    steps = {"read": read_step, "join": join_step}
+    averages: dict[str, float] = {}
+    last = time.monotonic()
+    with (args.output / "log.jsonl").open("a") as log:
+        while state["seconds"] < args.minutes * 60:
+            rng = np.random.default_rng([77, args.seed, ["mask", "read", "join"].index(args.stage), state["step"]])
+            torch.manual_seed(state["step"])
+            progress = state["seconds"] / (args.minutes * 60)
+            if args.stage == "mask":
+                loss, metrics = mask_step(model, processor, rng, progress)
+            else:
+                loss, metrics = steps[args.stage](model, heads, processor, rng, progress)
+            if not math.isfinite(loss.item()):
+                raise RuntimeError(f"the loss is {loss.item()} at step {state['step']}")
+            optimizers.step(loss, state["step"], progress)
+            for name, value in {"loss": loss.item(), **metrics}.items():
+                averages[name] = 0.97 * averages.get(name, value) + 0.03 * value
+            state["step"] += 1
+            state["seconds"] += time.monotonic() - last
+            last = time.monotonic()
+            if state["step"] % 50 == 0:
+                log.write(json.dumps({**state, **{k: round(v, 4) for k, v in averages.items()}}) + "\n")
+                log.flush()
+            if state["step"] % 200 == 0:
+                save(args.output, model, heads, optimizers, state)
+    save(args.output, model, heads, optimizers, state)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Metrics and evaluation of referring video segmentation. Import the submodules directly."""

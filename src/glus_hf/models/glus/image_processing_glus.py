@@ -1,0 +1,111 @@
+"""Image processor of GLUS: the CLIP view and the mask-branch (SAM-2) view of a frame, without torchvision."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers.image_processing_utils import BatchFeature
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.processing_utils import ImagesKwargs
+
+
+class GLUSImageProcessorKwargs(ImagesKwargs, total=False):
+    """Settings on top of CLIP's own.
+
+    mask_size (`dict[str, int]`): "height" and "width" in pixels of the mask-branch view.
+    mask_image_mean, mask_image_std (`list[float]`): per RGB channel, for values in 0..1.
+    """
+
+    mask_size: dict[str, int] | None
+    mask_image_mean: list[float] | None
+    mask_image_std: list[float] | None
+
+
+class GLUSImageProcessor(CLIPImageProcessorPil):
+    """Makes both views of a frame (upstream-glus §1.2, §1.3).
+
+    * `pixel_values`: CLIP's view. Shortest edge resized (bicubic, PIL, so rounded to uint8), centre crop, 0..1,
+      CLIP mean and std. The left and right ends of a wide video are cut off.
+    * `mask_pixel_values`: the mask branch's view. The whole frame scaled to 0..1, resized to `mask_size` (bilinear
+      with antialiasing, in float, aspect ratio not kept), ImageNet mean and std.
+
+    Both are made on the CPU in float32. An image is `uint8 [height, width, 3]` or `[3, height, width]` RGB (numpy or
+    torch), or a PIL image; images of different sizes may be mixed. Anything else raises `ValueError`.
+
+    Args:
+        mask_size (`dict[str, int]`): default `{"height": 1024, "width": 1024}`.
+        mask_image_mean, mask_image_std (`list[float]`): default ImageNet's.
+        kwargs: as for `CLIPImageProcessor` (`size`, `crop_size`, `image_mean`, ...).
+
+    Example:
+
+        >>> processor = GLUSImageProcessor(mask_size={"height": 64, "width": 64})
+        >>> views = processor(np.zeros((96, 128, 3), np.uint8))
+        >>> tuple(views.pixel_values.shape), tuple(views.mask_pixel_values.shape)
+        ((1, 3, 224, 224), (1, 3, 64, 64))
+    """
+
+    valid_kwargs = GLUSImageProcessorKwargs
+    model_input_names = ["pixel_values", "mask_pixel_values"]
+    mask_size = {"height": 1024, "width": 1024}
+    mask_image_mean = list(IMAGENET_DEFAULT_MEAN)
+    mask_image_std = list(IMAGENET_DEFAULT_STD)
+
+    def preprocess(self, images, return_tensors: str = "pt", **kwargs) -> BatchFeature:
+        """Both views of one image or a list of N images.
+
+        Args:
+            images: one image, a list of images or an array `[N, height, width, 3]`.
+            return_tensors (`str`): "pt" or "np".
+            kwargs: overrides of the processor's own settings for this call.
+
+        Returns:
+            `BatchFeature`: `pixel_values [N, 3, crop, crop]`, `mask_pixel_values [N, 3, S, S]`, float32.
+        """
+        images = as_rgb_arrays(images)
+        mask_kwargs = {key: kwargs.pop(key) for key in list(kwargs) if key.startswith("mask_")}
+        data = {
+            "pixel_values": self.clip_view(images, **kwargs),
+            "mask_pixel_values": self.mask_view(images, **mask_kwargs),
+        }
+        return BatchFeature({key: value.numpy() for key, value in data.items()} if return_tensors == "np" else data)
+
+    def clip_view(self, images, **kwargs) -> torch.Tensor:
+        """CLIP's view, `float32 [N, 3, crop, crop]`, of N images."""
+        kwargs.update(input_data_format="channels_last", return_tensors="pt")
+        return super().preprocess(as_rgb_arrays(images), **kwargs).pixel_values
+
+    def mask_view(self, images, mask_size=None, mask_image_mean=None, mask_image_std=None) -> torch.Tensor:
+        """The mask branch's view, `float32 [N, 3, S, S]`, of N images."""
+        size = mask_size or self.mask_size
+        mean = torch.tensor(mask_image_mean or self.mask_image_mean).view(1, 3, 1, 1)
+        std = torch.tensor(mask_image_std or self.mask_image_std).view(1, 3, 1, 1)
+        resized = []
+        for image in as_rgb_arrays(images):
+            values = torch.from_numpy(image).permute(2, 0, 1).contiguous()[None].float() / 255
+            target = (size["height"], size["width"])
+            resized.append(F.interpolate(values, target, mode="bilinear", align_corners=False, antialias=True))
+        return (torch.cat(resized) - mean) / std
+
+
+def as_rgb_arrays(images) -> list[np.ndarray]:
+    """One image or a sequence of images as a list of contiguous `uint8 [height, width, 3]` arrays."""
+    if hasattr(images, "convert") or getattr(images, "ndim", 4) == 3:
+        images = [images]
+    arrays = [_as_rgb_array(image) for image in images]
+    if not arrays:
+        raise ValueError("no images given")
+    return arrays
+
+
+def _as_rgb_array(image) -> np.ndarray:
+    """One image (PIL, numpy, torch; channels first or last) as a contiguous `uint8 [height, width, 3]` array."""
+    if hasattr(image, "convert"):
+        image = image.convert("RGB")
+    array = image.cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+    if array.ndim == 3 and array.shape[2] != 3 and array.shape[0] == 3:
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
+        raise ValueError(f"an image must be uint8 RGB [height, width, 3], got {array.dtype} {list(array.shape)}")
+    # torch.from_numpy warns on read-only memory (PIL's) and refuses negative strides
+    return array if array.flags.writeable and array.flags.c_contiguous else array.copy()

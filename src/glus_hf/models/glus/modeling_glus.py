@@ -1,0 +1,476 @@
+"""GLUS: a language model that reads context and query frames, and a SAM-2 mask branch prompted by its [SEG] states.
+
+Three stages, each a plain function of tensors: *encode* (`encode_frames`, `encode_mask_frames`), *read*
+(`read_windows`, or one teacher-forced pass in training) and *draw* (`draw_masks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPVisionModel, DynamicCache, LlamaModel, PreTrainedModel, Sam2VideoModel
+from transformers.utils import ModelOutput
+
+from .configuration_glus import GLUSConfig
+from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
+from .loss_glus import mask_losses
+from .memory_glus import MemoryBank
+
+
+@dataclass
+class GLUSSegmentationOutput(ModelOutput):
+    """Output of [`GLUSForVideoSegmentation`] on a training batch. Loss terms are unweighted; `loss` is their weighted sum.
+
+    Args:
+        loss (`torch.FloatTensor`, *optional*): `ce + 2 bce + 0.5 dice` with the weights of the config.
+        ce_loss (`torch.FloatTensor`, *optional*): cross entropy over the supervised positions of `labels`.
+        mask_bce_loss, mask_dice_loss (`torch.FloatTensor`, *optional*): mean over all masks of the batch.
+        mask_logits (`tuple[torch.FloatTensor]`, *optional*): per video `[expressions, num_query_frames, h, w]`.
+        seg_embeddings (`torch.FloatTensor [conversations, num_query_frames, dim]`).
+        hidden_states (`torch.FloatTensor [conversations, length, hidden]`): last states of the language model.
+    """
+
+    loss: torch.FloatTensor | None = None
+    ce_loss: torch.FloatTensor | None = None
+    mask_bce_loss: torch.FloatTensor | None = None
+    mask_dice_loss: torch.FloatTensor | None = None
+    mask_logits: tuple[torch.FloatTensor, ...] | None = None
+    seg_embeddings: torch.FloatTensor | None = None
+    hidden_states: torch.FloatTensor | None = None
+
+
+@dataclass
+class GLUSMaskFeatures:
+    """What the mask branch keeps of `n` frames: `embedding` and `position` `[tokens, n, dim]`, `high_resolution` two maps
+    `[n, c, 4h, 4w]` and `[n, c, 2h, 2w]`."""
+
+    embedding: Tensor
+    position: Tensor
+    high_resolution: list[Tensor]
+
+    def select(self, index: Tensor) -> GLUSMaskFeatures:
+        """Frames (or repeats of frames) by index along `n`."""
+        maps = [feature.index_select(0, index) for feature in self.high_resolution]
+        return GLUSMaskFeatures(self.embedding.index_select(1, index), self.position.index_select(1, index), maps)
+
+
+class GLUSPreTrainedModel(PreTrainedModel):
+    config_class = GLUSConfig
+    config: GLUSConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("video", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _no_split_modules = ["LlamaDecoderLayer", "CLIPEncoderLayer", "Sam2VideoModel"]
+    _skip_keys_device_placement = ["past_key_values"]
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        if isinstance(module, GLUSFramePositionEmbedding):
+            nn.init.normal_(module.token_position, std=self.config.initializer_range)
+
+
+class GLUSSegProjection(nn.Sequential):
+    """[SEG] state -> mask prompt: linear, ReLU, linear."""
+
+    def __init__(self, config: GLUSConfig):
+        hidden_size = config.text_config.hidden_size
+        super().__init__(
+            nn.Linear(hidden_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, config.seg_embedding_size)
+        )
+
+
+class GLUSFramePositionEmbedding(nn.Module):
+    """Learned position of each token in its frame, and of the frame in the video (time in [0, 1])."""
+
+    num_frequencies = 8
+
+    def __init__(self, config: GLUSConfig):
+        super().__init__()
+        hidden_size = config.text_config.hidden_size
+        self.token_position = nn.Parameter(torch.zeros(config.num_image_tokens, hidden_size))
+        self.time_projection = nn.Linear(2 * self.num_frequencies, hidden_size)
+
+    def forward(self, frame_times: Tensor) -> Tensor:
+        """`[..., frames]` times -> `[..., frames, num_image_tokens, hidden]`."""
+        frequencies = torch.pi * torch.arange(1, self.num_frequencies + 1, device=frame_times.device) / 2
+        phases = frame_times.float()[..., None] * frequencies
+        waves = torch.cat([phases.sin(), phases.cos()], dim=-1).to(self.time_projection.weight.dtype)
+        return self.time_projection(waves)[..., None, :] + self.token_position
+
+
+class GLUSModel(GLUSPreTrainedModel):
+    """The three parts of GLUS without the language-model head: vision tower, language model, mask branch."""
+
+    def __init__(self, config: GLUSConfig):
+        super().__init__(config)
+        self.vision_tower = CLIPVisionModel._from_config(config.vision_config)
+        self.language_model = LlamaModel._from_config(config.text_config)
+        self.mask_model = Sam2VideoModel._from_config(config.mask_config)
+        self.mask_model.mask_decoder.dynamic_multimask_via_stability = config.multimask_fallback
+        self.token_pooling = nn.AvgPool1d(config.image_token_pooling, config.image_token_pooling)
+        self.mm_projector = nn.Linear(config.vision_config.hidden_size, config.text_config.hidden_size)
+        self.seg_projection = GLUSSegProjection(config)
+        self.frame_position = GLUSFramePositionEmbedding(config) if config.frame_position_embedding else None
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        self.language_model.set_input_embeddings(value)
+
+    # encode -----------------------------------------------------------------------------------------------------
+
+    def encode_frames(self, pixel_values: Tensor, frame_times: Tensor | None = None) -> Tensor:
+        """Frames for the language model: `[n, 3, h, w]` -> `[n, num_image_tokens, hidden]`.
+
+        Patch tokens without CLS are averaged over runs of `image_token_pooling` along the raster, then projected.
+        `frame_times [n]` in [0, 1] are needed only with `frame_position_embedding`.
+        """
+        pixel_values = pixel_values.to(self.vision_tower.device, self.dtype)
+        outputs = self.vision_tower(pixel_values, output_hidden_states=True)
+        patches = outputs.hidden_states[self.config.vision_feature_layer][:, 1:]
+        tokens = self.mm_projector(self.token_pooling(patches.transpose(1, 2)).transpose(1, 2))
+        if self.frame_position is None:
+            return tokens
+        if frame_times is None:
+            raise ValueError("This model embeds frame times: pass frame_times in [0, 1].")
+        return tokens + self.frame_position(frame_times.to(tokens.device))
+
+    def encode_mask_frames(self, pixel_values: Tensor) -> GLUSMaskFeatures:
+        """Frames for the mask branch: `[n, 3, S, S]` -> [`GLUSMaskFeatures`]."""
+        outputs = self.mask_model.get_image_features(
+            pixel_values.to(self.mask_model.device, self.dtype), return_dict=True
+        )
+        sizes = self.mask_model.backbone_feature_sizes
+        maps = [self._to_map(feature, size) for feature, size in zip(outputs.fpn_hidden_states, sizes, strict=True)]
+        return GLUSMaskFeatures(outputs.fpn_hidden_states[-1], outputs.fpn_position_encoding[-1], maps[:2])
+
+    @staticmethod
+    def _to_map(tokens: Tensor, size) -> Tensor:
+        return tokens.permute(1, 2, 0).reshape(tokens.shape[1], tokens.shape[2], *size)
+
+    # read -------------------------------------------------------------------------------------------------------
+
+    def embed_prompt(self, input_ids: Tensor, image_tokens: Tensor) -> Tensor:
+        """Token embeddings with image positions filled in order: `[n, length]`, `[n, frames, tokens, hidden]`."""
+        is_image = input_ids == self.config.image_token_id
+        if is_image.sum() * image_tokens.shape[-1] != image_tokens.numel():
+            raise ValueError(
+                f"The prompt has {int(is_image.sum())} image positions but the frames give "
+                f"{image_tokens.numel() // image_tokens.shape[-1]}; expand each image to {image_tokens.shape[-2]}."
+            )
+        embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
+        return embeddings.masked_scatter(is_image[..., None], image_tokens.to(embeddings))
+
+    def read_states(self, inputs_embeds: Tensor, attention_mask: Tensor | None, **kwargs) -> tuple[Tensor, Tensor]:
+        """Run the language model; returns its last states and the states that carry [SEG] (see `seg_hidden_state`)."""
+        penultimate = self.config.seg_hidden_state == "penultimate"
+        outputs = self.language_model(
+            inputs_embeds=inputs_embeds, attention_mask=attention_mask, output_hidden_states=penultimate, **kwargs
+        )
+        last = outputs.last_hidden_state
+        return last, outputs.hidden_states[-2] if penultimate else last
+
+    # draw -------------------------------------------------------------------------------------------------------
+
+    def draw_masks(
+        self, features: GLUSMaskFeatures, seg_embeddings: Tensor, bank: MemoryBank, frame: int, active: list[bool]
+    ) -> Tensor:
+        """Draw the masks of one frame and write its memory.
+
+        Args:
+            features: this frame, repeated per expression along `n`.
+            seg_embeddings: `[n, dim]`, one sparse prompt token each.
+            bank: memories of this pass; gets entry `frame`.
+            frame: position in the pass.
+            active: expressions whose [SEG] was emitted; the others write no memory.
+
+        Returns:
+            `[n, h, w]` low-resolution mask logits (a quarter of the mask branch's image size).
+        """
+        conditioned = self.condition_on_memory(features, bank, frame)
+        masks = self.decode_masks(conditioned, features.high_resolution, seg_embeddings)
+        if bank.num_maskmem > 0:
+            raw = self._to_map(features.embedding, self.mask_model.backbone_feature_sizes[-1])
+            source = conditioned if self.config.memory_features == "conditioned" else raw
+            memory, position = self.encode_memory(source, masks)
+            if self.config.detach_memory:
+                memory, position = memory.detach(), position.detach()
+            bank.write(frame, memory, position, active)
+        return masks
+
+    def condition_on_memory(self, features: GLUSMaskFeatures, bank: MemoryBank, frame: int) -> Tensor:
+        """Features of a frame after memory attention, `[n, dim, h, w]`; without memories, plus `no_memory_embedding`."""
+        entries = bank.read(frame)
+        count = features.embedding.shape[1]
+        patterns = [tuple(entry[2][index] for entry in entries) for index in range(count)]
+        conditioned: list[Tensor | None] = [None] * count
+        for pattern in dict.fromkeys(patterns):  # one group, unless a [SEG] failed
+            rows = [index for index in range(count) if patterns[index] == pattern]
+            kept = [entry for entry, is_written in zip(entries, pattern, strict=True) if is_written]
+            states = self._attend_to_memory(features, rows, kept)
+            for position, row in enumerate(rows):
+                conditioned[row] = states[:, position]
+        return self._to_map(torch.stack(conditioned, dim=1), self.mask_model.backbone_feature_sizes[-1])
+
+    def _attend_to_memory(self, features: GLUSMaskFeatures, rows: list[int], entries: list) -> Tensor:
+        embedding = features.embedding[:, rows]
+        if not entries:
+            return embedding + self.mask_model.no_memory_embedding.to(embedding.dtype)
+        attended = self.mask_model.memory_attention(
+            current_vision_features=embedding,
+            current_vision_position_embeddings=features.position[:, rows],
+            memory=torch.cat([entry[0][:, rows] for entry in entries]),
+            memory_posision_embeddings=torch.cat([entry[1][:, rows] for entry in entries]),
+            num_object_pointer_tokens=0,
+        )
+        return attended.squeeze(0).transpose(0, 1)
+
+    def decode_masks(self, image_embeddings: Tensor, high_resolution: list[Tensor], seg_embeddings: Tensor) -> Tensor:
+        """SAM's mask decoder with one sparse token per mask and the `no_mask` dense prompt -> `[n, h, w]`."""
+        count = image_embeddings.shape[0]
+        no_mask = self.mask_model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        masks = self.mask_model.mask_decoder(
+            image_embeddings=image_embeddings,
+            image_positional_embeddings=self.dense_positions().expand(count, -1, -1, -1),
+            sparse_prompt_embeddings=seg_embeddings[:, None, None].to(image_embeddings),
+            dense_prompt_embeddings=no_mask.expand_as(image_embeddings),
+            multimask_output=False,
+            high_resolution_features=high_resolution,
+        )[0]
+        return masks[:, 0, 0]
+
+    def dense_positions(self) -> Tensor:
+        """SAM's image-wide positional encoding `[1, dim, h, w]`, in the precision of `dense_position_dtype`."""
+        if self.config.dense_position_dtype == "model":
+            return self.mask_model.get_image_wide_positional_embeddings()
+        height, width = self.mask_model.prompt_encoder.image_embedding_size
+        matrix = self.mask_model.shared_image_embedding.positional_embedding
+        rows = (torch.arange(height, device=matrix.device) + 0.5) / height
+        columns = (torch.arange(width, device=matrix.device) + 0.5) / width
+        grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+        phases = 2 * torch.pi * ((2 * grid - 1) @ matrix.float())
+        return torch.cat([phases.sin(), phases.cos()], dim=-1).permute(2, 0, 1)[None].to(matrix.dtype)
+
+    def encode_memory(self, features: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory of a frame, `[tokens, n, dim]` features and positions, from `[n, dim, h, w]` features and its masks."""
+        config, encoder = self.config.mask_config, self.mask_model.memory_encoder
+        size = self.mask_model.prompt_encoder.input_image_size
+        masks = F.interpolate(mask_logits[:, None].float(), size=size, mode="bilinear", align_corners=False)
+        masks = masks.to(features.dtype).sigmoid() * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc
+        fused = encoder.feature_projection(features) + encoder.mask_downsampler(masks)
+        if self.config.fuser_scale == "checkpoint":
+            fused = encoder.memory_fuser(fused)
+        memory = encoder.projection(fused)
+        position = encoder.position_encoding(memory.shape, memory.device, memory.dtype).to(memory.dtype)
+        return memory.flatten(2).permute(2, 0, 1), position.flatten(2).permute(2, 0, 1).expand(-1, len(memory), -1)
+
+
+class GLUSForVideoSegmentation(GLUSPreTrainedModel):
+    """GLUS with its language-model head: losses on a training batch, masks of a video at inference.
+
+    Example:
+
+    ```python
+    >>> from glus_hf import GLUSForVideoSegmentation, GLUSProcessor
+    >>> model = GLUSForVideoSegmentation.from_pretrained("glus-tiny")
+    >>> processor = GLUSProcessor.from_pretrained("glus-tiny")
+    >>> session = processor.init_video_session(frames, "the red circle moving left")  # doctest: +SKIP
+    >>> for output in model.propagate_in_video_iterator(session):  # doctest: +SKIP
+    ...     masks = processor.post_process_masks(output.mask_logits)
+    ```
+    """
+
+    def __init__(self, config: GLUSConfig):
+        super().__init__(config)
+        self.model = GLUSModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        self.model.set_input_embeddings(value)
+
+    def get_output_embeddings(self):
+        return self.lm_head
+
+    def set_output_embeddings(self, value):
+        self.lm_head = value
+
+    def freeze_pretrained_parts(self) -> None:
+        """Freeze what GLUS never trains: CLIP, and SAM-2 except the parts of its mask decoder that get a gradient.
+
+        The language model, embeddings, head and projections stay trainable; LoRA is put on afterwards (upstream table,
+        section 1.4).
+        """
+        self.model.vision_tower.requires_grad_(False)
+        self.model.mask_model.requires_grad_(False)
+        decoder = self.model.mask_model.mask_decoder
+        unused = (decoder.conv_s0, decoder.conv_s1, decoder.iou_prediction_head, decoder.pred_obj_score_head)
+        decoder.requires_grad_(True)
+        for module in (*unused, *decoder.output_hypernetworks_mlps[1:]):
+            module.requires_grad_(False)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor,
+        attention_mask: Tensor | None = None,
+        mask_pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        mask_labels: list[Tensor] | None = None,
+        expressions_per_video: Tensor | list[int] | None = None,
+        frame_times: Tensor | None = None,
+        return_dict: bool = True,
+        **kwargs,
+    ) -> GLUSSegmentationOutput | tuple:
+        """One teacher-forced pass over a training batch.
+
+        Args:
+            input_ids: `[conversations, length]`, images expanded to `image_token_id`, right padded.
+            pixel_values: `[videos, num_context + num_query, 3, h, w]`, context frames first.
+            attention_mask: `[conversations, length]`.
+            mask_pixel_values: `[videos, num_query, 3, S, S]`; without it no masks are drawn.
+            labels: `[conversations, length]`, -100 where unsupervised.
+            mask_labels: per video `[expressions, num_query, H, W]` in [0, 1].
+            expressions_per_video: conversations of each video, in order; one each by default.
+            frame_times: `[videos, frames]` in [0, 1], for models with `frame_position_embedding`.
+
+        Returns:
+            [`GLUSSegmentationOutput`]
+        """
+        counts = _as_counts(expressions_per_video, len(pixel_values), len(input_ids))
+        owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(input_ids.device)
+        times = None if frame_times is None else frame_times.flatten(0, 1)
+        image_tokens = self.model.encode_frames(pixel_values.flatten(0, 1), times).unflatten(0, pixel_values.shape[:2])
+        inputs_embeds = self.model.embed_prompt(input_ids, image_tokens[owner.to(image_tokens.device)])
+        last, seg_states = self.model.read_states(inputs_embeds, attention_mask, use_cache=False)
+        seg_embeddings = self.model.seg_projection(self._select_seg_states(input_ids, seg_states))
+
+        output = GLUSSegmentationOutput(seg_embeddings=seg_embeddings, hidden_states=last)
+        if labels is not None:
+            output.ce_loss = self._ce_loss(last, labels)
+            output.loss = self.config.ce_loss_weight * output.ce_loss
+        if mask_pixel_values is not None:
+            output.mask_logits = self._draw_clips(mask_pixel_values, seg_embeddings, counts)
+        if mask_labels is not None:
+            output.mask_bce_loss, output.mask_dice_loss = mask_losses(list(output.mask_logits), mask_labels)
+            mask_loss = self.config.mask_bce_loss_weight * output.mask_bce_loss
+            mask_loss = mask_loss + self.config.mask_dice_loss_weight * output.mask_dice_loss
+            output.loss = mask_loss if output.loss is None else output.loss + mask_loss.to(output.loss.device)
+        return output if return_dict else output.to_tuple()
+
+    def _select_seg_states(self, input_ids: Tensor, states: Tensor) -> Tensor:
+        """States at the positions whose next token is [SEG]: `[n, num_query, hidden]`."""
+        predicts_seg = input_ids[:, 1:] == self.config.seg_token_id
+        found = predicts_seg.sum(1)
+        if found.numel() == 0 or (found != found[0]).any():
+            raise ValueError(f"Every conversation needs the same number of [SEG] tokens, got {found.tolist()}.")
+        return states[:, :-1][predicts_seg.to(states.device)].unflatten(0, (len(input_ids), -1))
+
+    def _ce_loss(self, states: Tensor, labels: Tensor) -> Tensor:
+        targets = labels[:, 1:].to(states.device)
+        supervised = targets != -100
+        return F.cross_entropy(self.lm_head(states[:, :-1][supervised]).float(), targets[supervised])
+
+    def _draw_clips(self, mask_pixel_values: Tensor, seg_embeddings: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
+        """Masks of all query frames, frame by frame with memory; one entry per video `[expressions, frames, h, w]`."""
+        num_frames = mask_pixel_values.shape[1]
+        features = self.model.encode_mask_frames(mask_pixel_values.flatten(0, 1))
+        device = features.embedding.device
+        owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
+        bank = MemoryBank(self.config.num_maskmem, self.config.training_memory_stride)
+        active = [True] * len(owner)
+        masks = [
+            self.model.draw_masks(
+                features.select(owner * num_frames + frame), seg_embeddings[:, frame].to(device), bank, frame, active
+            )
+            for frame in range(num_frames)
+        ]
+        return torch.stack(masks, dim=1).split(counts)
+
+    # inference --------------------------------------------------------------------------------------------------
+
+    def propagate_in_video_iterator(
+        self, session: GLUSInferenceSession, key_frame: int | None = None, batch_size: int | None = None
+    ) -> Iterator[GLUSVideoSegmentationOutput]:
+        """Segment a video, frame by frame.
+
+        Args:
+            session: from [`GLUSProcessor.init_video_session`].
+            key_frame: frame to start from, 0 by default. Frames `key_frame..T-1` come first, then `key_frame-1..0`; every
+                frame comes exactly once.
+            batch_size: windows read by the language model at once; by default chosen from the free memory.
+
+        Yields:
+            [`GLUSVideoSegmentationOutput`] per frame. Frames without [SEG] have logits of -inf... see `session`.
+        """
+        yield from propagate_in_video(self, session, key_frame=key_frame, batch_size=batch_size)
+
+    @torch.no_grad()
+    def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> DynamicCache:
+        """Read the part that all windows of a video share; its keys and values are reused by `read_windows`."""
+        ids = torch.tensor([input_ids], device=image_tokens.device)
+        embeddings = self.model.embed_prompt(ids, image_tokens[None])
+        cache = DynamicCache(config=self.config.text_config)
+        self.model.read_states(embeddings, None, past_key_values=cache, use_cache=True)
+        return cache
+
+    @torch.no_grad()
+    def read_windows(
+        self, prefix: DynamicCache, input_ids: list[list[int]], image_tokens: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Read windows that end where [SEG] is predicted, as one right-padded batch behind a cached prefix.
+
+        Args:
+            prefix: from `read_prefix`; not changed.
+            input_ids: per window, its ids behind the prefix.
+            image_tokens: per window `[frames, num_image_tokens, hidden]`.
+
+        Returns:
+            `seg_embeddings [n, dim]`, `seg_probabilities [n]`, `emits_seg [n]` (the arg-max is [SEG]).
+        """
+        device, lengths = image_tokens[0].device, torch.tensor([len(ids) for ids in input_ids])
+        ids = torch.zeros(len(input_ids), int(lengths.max()), dtype=torch.long)
+        for row, window in enumerate(input_ids):
+            ids[row, : len(window)] = torch.tensor(window)
+        embeddings = self.model.embed_prompt(ids.to(device), torch.cat(image_tokens))
+        mask = torch.arange(ids.shape[1])[None] < lengths[:, None]
+        mask = F.pad(mask, (prefix.get_seq_length(), 0), value=True).long().to(device)
+        cache = _repeat_cache(prefix, len(input_ids), self.config.text_config)
+        last, seg_states = self.model.read_states(embeddings, mask, past_key_values=cache, use_cache=True)
+        rows, ends = torch.arange(len(lengths), device=last.device), (lengths - 1).to(last.device)
+        probabilities = self.lm_head(last[rows, ends]).float().softmax(-1)
+        seg_id = self.config.seg_token_id
+        seg_embeddings = self.model.seg_projection(seg_states[rows, ends])
+        return seg_embeddings, probabilities[:, seg_id], probabilities.argmax(-1) == seg_id
+
+
+def _as_counts(expressions_per_video, num_videos: int, num_conversations: int) -> list[int]:
+    counts = [1] * num_videos if expressions_per_video is None else [int(count) for count in expressions_per_video]
+    if len(counts) != num_videos or sum(counts) != num_conversations:
+        raise ValueError(f"{num_videos} videos with {counts} expressions do not match {num_conversations} conversations.")
+    return counts
+
+
+def _repeat_cache(prefix: DynamicCache, count: int, config) -> DynamicCache:
+    cache = DynamicCache(config=config)
+    for index, layer in enumerate(prefix.layers):
+        keys, values = (state.expand(count, -1, -1, -1) for state in (layer.keys, layer.values))
+        cache.update(keys, values, index)
+    return cache
+
+
+__all__ = ["GLUSForVideoSegmentation", "GLUSModel", "GLUSPreTrainedModel", "GLUSSegmentationOutput"]

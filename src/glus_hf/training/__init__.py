@@ -1,0 +1,1 @@
+"""Training of GLUS: losses, trainer, arguments and the tokenizer of the tiny model."""
