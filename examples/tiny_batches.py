@@ -37,13 +37,14 @@ class PackedPrompts:
 @dataclass
 class TinyBatch:
     """`pixel_values` of both branches `[clips, 4 + window, 3, 64, 64]`, `frame_times [clips, 4 + window]`, packed
-    `prompts`, `targets [clips, expressions, window, 64, 64]`, `cell_labels` (attribute -> `[clips, frames, 64]`)."""
+    `prompts`, `targets [clips, expressions, window, 64, 64]`, `objects [clips, window, 64, 64]` (any sprite), `cell_labels` (attribute -> `[clips, frames, 64]`)."""
 
     pixel_values: Tensor
     mask_pixel_values: Tensor
     frame_times: Tensor
     prompts: PackedPrompts
     targets: Tensor
+    objects: Tensor
     cell_labels: dict[str, Tensor]
     kinds: list[list[str]]
 
@@ -123,6 +124,7 @@ def sample_batch(
         torch.tensor(np.stack(times), dtype=torch.float32),
         pack_prompts(processor, texts, window),
         torch.from_numpy(np.stack(targets)).float(),
+        torch.from_numpy(np.stack([visible[:, -window:].any(0) for visible in masks])).float(),
         {name: torch.from_numpy(np.stack([label[name] for label in labels])) for name in ATTRIBUTES},
         kinds,
     )

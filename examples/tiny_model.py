@@ -13,6 +13,9 @@ from glus_hf.training.word_tokenizer import build_word_tokenizer
 from tiny_batches import ATTRIBUTES, BACKGROUND, GRID, SIZE
 
 
+CROSS_ATTENTIONS = ("cross_attn_token_to_image", "cross_attn_image_to_token")
+
+
 def tiny_processor(num_query_frames: int = 2) -> GLUSProcessor:
     image_processor = GLUSImageProcessor(
         size={"shortest_edge": SIZE},
@@ -68,6 +71,7 @@ def tiny_config(processor: GLUSProcessor) -> GLUSConfig:
                 "hidden_size": 64,
                 "mlp_dim": 192,
                 "num_attention_heads": 4,
+                "attention_downsample_rate": 1,
                 "iou_head_hidden_dim": 64,
                 "dynamic_multimask_via_stability": False,
             },
@@ -125,6 +129,11 @@ def initialize(model: GLUSForVideoSegmentation) -> None:
             nn.init.xavier_uniform_(module.weight)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.5)
+    decoder = parts.mask_model.mask_decoder.transformer
+    cross = [getattr(layer, name) for layer in decoder.layers for name in CROSS_ATTENTIONS]
+    for attention in [*cross, decoder.final_attn_token_to_image]:  # a prompt attends to its own place from the start
+        nn.init.normal_(attention.q_proj.weight, std=0.15)
+        attention.k_proj.weight.copy_(attention.q_proj.weight)
     for block in parts.mask_model.memory_encoder.memory_fuser.layers:
         block.scale.fill_(0.1)
     matrix = torch.randn(parts.mask_model.shared_image_embedding.positional_embedding.shape)

@@ -70,7 +70,7 @@ def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
     """First single frames with an oracle prompt, then clips in which a third of the prompts are blank."""
     with_memory = progress > 0.5
     clips, frames, groups = (8, 5, 2) if with_memory else (16, 2, 2)
-    pixels, targets = [], []
+    pixels, targets, objects = [], [], []
     while len(pixels) < clips:
         scene = sample_scene(rng)
         times = sample_times(rng, processor, frames)[-frames:]
@@ -78,6 +78,7 @@ def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
         chosen = [rng.choice(len(masks), size=min(len(masks), 1 + int(rng.random() < 0.25)), replace=False) for _ in range(groups)]
         pixels.append(image)
         targets.append(np.stack([masks[one].any(0) for one in chosen]))
+        objects.append(masks.any(0))
     _, mask_view = normalize(processor, np.stack(pixels))
     targets = np.stack(targets)
     prompts = oracle_prompt(model, torch.from_numpy(coverage(targets)))
@@ -87,7 +88,8 @@ def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
         prompts = prompts.masked_fill(blank[..., None], 0)
     prompts = prompts * (1 + 0.15 * torch.randn(prompts.shape[:3])[..., None]) + 0.08 * torch.randn_like(prompts)
     logits = draw(model, mask_view, prompts.flatten(0, 1), groups, 7 if with_memory else 0)
-    return mask_loss(logits, torch.from_numpy(targets).float().flatten(0, 1))
+    objects = torch.from_numpy(np.stack(objects)).float().repeat_interleave(groups, dim=0)
+    return mask_loss(logits, torch.from_numpy(targets).float().flatten(0, 1), objects)
 
 
 def draw(model, mask_pixel_values: Tensor, prompts: Tensor, groups: int, num_maskmem: int) -> Tensor:
@@ -106,11 +108,11 @@ def draw(model, mask_pixel_values: Tensor, prompts: Tensor, groups: int, num_mas
     )
 
 
-def mask_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, dict]:
-    """GLUS's 2 BCE + 0.5 Dice, and a BCE over the neighbourhood of the target, where it matters for small objects."""
+def mask_loss(logits: Tensor, targets: Tensor, objects: Tensor) -> tuple[Tensor, dict]:
+    """GLUS's 2 BCE + 0.5 Dice, and a BCE over the neighbourhood of all objects: there a mask is told from the others."""
     logits = F.interpolate(logits, size=targets.shape[-2:], mode="bilinear", align_corners=False)
     bce, dice = mask_bce_loss(logits, targets).mean(), mask_dice_loss(logits, targets).mean()
-    near = F.max_pool2d(targets, 9, stride=1, padding=4)
+    near = F.max_pool2d(objects, 7, stride=1, padding=3)
     pixel = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     foreground = (pixel * near).sum() / near.sum().clamp(min=1)
     return 2 * bce + 0.5 * dice + foreground, {"J": round(mean_iou(logits > 0, targets > 0.5), 3), "bce": bce.item()}
@@ -129,7 +131,10 @@ def ious(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 def read(model, batch) -> tuple[Tensor, Tensor]:
-    """[SEG] states `[clips, expressions, window, hidden]` and the states of all image positions `[n, hidden]`."""
+    """States before each [SEG] `[clips, expressions, window, 10, hidden]` and of all image positions `[n, hidden]`.
+
+    The ten positions run from the last word of the expression to the one that predicts [SEG] (the last).
+    """
     prompts = batch.prompts
     tokens = model.model.encode_frames(batch.pixel_values.flatten(0, 1), batch.frame_times.flatten())
     tokens = tokens.unflatten(0, batch.pixel_values.shape[:2])
@@ -138,7 +143,8 @@ def read(model, batch) -> tuple[Tensor, Tensor]:
     states, _ = model.model.read_states(
         embeddings, prompts.attention_mask, position_ids=prompts.position_ids, use_cache=False
     )
-    segs = states[rows[:, None, None], prompts.seg_positions]
+    before = prompts.seg_positions[..., None] + torch.arange(-9, 1)
+    segs = states[rows[:, None, None, None], before]
     return segs, states[prompts.input_ids == model.config.image_token_id]
 
 
@@ -149,17 +155,20 @@ def read_losses(model, heads, batch) -> tuple[Tensor, Tensor, dict]:
     labels = {name: label[rows, batch.prompts.image_frames] for name, label in batch.cell_labels.items()}
     dense, accuracy = heads.attribute_loss(image_states, labels)
     cells = torch.from_numpy(coverage(batch.targets.numpy() > 0.5))
-    map_logits = heads.map(segs)
+    map_logits = heads.map(segs)  # supervised wherever the whole expression is known: the skill starts at its last word
     has_target = cells.sum(-1) > 0.05
-    ce = -(cells / cells.sum(-1, keepdim=True).clamp(min=0.05) * map_logits.log_softmax(-1)).sum(-1)[has_target].mean()
-    bce = F.binary_cross_entropy_with_logits(map_logits, cells)
+    wanted = (cells / cells.sum(-1, keepdim=True).clamp(min=0.05))[..., None, :]
+    ce = -(wanted * map_logits.log_softmax(-1)).sum(-1)[has_target].mean()
+    bce = F.binary_cross_entropy_with_logits(map_logits, cells[..., None, :].expand_as(map_logits))
+    segs, first_logits, map_logits = segs[..., -1, :], map_logits[..., 0, :], map_logits[..., -1, :]
     prompts = model.model.seg_projection(segs)
     distill = F.smooth_l1_loss(prompts, oracle_prompt(model, cells), beta=0.5)
     emits = F.cross_entropy(model.lm_head(segs).flatten(0, -2), torch.full((segs[..., 0].numel(),), model.config.seg_token_id))
     hit = (cells.gather(-1, map_logits.argmax(-1, keepdim=True))[..., 0] > 0.15).float()
     metrics = {f"acc_{name}": round(value, 3) for name, value in accuracy.items()}
     metrics |= {f"hit_{kind}": round(value, 3) for kind, value in by_kind(hit[..., -1], batch.kinds, has_target[..., -1]).items()}
-    metrics |= {"map_ce": ce.item(), "distill": distill.item()}
+    first = (cells.gather(-1, first_logits.argmax(-1, keepdim=True)) > 0.15)[..., 0][has_target].float().mean()
+    metrics |= {"map_ce": ce.item(), "distill": distill.item(), "hit_at_last_word": first.item()}
     return dense + ce + 8 * bce + 4 * distill + 0.1 * emits, prompts, metrics
 
 
@@ -188,7 +197,7 @@ def join_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, di
     loss, prompts, metrics = read_losses(model, heads, batch)
     groups = prompts.shape[1]
     logits = draw(model, batch.mask_pixel_values, prompts.flatten(0, 1), groups, 7)
-    masks, mask_metrics = mask_loss(logits, batch.targets.flatten(0, 1))
+    masks, mask_metrics = mask_loss(logits, batch.targets.flatten(0, 1), batch.objects.repeat_interleave(groups, dim=0))
     logits = F.interpolate(logits[:, -1:], size=(64, 64), mode="bilinear", align_corners=False)[:, 0]
     per_mask = ious(logits > 0, batch.targets[:, :, -1].flatten(0, 1) > 0.5).unflatten(0, (-1, groups))
     valid = torch.ones_like(per_mask, dtype=torch.bool)
@@ -216,11 +225,13 @@ def save(folder: Path, model, heads, optimizers, state: dict) -> None:
     (folder / "state.json").write_text(json.dumps(state))
 
 
-def load(folder: Path, model, heads, only: str = "") -> None:
+def load(folder: Path, model, heads, part: str = "all") -> None:
+    """Load `all`, only the `mask` branch, or everything but it (`read`)."""
     tensors = load_file(folder / "weights.safetensors")
+    wanted = {"all": (True, False), "mask": (True,), "read": (False,)}[part]
     for prefix, module in (("model.", model), ("heads.", heads)):
-        part = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix) and only in k}
-        module.load_state_dict(part, strict=not only)
+        chosen = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix) and ("mask_model" in k) in wanted}
+        module.load_state_dict(chosen, strict=part == "all")
 
 
 def main() -> None:
@@ -241,10 +252,10 @@ def main() -> None:
     model, processor = build_tiny(args.seed)
     heads = TrainingHeads(model.config.text_config.hidden_size)
     if args.sources:
-        load(args.sources[1], model, heads)
-        load(args.sources[0], model, heads, only="mask_model")
+        load(args.sources[0], model, heads, "mask")
+        load(args.sources[1], model, heads, "read")
     if args.start:
-        load(args.start, model, heads)
+        load(args.start, model, heads, "all" if args.stage == "join" else args.stage)
     model.train()
     optimizers = Optimizers(trainable(model, heads, args.stage), args.muon_lr, args.adam_lr, decay=args.decay)
     state = {"step": 0, "seconds": 0.0}

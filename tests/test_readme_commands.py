@@ -1,6 +1,5 @@
 """The command that the README promises is the command that the checks run."""
 
-import re
 from pathlib import Path
 
 
@@ -12,24 +11,3 @@ def test_install_and_test_command_of_the_readme_is_the_one_that_is_checked():
     commands = [line for line in lines if line.startswith("pip install")]
     assert len(commands) == 1
     assert commands[0] in (ROOT / "README.md").read_text()
-
-
-def test_constraints_pin_every_dependency():
-    setup_cfg = (ROOT / "setup.cfg").read_text()
-    requirements = re.search(r"install_requires =\n(.*?)\n\n", setup_cfg, re.DOTALL).group(1).split()
-    names = {re.split(r"[>=<]", requirement)[0] for requirement in requirements}
-    for file in ("constraints.txt", "constraints-oldest.txt"):
-        pinned = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / file).read_text(), re.MULTILINE))
-        assert names <= pinned, f"{file} does not pin {sorted(names - pinned)}"
-
-
-def test_the_oldest_constraints_are_the_lower_bounds():
-    setup_cfg = (ROOT / "setup.cfg").read_text()
-    bounds = dict(re.findall(r"^ +([a-z0-9-]+)>=([0-9.]+)$", setup_cfg, re.MULTILINE))
-    oldest = dict(
-        re.findall(r"^([a-z0-9-]+)==([0-9.]+)$", (ROOT / "constraints-oldest.txt").read_text(), re.MULTILINE)
-    )
-    for name, version in oldest.items():
-        if name in bounds:
-            # the bound 4.0 and the pin 4.0.1 agree, 4.0 and 4.1.0 do not
-            assert f"{version}.".startswith(f"{bounds[name]}."), f"{name}: bound {bounds[name]}, pin {version}"

@@ -56,8 +56,8 @@ def draw_overlay(
 ) -> np.ndarray:
     """Draw masks over one frame: a tint, a contour, and the labels in a strip below the picture.
 
-    The strip lists every label with its colour and never covers the frame. A hollow swatch means that the object is not
-    in this frame. A small frame is enlarged first, so that contours and text stay crisp.
+    The strip lists every label with its colour and never covers the frame. A hollow swatch means that the object is
+    not in this frame. A small frame is enlarged first, so that contours and text stay crisp.
 
     Args:
         frame: `[height, width, 3]`, uint8 RGB.

@@ -1,1 +1,1 @@
-"""Reading and writing videos and masks, and everything between files on disk and tensors. Import the submodules directly."""
+"""Videos, masks and everything else between files on disk and tensors. Import the submodules directly."""

@@ -34,7 +34,7 @@ def decode_rle(rle: dict | None, size: tuple[int, int]) -> np.ndarray:
     """Decode one COCO run-length dict; `None`, which data sets write for an absent object, gives an empty mask.
 
     Args:
-        rle: `{"size": [height, width], "counts": ...}` with `counts` a string, bytes or a list of run lengths; or None.
+        rle: `{"size": [height, width], "counts": ...}` with `counts` a string, bytes or a list of runs; or None.
         size: `(height, width)` the mask must have.
 
     Returns:
@@ -90,7 +90,7 @@ def _boolean_mask(mask: np.ndarray) -> np.ndarray:
 
 
 def _run_lengths(counts: str | bytes) -> np.ndarray:
-    """Read the runs of a compressed COCO string: groups of five bits, low first, each run relative to the one two back."""
+    """Runs of a compressed COCO string: groups of five bits, low first, each run relative to the one two back."""
     symbols = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, dtype=np.uint8)
     symbols = symbols.astype(np.int64) - 48
     ends = np.flatnonzero(symbols & 0x20 == 0)

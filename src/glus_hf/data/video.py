@@ -115,7 +115,7 @@ def load_video(source, max_frames: int | None = None) -> Video:
         video = Video(_array_to_frames(source, max_frames))
     else:
         raise VideoError(
-            f"a video cannot be a {type(source).__name__}: pass a file, a folder of frames, a list of images or an array"
+            f"a video cannot be a {type(source).__name__}: pass a file, a folder, a list of images or an array"
         )
     if not video.frames:
         raise VideoError("the video has no frames: pass at least one image")

@@ -31,7 +31,7 @@ def region_similarity(prediction: np.ndarray, target: np.ndarray) -> float:
     """
     prediction, target = _checked_masks(prediction, target, ndim=2)
     union = np.count_nonzero(prediction | target)
-    return np.count_nonzero(prediction & target) / union if union else 1.0
+    return float(np.count_nonzero(prediction & target) / union) if union else 1.0
 
 
 def contour_accuracy(prediction: np.ndarray, target: np.ndarray, bound: float = 0.008) -> float:
@@ -71,7 +71,7 @@ def contour_accuracy(prediction: np.ndarray, target: np.ndarray, bound: float = 
     disk = _disk(int(bound) if bound >= 1 else math.ceil(bound * np.linalg.norm(prediction.shape)))
     precision = np.count_nonzero(predicted_contour & _dilate(target_contour, disk)) / num_predicted
     recall = np.count_nonzero(target_contour & _dilate(predicted_contour, disk)) / num_target
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
 def j_and_f(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:

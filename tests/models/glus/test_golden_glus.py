@@ -1,0 +1,325 @@
+"""The model against the numbers of the public GLUS program (tests/fixtures/upstream_tiny), stage by stage."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch.nn import functional as F
+from transformers import LlamaTokenizer
+
+from glus_hf.models.glus.convert_glus import config_from_upstream, convert_state_dict
+from glus_hf.models.glus.image_processing_glus import GLUSImageProcessor
+from glus_hf.models.glus.memory_glus import MemoryBank
+from glus_hf.models.glus.modeling_glus import GLUSForVideoSegmentation
+from glus_hf.models.glus.processing_glus import GLUSProcessor
+
+
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "upstream_tiny"
+EMBEDDING_TOLERANCE = 1e-5
+LOGIT_TOLERANCE = 1e-4
+
+
+def read_json(name):
+    return json.loads((FIXTURE / name).read_text())
+
+
+META = read_json("meta.json")
+
+
+@pytest.fixture(scope="module")
+def upstream_state():
+    return torch.load(FIXTURE / "checkpoint" / "pytorch_model.bin", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def clip_state():
+    return load_file(FIXTURE / "clip" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def config():
+    return config_from_upstream(
+        read_json("checkpoint/config.json"),
+        read_json("clip/config.json"),
+        FIXTURE / "sam2_config.yaml",
+        META["seg_token_idx"],
+    )
+
+
+@pytest.fixture(scope="module")
+def model(config, upstream_state, clip_state):
+    model = GLUSForVideoSegmentation(config)
+    model.load_state_dict(convert_state_dict(upstream_state, clip_state), strict=True)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return load_file(FIXTURE / "golden.safetensors")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return [np.array(Image.open(path).convert("RGB")) for path in sorted((FIXTURE / "frames").glob("*.png"))]
+
+
+@pytest.fixture(scope="module")
+def processor():
+    pytest.importorskip("sentencepiece")
+    return GLUSProcessor(GLUSImageProcessor(), LlamaTokenizer.from_pretrained(FIXTURE / "checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def image_tokens(model, processor, frames):
+    with torch.no_grad():
+        return model.model.encode_frames(processor.image_processor.clip_view(frames))
+
+
+@pytest.fixture(scope="module")
+def mask_features(model, processor, frames):
+    with torch.no_grad():
+        return model.model.encode_mask_frames(processor.image_processor.mask_view(frames))
+
+
+def assert_close(ours, golden, tolerance):
+    assert ours.shape == golden.shape
+    difference = (ours - golden).abs().max().item()
+    assert difference <= tolerance, f"max difference {difference:.3g} > {tolerance:.3g}"
+
+
+# ---- conversion
+
+
+def test_config_has_the_sizes_of_the_checkpoint(config):
+    assert config.num_image_tokens == 64
+    assert (config.text_config.vocab_size, config.text_config.num_hidden_layers) == (483, 3)
+    assert config.mask_config.vision_config.backbone_config.window_size_per_stage == [8, 4, 14, 7]
+    assert config.mask_config.memory_attention_rope_feat_sizes == [64, 64]
+    assert (config.seg_embedding_size, config.vision_feature_layer, config.num_maskmem) == (48, -2, 7)
+
+
+def test_released_config_is_the_default_config():
+    """The sizes of the released checkpoints (upstream-glus, section 1) written as their files have them."""
+    sam2 = {
+        "image_size": 1024,
+        "num_maskmem": 7,
+        "sigmoid_scale_for_mem_enc": 20.0,
+        "sigmoid_bias_for_mem_enc": -10.0,
+        "image_encoder": {
+            "trunk": {
+                "embed_dim": 144,
+                "num_heads": 2,
+                "stages": [2, 6, 36, 4],
+                "global_att_blocks": [23, 33, 43],
+                "window_pos_embed_bkg_spatial_size": [7, 7],
+                "window_spec": [8, 4, 16, 8],
+            },
+            "neck": {
+                "d_model": 256,
+                "backbone_channel_list": [1152, 576, 288, 144],
+                "fpn_top_down_levels": [2, 3],
+            },
+        },
+        "memory_attention": {
+            "d_model": 256,
+            "num_layers": 4,
+            "layer": {
+                "activation": "relu",
+                "dim_feedforward": 2048,
+                "dropout": 0.1,
+                "self_attention": {
+                    "rope_theta": 10000.0,
+                    "feat_sizes": [32, 32],
+                    "num_heads": 1,
+                    "downsample_rate": 1,
+                    "dropout": 0.1,
+                },
+            },
+        },
+        "memory_encoder": {
+            "out_dim": 64,
+            "mask_downsampler": {"kernel_size": 3, "stride": 2, "padding": 1},
+            "fuser": {
+                "layer": {"dim": 256, "kernel_size": 7, "padding": 3, "layer_scale_init_value": "1e-6"},
+                "num_layers": 2,
+            },
+        },
+    }
+    llama = dict(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32)
+    llama |= dict(vocab_size=32004, max_position_embeddings=4096, rms_norm_eps=1e-5, pad_token_id=0, out_dim=256)
+    clip = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16)
+    clip |= dict(image_size=224, patch_size=14, projection_dim=768)
+    upstream = llama | {"mm_vision_select_layer": -2, "model_type": "llava"}
+    converted = config_from_upstream(upstream, {"vision_config": clip}, {"model": sam2}, seg_token_id=32000)
+    default = type(converted)(seg_token_id=32000)
+    assert converted.to_dict() == default.to_dict()
+
+
+def test_sam2_of_another_width_is_refused(config):
+    upstream = read_json("checkpoint/config.json") | {"out_dim": 256}
+    with pytest.raises(ValueError, match="256 dimensions"):
+        config_from_upstream(upstream, read_json("clip/config.json"), FIXTURE / "sam2_config.yaml", 480)
+
+
+def test_every_weight_is_used_once_and_unchanged(upstream_state, clip_state):
+    converted = convert_state_dict(upstream_state, clip_state)
+    ignored = sum(name.endswith("inv_freq") for name in upstream_state)
+    # four point embeddings become one, the positional matrix two
+    assert len(converted) == len(upstream_state) - ignored + len(clip_state) - 3 + 1
+    before = [tensor for name, tensor in upstream_state.items() if not name.endswith("inv_freq")]
+    total = sum(tensor.double().sum() for tensor in [*before, *clip_state.values()])
+    copy = converted["model.mask_model.shared_image_embedding.positional_embedding"]
+    assert sum(tensor.double().sum() for tensor in converted.values()) - copy.double().sum() == pytest.approx(
+        total.item(), abs=1e-6
+    )
+
+
+def test_unknown_weights_are_all_listed(upstream_state, clip_state):
+    wrong = upstream_state | {"model.visual_model.nonsense": torch.zeros(1), "base_model.x": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"3 weights.*base_model\.x, model\.visual_model\.nonsense, vision_model\.y"):
+        convert_state_dict(wrong, clip_state | {"vision_model.y": torch.zeros(1)})
+
+
+# ---- encode
+
+
+def test_image_tokens(image_tokens, golden):
+    assert_close(image_tokens[0], golden["image_tokens.0"], EMBEDDING_TOLERANCE)
+
+
+def test_mask_features(mask_features, golden):
+    level_2 = mask_features.embedding[:, :1]
+    levels = [feature[0].mean((1, 2)) for feature in mask_features.high_resolution] + [level_2.mean((0, 1))]
+    assert_close(level_2[::37], golden["sam_backbone_feature.2"], EMBEDDING_TOLERANCE)
+    for level, mean in enumerate(levels):
+        assert_close(mean, golden[f"sam_backbone_feature_mean.{level}"], EMBEDDING_TOLERANCE)
+
+
+# ---- read
+
+
+@pytest.mark.parametrize("frames_at_once", [1, 10])
+def test_seg_embeddings(model, processor, frames, image_tokens, golden, frames_at_once):
+    session = processor.init_video_session(frames, META["expression"])
+    prefix = model.read_prefix(session.prefix_input_ids, image_tokens[session.context_frame_indices])
+    windows, tokens = [], []
+    for frame in range(session.num_frames):
+        first = max(0, frame - model.config.num_query_frames + 1)
+        windows.append(session.turn_input_ids[0] * (frame - first) + session.last_turn_input_ids[0])
+        tokens.append(image_tokens[first : frame + 1])
+    embeddings, emits = [], []
+    for start in range(0, session.num_frames, frames_at_once):
+        batch = slice(start, start + frames_at_once)
+        states, probabilities, found = model.read_windows(prefix, windows[batch], tokens[batch])
+        assert ((probabilities > 0) & (probabilities <= 1)).all()
+        embeddings.append(states)
+        emits += found.tolist()
+    assert emits == [golden[f"generated.{frame}"].item() == META["seg_token_idx"] for frame in range(10)]
+    assert_close(torch.cat(embeddings), golden["seg_embedding"], EMBEDDING_TOLERANCE)
+
+
+# ---- draw
+
+
+@torch.no_grad()
+def draw(model, mask_features, seg_embeddings, order, stride):
+    """Logits `[frames, 96, 128]` of one pass over the frames of `order`."""
+    bank = MemoryBank(model.config.num_maskmem, stride)
+    masks = []
+    for position, frame in enumerate(order):
+        index = torch.tensor([frame])
+        low = model.model.draw_masks(mask_features.select(index), seg_embeddings[index], bank, position, [True])
+        masks.append(F.interpolate(low[:, None], (96, 128), mode="bilinear", align_corners=False)[0, 0])
+    return torch.stack(masks)
+
+
+@pytest.mark.parametrize(("stride", "name"), [(3, "mask_logits"), (1, "mask_logits_stride1")])
+def test_masks(model, mask_features, golden, stride, name):
+    logits = draw(model, mask_features, golden["seg_embedding"], range(10), stride)
+    assert_close(logits, golden[name], LOGIT_TOLERANCE)
+
+
+def test_strides_differ(golden):
+    assert (golden["mask_logits"] - golden["mask_logits_stride1"]).abs().max() > 100 * LOGIT_TOLERANCE
+
+
+# ---- the public road
+
+
+def segment(model, session, **kwargs):
+    """Outputs by frame, and the order they came in."""
+    outputs = list(model.propagate_in_video_iterator(session, **kwargs))
+    return {output.frame_idx: output for output in outputs}, [output.frame_idx for output in outputs]
+
+
+def test_video(model, processor, frames, golden):
+    session = processor.init_video_session(frames, META["expression"])
+    assert session.context_frame_indices == golden["context_indices"].tolist()
+    outputs, order = segment(model, session)
+    assert order == list(range(10))
+    assert session.missing_seg_frames == [[]]
+    logits = torch.cat([outputs[frame].mask_logits for frame in order])
+    embeddings = torch.cat([outputs[frame].seg_embeddings for frame in order])
+    assert_close(embeddings, golden["seg_embedding"], EMBEDDING_TOLERANCE)
+    assert_close(logits, golden["mask_logits"], LOGIT_TOLERANCE)
+
+
+def test_video_from_a_key_frame(model, processor, frames, golden):
+    key = META["key_frame"]
+    session = processor.init_video_session(frames, META["expression"])
+    outputs, order = segment(model, session, key_frame=key, batch_size=3)
+    assert order == [*range(key, 10), *range(key - 1, -1, -1)]
+    forward = torch.cat([outputs[frame].mask_logits for frame in range(key, 10)])
+    backward = torch.cat([outputs[frame].mask_logits for frame in range(key, -1, -1)])
+    assert_close(forward, golden["key_forward_mask_logits"], LOGIT_TOLERANCE)
+    assert_close(backward, golden["key_backward_mask_logits"], LOGIT_TOLERANCE)
+
+
+# ---- training
+
+
+@pytest.fixture(scope="module")
+def training_batch(processor, frames, golden):
+    conversations = iter(read_json("train_conversations.json"))
+    samples = []
+    for index, sample in enumerate(read_json("train_samples.json")):
+        queries = range(sample["query_start"], sample["query_start"] + 4)
+        samples.append(
+            {
+                "frames": [frames[frame] for frame in [*sample["context"], *queries]],
+                "conversations": [next(conversations) for _ in sample["expressions"]],
+                "masks": golden[f"train.masks.{index}"],
+            }
+        )
+    return processor(samples)
+
+
+@pytest.fixture(scope="module")
+def training_step(model, training_batch):
+    trained = copy.deepcopy(model).train()
+    trained.freeze_pretrained_parts()
+    output = trained(**training_batch)
+    output.loss.backward()
+    return trained, output
+
+
+def test_losses(training_step, golden):
+    trained, output = training_step
+    assert output.loss.item() == pytest.approx(golden["train.loss"].item(), rel=1e-5)
+    for name in ("ce_loss", "mask_bce_loss", "mask_dice_loss"):
+        ours = getattr(output, name) * getattr(trained.config, f"{name}_weight")
+        assert ours.item() == pytest.approx(golden[f"train.{name}"].item(), rel=1e-5), name
+
+
+def test_gradients(training_step, golden):
+    trained, _ = training_step
+    gradients = {name.removeprefix("train.grad."): tensor for name, tensor in golden.items() if "train.grad." in name}
+    assert len(gradients) == 8
+    for name, expected in convert_state_dict(gradients, {}).items():
+        ours = trained.get_parameter(name).grad
+        assert_close(ours, expected, 1e-4 * expected.abs().max().item())

@@ -1,0 +1,35 @@
+"""What is declared for the package agrees with what is there."""
+
+import re
+from pathlib import Path
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_folder_of_code_is_a_package():
+    # a folder without __init__.py works from a checkout but is missing from the wheel
+    folders = {file.parent for file in (ROOT / "src" / "glus_hf").rglob("*.py")}
+    missing = sorted(str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists())
+    assert not missing, f"__init__.py is missing from {missing}"
+
+
+def test_constraints_pin_every_dependency():
+    setup_cfg = (ROOT / "setup.cfg").read_text()
+    requirements = re.search(r"install_requires =\n(.*?)\n\n", setup_cfg, re.DOTALL).group(1).split()
+    names = {re.split(r"[>=<]", requirement)[0] for requirement in requirements}
+    for file in ("constraints.txt", "constraints-oldest.txt"):
+        pinned = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / file).read_text(), re.MULTILINE))
+        assert names <= pinned, f"{file} does not pin {sorted(names - pinned)}"
+
+
+def test_the_oldest_constraints_are_the_lower_bounds():
+    setup_cfg = (ROOT / "setup.cfg").read_text()
+    bounds = dict(re.findall(r"^ +([a-z0-9-]+)>=([0-9.]+)$", setup_cfg, re.MULTILINE))
+    oldest = dict(
+        re.findall(r"^([a-z0-9-]+)==([0-9.]+)$", (ROOT / "constraints-oldest.txt").read_text(), re.MULTILINE)
+    )
+    for name, version in oldest.items():
+        if name in bounds:
+            # the bound 4.0 and the pin 4.0.1 agree, 4.0 and 4.1.0 do not
+            assert f"{version}.".startswith(f"{bounds[name]}."), f"{name}: bound {bounds[name]}, pin {version}"
