@@ -1,8 +1,8 @@
 """Train glus-tiny from nothing on MotionShapes, in stages that resume: `mask`, `read`, `join` (see train_tiny.sh).
 
-    python examples/train_tiny.py --stage mask --output runs/tiny/mask --minutes 25
-    python examples/train_tiny.py --stage read --output runs/tiny/read --minutes 60
-    python examples/train_tiny.py --stage join --output runs/tiny/join --minutes 60 --from runs/tiny/mask runs/tiny/read
+python examples/train_tiny.py --stage mask --output runs/tiny/mask --minutes 25
+python examples/train_tiny.py --stage read --output runs/tiny/read --minutes 60
+python examples/train_tiny.py --stage join --output runs/tiny/join --minutes 60 --from runs/tiny/mask runs/tiny/read
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from glus_hf.data.motion_shapes import sample_scene
 from glus_hf.models.glus.loss_glus import mask_bce_loss, mask_dice_loss
 from glus_hf.models.glus.memory_glus import MemoryBank
 
-from tiny_batches import coverage, normalize, sample_batch, sample_times
+from tiny_batches import GRID, coverage, normalize, sample_batch, sample_times
 from tiny_model import TrainingHeads, build_tiny, oracle_prompt
 
 KINDS = {"static": 0.44, "motion": 0.2, "conjunction": 0.16, "multi": 0.12, "relation": 0.03, "no_target": 0.05}
@@ -36,7 +38,9 @@ class Optimizers:
         matrices, others = [], []
         for name, parameter in named_parameters:
             if parameter.requires_grad:
-                is_matrix = parameter.ndim == 2 and "embed" not in name and "layers" in name and "mask_model" not in name
+                is_matrix = (
+                    parameter.ndim == 2 and "embed" not in name and "layers" in name and "mask_model" not in name
+                )
                 (matrices if is_matrix else others).append(parameter)
         self.optimizers = [torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.95), weight_decay=0.0)]
         if matrices:
@@ -75,7 +79,10 @@ def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
         scene = sample_scene(rng)
         times = sample_times(rng, processor, frames)[-frames:]
         image, masks = scene.render(times, 64)
-        chosen = [rng.choice(len(masks), size=min(len(masks), 1 + int(rng.random() < 0.25)), replace=False) for _ in range(groups)]
+        chosen = [
+            rng.choice(len(masks), size=min(len(masks), 1 + int(rng.random() < 0.25)), replace=False)
+            for _ in range(groups)
+        ]
         pixels.append(image)
         targets.append(np.stack([masks[one].any(0) for one in chosen]))
         objects.append(masks.any(0))
@@ -130,46 +137,82 @@ def ious(predictions: Tensor, targets: Tensor) -> Tensor:
 # read stage: vision and language, packed strict prompts ------------------------------------------------------------
 
 
-def read(model, batch) -> tuple[Tensor, Tensor]:
-    """States before each [SEG] `[clips, expressions, window, 10, hidden]` and of all image positions `[n, hidden]`.
+@dataclass
+class Reading:
+    """States before each [SEG] `[clips, expressions, window, 10, hidden]` (from the last word of the expression to the
+    position that predicts [SEG]), states of all image positions `[n, hidden]`, and log attention of the last layer from
+    the former to the 64 tokens of their query frame `[clips, expressions, window, 10, heads, 64]`."""
 
-    The ten positions run from the last word of the expression to the one that predicts [SEG] (the last).
-    """
+    segs: Tensor
+    image_states: Tensor
+    attention: Tensor
+
+
+def read(model, batch) -> Reading:
     prompts = batch.prompts
     tokens = model.model.encode_frames(batch.pixel_values.flatten(0, 1), batch.frame_times.flatten())
     tokens = tokens.unflatten(0, batch.pixel_values.shape[:2])
     rows = torch.arange(len(tokens))
     embeddings = model.model.embed_prompt(prompts.input_ids, tokens[rows[:, None], prompts.image_frames])
-    states, _ = model.model.read_states(
-        embeddings, prompts.attention_mask, position_ids=prompts.position_ids, use_cache=False
+    outputs = model.model.language_model(
+        inputs_embeds=embeddings,
+        attention_mask=prompts.attention_mask,
+        position_ids=prompts.position_ids,
+        output_hidden_states=True,
+        use_cache=False,
     )
-    before = prompts.seg_positions[..., None] + torch.arange(-9, 1)
-    segs = states[rows[:, None, None, None], before]
-    return segs, states[prompts.input_ids == model.config.image_token_id]
+    states, before = outputs.last_hidden_state, prompts.seg_positions[..., None] + torch.arange(-9, 1)
+    is_image = prompts.input_ids == model.config.image_token_id
+    places = is_image.nonzero()[:, 1].unflatten(0, (len(rows), -1, GRID * GRID))
+    attention = last_attention(model.model.language_model, outputs.hidden_states[-2], prompts, before, places)
+    return Reading(states[rows[:, None, None, None], before], states[is_image], attention)
+
+
+def last_attention(language_model, states: Tensor, prompts, before: Tensor, places: Tensor) -> Tensor:
+    """What the last layer attends to, among the tokens of the query frame of each [SEG]."""
+    layer, rows = language_model.layers[-1], torch.arange(len(states))
+    normed = layer.input_layernorm(states)
+    shape = (*normed.shape[:2], -1, layer.self_attn.head_dim)
+    query, key = (
+        project(normed).view(shape).transpose(1, 2) for project in (layer.self_attn.q_proj, layer.self_attn.k_proj)
+    )
+    query, key = apply_rotary_pos_emb(query, key, *language_model.rotary_emb(states, prompts.position_ids))
+    clips, expressions, window, _ = before.shape
+    own = torch.arange(expressions)[:, None] * (window - 1) + torch.arange(window) + 4
+    own[:, 0] = 4  # the first query frame is shared by all expressions
+    at = rows[:, None, None, None]
+    query = query.transpose(1, 2)[at, before]
+    key = key.transpose(1, 2)[at, places[:, own]]
+    return torch.einsum("cewphd,cewthd->cewpht", query, key).mul(layer.self_attn.scaling).log_softmax(-1)
 
 
 def read_losses(model, heads, batch) -> tuple[Tensor, Tensor, dict]:
     """Losses of the reading part, and the predicted prompts `[clips, expressions, window, dim]`."""
-    segs, image_states = read(model, batch)
-    rows = torch.arange(len(segs))[:, None]
+    reading = read(model, batch)
+    rows = torch.arange(len(reading.segs))[:, None]
     labels = {name: label[rows, batch.prompts.image_frames] for name, label in batch.cell_labels.items()}
-    dense, accuracy = heads.attribute_loss(image_states, labels)
+    dense, accuracy = heads.attribute_loss(reading.image_states, labels)
     cells = torch.from_numpy(coverage(batch.targets.numpy() > 0.5))
-    map_logits = heads.map(segs)  # supervised wherever the whole expression is known: the skill starts at its last word
+    map_logits = heads.map(
+        reading.segs
+    )  # supervised wherever the whole expression is known: it starts at the last word
     has_target = cells.sum(-1) > 0.05
     wanted = (cells / cells.sum(-1, keepdim=True).clamp(min=0.05))[..., None, :]
     ce = -(wanted * map_logits.log_softmax(-1)).sum(-1)[has_target].mean()
+    pointing = -(wanted[..., None, :] * reading.attention[..., :2, :]).sum(-1)[has_target].mean()
     bce = F.binary_cross_entropy_with_logits(map_logits, cells[..., None, :].expand_as(map_logits))
-    segs, first_logits, map_logits = segs[..., -1, :], map_logits[..., 0, :], map_logits[..., -1, :]
+    segs, map_logits = reading.segs[..., -1, :], map_logits[..., -1, :]
     prompts = model.model.seg_projection(segs)
     distill = F.smooth_l1_loss(prompts, oracle_prompt(model, cells), beta=0.5)
-    emits = F.cross_entropy(model.lm_head(segs).flatten(0, -2), torch.full((segs[..., 0].numel(),), model.config.seg_token_id))
-    hit = (cells.gather(-1, map_logits.argmax(-1, keepdim=True))[..., 0] > 0.15).float()
+    seg_ids = torch.full((segs[..., 0].numel(),), model.config.seg_token_id)
+    emits = F.cross_entropy(model.lm_head(segs).flatten(0, -2), seg_ids)
     metrics = {f"acc_{name}": round(value, 3) for name, value in accuracy.items()}
-    metrics |= {f"hit_{kind}": round(value, 3) for kind, value in by_kind(hit[..., -1], batch.kinds, has_target[..., -1]).items()}
-    first = (cells.gather(-1, first_logits.argmax(-1, keepdim=True)) > 0.15)[..., 0][has_target].float().mean()
-    metrics |= {"map_ce": ce.item(), "distill": distill.item(), "hit_at_last_word": first.item()}
-    return dense + ce + 8 * bce + 4 * distill + 0.1 * emits, prompts, metrics
+    for name, scores in (("hit", map_logits), ("point", reading.attention[..., -1, :2, :].mean(-2))):
+        hit = (cells.gather(-1, scores.argmax(-1, keepdim=True))[..., 0] > 0.15).float()
+        kinds = by_kind(hit[..., -1], batch.kinds, has_target[..., -1])
+        metrics |= {f"{name}_{kind}": round(value, 3) for kind, value in kinds.items()}
+    metrics |= {"map_ce": ce.item(), "pointing": pointing.item(), "distill": distill.item()}
+    return dense + ce + pointing + 8 * bce + 4 * distill + 0.1 * emits, prompts, metrics
 
 
 def by_kind(values: Tensor, kinds: list[list[str]], valid: Tensor) -> dict[str, float]:
@@ -197,7 +240,9 @@ def join_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, di
     loss, prompts, metrics = read_losses(model, heads, batch)
     groups = prompts.shape[1]
     logits = draw(model, batch.mask_pixel_values, prompts.flatten(0, 1), groups, 7)
-    masks, mask_metrics = mask_loss(logits, batch.targets.flatten(0, 1), batch.objects.repeat_interleave(groups, dim=0))
+    masks, mask_metrics = mask_loss(
+        logits, batch.targets.flatten(0, 1), batch.objects.repeat_interleave(groups, dim=0)
+    )
     logits = F.interpolate(logits[:, -1:], size=(64, 64), mode="bilinear", align_corners=False)[:, 0]
     per_mask = ious(logits > 0, batch.targets[:, :, -1].flatten(0, 1) > 0.5).unflatten(0, (-1, groups))
     valid = torch.ones_like(per_mask, dtype=torch.bool)
@@ -230,7 +275,9 @@ def load(folder: Path, model, heads, part: str = "all") -> None:
     tensors = load_file(folder / "weights.safetensors")
     wanted = {"all": (True, False), "mask": (True,), "read": (False,)}[part]
     for prefix, module in (("model.", model), ("heads.", heads)):
-        chosen = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix) and ("mask_model" in k) in wanted}
+        chosen = {
+            k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix) and ("mask_model" in k) in wanted
+        }
         module.load_state_dict(chosen, strict=part == "all")
 
 

@@ -1,12 +1,21 @@
-"""Referring video segmentation for Hugging Face: a video and a sentence in, the pixels of what it means out."""
+"""Referring video segmentation for Hugging Face: a video and a sentence in, the pixels of what it means out.
+
+Importing this package is cheap: the public names load on first use, and `transformers` learns about GLUS (its Auto
+classes and the `referring-video-segmentation` pipeline) when those parts of it are imported.
+"""
 
 from __future__ import annotations
 
 import importlib
 
+from . import registration
+
+
 __version__ = "0.1.0.dev0"
 
 _EXPORTS = {
+    "AutoModelForReferringVideoSegmentation": "models.auto",
+    "CheckpointError": "models.glus.checkpoint_glus",
     "GLUSConfig": "models.glus.configuration_glus",
     "GLUSForVideoSegmentation": "models.glus.modeling_glus",
     "GLUSImageProcessor": "models.glus.image_processing_glus",
@@ -15,6 +24,12 @@ _EXPORTS = {
     "GLUSProcessor": "models.glus.processing_glus",
     "GLUSSegmentationOutput": "models.glus.modeling_glus",
     "GLUSVideoSegmentationOutput": "models.glus.inference_glus",
+    "ReferringVideoSegmentationPipeline": "pipelines.referring_video_segmentation",
+    "Video": "data.video",
+    "VideoError": "data.video",
+    "load_video": "data.video",
+    "pipeline": "pipelines",
+    "resolve_checkpoint": "hub",
 }
 __all__ = [*_EXPORTS, "__version__"]
 
@@ -29,3 +44,6 @@ def __getattr__(name: str):
 
 def __dir__():
     return sorted(__all__)
+
+
+registration.register_lazily()

@@ -63,11 +63,12 @@ class Sprite:
 
 @dataclass
 class Expression:
-    """A sentence, its kind (one of `KINDS`) and the indices of the sprites it means."""
+    """A sentence, its kind (one of `KINDS`), the indices of the sprites it means, and the filter that it puts into words."""
 
     text: str
     kind: str
     object_ids: list[int]
+    filter: Filter
 
 
 @dataclass
@@ -305,7 +306,7 @@ def sample_expressions(rng, scene: Scene, count: int, weights: dict[str, float] 
         targets = scene.targets(wanted)
         text = phrase(rng, wanted, len(targets))
         if text not in {expression.text for expression in expressions}:
-            expressions.append(Expression(text, kind, targets))
+            expressions.append(Expression(text, kind, targets, wanted))
     return expressions
 
 

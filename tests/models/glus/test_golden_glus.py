@@ -301,7 +301,9 @@ def training_batch(processor, frames, golden):
 
 @pytest.fixture(scope="module")
 def training_step(model, training_batch):
-    trained = copy.deepcopy(model).train()
+    """In float64: the input of one ReLU in the mask decoder is 1e-7 from zero, and the side on which float32 rounding
+    puts it changes gradients by 5e-4. The golden gradients, though of float32, agree with float64 to 1e-6."""
+    trained = copy.deepcopy(model).double().train()
     trained.freeze_pretrained_parts()
     output = trained(**training_batch)
     output.loss.backward()
@@ -322,4 +324,4 @@ def test_gradients(training_step, golden):
     assert len(gradients) == 8
     for name, expected in convert_state_dict(gradients, {}).items():
         ours = trained.get_parameter(name).grad
-        assert_close(ours, expected, 1e-4 * expected.abs().max().item())
+        assert_close(ours, expected, 1e-5 * expected.abs().max().item())

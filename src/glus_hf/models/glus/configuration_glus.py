@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig, Sam2VideoConfig
+
+from .checkpoint_glus import check_checkpoint, resolve_name
 
 
 @strict
@@ -87,6 +91,14 @@ class GLUSConfig(PreTrainedConfig):
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLUSConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Read a config from an alias ("glus-tiny"), a folder, a file or the Hub; `CheckpointError` in one line."""
+        name = resolve_name(pretrained_model_name_or_path)
+        if not os.path.isfile(name):
+            check_checkpoint(name, [cls.model_type], kwargs.get("subfolder", ""))
+        return super().from_pretrained(name, **kwargs)
 
     @property
     def num_image_tokens(self) -> int:

@@ -8,6 +8,8 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.processing_utils import ImagesKwargs
 
+from .checkpoint_glus import readable_errors, resolve_name
+
 
 class GLUSImageProcessorKwargs(ImagesKwargs, total=False):
     """Settings on top of CLIP's own.
@@ -50,6 +52,13 @@ class GLUSImageProcessor(CLIPImageProcessorPil):
     mask_size = {"height": 1024, "width": 1024}
     mask_image_mean = list(IMAGENET_DEFAULT_MEAN)
     mask_image_std = list(IMAGENET_DEFAULT_STD)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Load from an alias ("glus-tiny"), a folder or the Hub; `CheckpointError` if files are missing."""
+        name = resolve_name(pretrained_model_name_or_path)
+        with readable_errors(name):
+            return super().from_pretrained(name, **kwargs)
 
     def preprocess(self, images, return_tensors: str = "pt", **kwargs) -> BatchFeature:
         """Both views of one image or a list of N images.

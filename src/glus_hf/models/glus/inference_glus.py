@@ -160,7 +160,13 @@ class _Reader:
 
 @torch.no_grad()
 def _draw_frame(
-    model, session: GLUSInferenceSession, readings: WindowReadings, offset: int, frame: int, bank: MemoryBank, position: int
+    model,
+    session: GLUSInferenceSession,
+    readings: WindowReadings,
+    offset: int,
+    frame: int,
+    bank: MemoryBank,
+    position: int,
 ) -> GLUSVideoSegmentationOutput:
     emitted = readings.emitted[offset].tolist()
     embeddings = readings.embeddings[offset]
@@ -173,9 +179,7 @@ def _draw_frame(
         pixels = session.image_processor.mask_view([session.frames[frame]])
         features = model.model.encode_mask_frames(pixels)
         features = features.select(torch.zeros(len(emitted), dtype=torch.long, device=features.embedding.device))
-        low = model.model.draw_masks(
-            features, embeddings.to(features.embedding.device), bank, position, emitted
-        )
+        low = model.model.draw_masks(features, embeddings.to(features.embedding.device), bank, position, emitted)
         drawn = F.interpolate(low[:, None].float(), size=size, mode="bilinear", align_corners=False)[:, 0]
         logits = torch.where(torch.tensor(emitted, device=drawn.device)[:, None, None], drawn, NO_SEG_LOGIT)
     scores = readings.probabilities[offset].to(logits.device) * _mask_confidence(logits)
@@ -203,7 +207,9 @@ def _default_batch_size(model, session: GLUSInferenceSession) -> int:
     if device.type != "cuda":
         return 8
     config = model.config.text_config
-    length = len(session.prefix_input_ids) + max(len(ids) for ids in session.turn_input_ids) * model.config.num_query_frames
+    length = (
+        len(session.prefix_input_ids) + max(len(ids) for ids in session.turn_input_ids) * model.config.num_query_frames
+    )
     heads = config.num_key_value_heads * (config.head_dim or config.hidden_size // config.num_attention_heads)
     floats = length * (2 * config.num_hidden_layers * heads + 8 * config.hidden_size + 3 * config.intermediate_size)
     free = torch.cuda.mem_get_info(device)[0]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from transformers import CLIPVisionModel, DynamicCache, LlamaModel, PreTrainedModel, Sam2VideoModel
 from transformers.utils import ModelOutput
 
+from .checkpoint_glus import check_checkpoint, load_strictly, resolve_name
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
 from .loss_glus import mask_losses
@@ -71,6 +72,18 @@ class GLUSPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["LlamaDecoderLayer", "CLIPEncoderLayer", "Sam2VideoModel"]
     _skip_keys_device_placement = ["past_key_values"]
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
+        """Load weights strictly, from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers.
+
+        Raises:
+            CheckpointError: no GLUS model there, or missing, unexpected or wrong-shape weights; one line.
+        """
+        name = resolve_name(pretrained_model_name_or_path)
+        if name is not None and kwargs.get("config") is None:
+            check_checkpoint(name, [cls.config_class.model_type], kwargs.get("subfolder", ""))
+        return load_strictly(super().from_pretrained, name, *model_args, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module):
         super()._init_weights(module)
@@ -109,6 +122,8 @@ class GLUSFramePositionEmbedding(nn.Module):
 
 class GLUSModel(GLUSPreTrainedModel):
     """The three parts of GLUS without the language-model head: vision tower, language model, mask branch."""
+
+    _keys_to_ignore_on_load_unexpected = [r"^lm_head\."]  # the head of GLUSForVideoSegmentation
 
     def __init__(self, config: GLUSConfig):
         super().__init__(config)
@@ -162,12 +177,18 @@ class GLUSModel(GLUSPreTrainedModel):
     # read -------------------------------------------------------------------------------------------------------
 
     def embed_prompt(self, input_ids: Tensor, image_tokens: Tensor) -> Tensor:
-        """Token embeddings with image positions filled in order: `[n, length]`, `[n, frames, tokens, hidden]`."""
+        """Token embeddings with image positions filled in order: `[n, length]`, `[n, frames, tokens, hidden]`.
+
+        Prompts with different numbers of frames take theirs one after the other: `[all frames, tokens, hidden]`.
+        """
         is_image = input_ids == self.config.image_token_id
-        if is_image.sum() * image_tokens.shape[-1] != image_tokens.numel():
+        in_rows = image_tokens.ndim == 4  # then a surplus in one row must not be made up for by another
+        found = is_image.sum(1) if in_rows else is_image.sum()
+        expected = image_tokens.shape[-3:-1].numel()
+        if (found != expected).any():
             raise ValueError(
-                f"The prompt has {int(is_image.sum())} image positions but the frames give "
-                f"{image_tokens.numel() // image_tokens.shape[-1]}; expand each image to {image_tokens.shape[-2]}."
+                f"The prompt has {found.tolist()} image positions but the frames give {expected}; expand each image "
+                f"to {image_tokens.shape[-2]}."
             )
         embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
         return embeddings.masked_scatter(is_image[..., None], image_tokens.to(embeddings))
@@ -461,7 +482,9 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 def _as_counts(expressions_per_video, num_videos: int, num_conversations: int) -> list[int]:
     counts = [1] * num_videos if expressions_per_video is None else [int(count) for count in expressions_per_video]
     if len(counts) != num_videos or sum(counts) != num_conversations:
-        raise ValueError(f"{num_videos} videos with {counts} expressions do not match {num_conversations} conversations.")
+        raise ValueError(
+            f"{num_videos} videos with {counts} expressions do not match {num_conversations} conversations."
+        )
     return counts
 
 

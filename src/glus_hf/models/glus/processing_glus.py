@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
+from .checkpoint_glus import readable_errors, resolve_name
 from .image_processing_glus import GLUSImageProcessor, as_rgb_arrays
 from .inference_glus import GLUSInferenceSession
 
@@ -99,6 +100,13 @@ class GLUSProcessor(ProcessorMixin):
         self.image_token_id = image_token_id
         self.context_frames = context_frames
         self.max_expression_tokens = max_expression_tokens
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Load from an alias ("glus-tiny"), a folder or the Hub; `CheckpointError` if files are missing."""
+        name = resolve_name(pretrained_model_name_or_path)
+        with readable_errors(name):
+            return super().from_pretrained(name, **kwargs)
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):

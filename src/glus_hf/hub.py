@@ -1,0 +1,56 @@
+"""Names of checkpoints: which ones come with the package, and where they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .models.glus.checkpoint_glus import CheckpointError
+
+
+PACKAGED = {"glus-tiny": "checkpoints/glus-tiny"}
+"""Checkpoints in the package: alias -> folder, relative to the package."""
+
+NEED_CONVERSION = ("glus-7b", "glus-s", "glus-s-partial", "glus-a")
+DEFAULT_MODEL = "glus-tiny"
+
+
+def resolve_checkpoint(name_or_path: str | os.PathLike) -> str:
+    """Turn the alias of a packaged checkpoint into its folder.
+
+    A folder of that name in the current directory wins if it holds a `config.json`. Everything else (another folder,
+    a name on the Hub) is returned unchanged.
+
+    Args:
+        name_or_path: alias, folder or Hub name.
+
+    Returns:
+        A folder or Hub name for any `from_pretrained`.
+
+    Raises:
+        CheckpointError: the alias of a released checkpoint that has to be converted first, or a packaged checkpoint
+            whose folder is missing.
+
+    Example:
+        >>> os.path.basename(resolve_checkpoint("glus-tiny"))
+        'glus-tiny'
+    """
+    name = os.fspath(name_or_path)
+    if name and os.path.isfile(os.path.join(name, "config.json")):
+        return name
+    if name in NEED_CONVERSION:
+        raise CheckpointError(
+            f"{name}: the released GLUS weights must be converted first, which comes with `glus-hf convert` in a "
+            "later version; pass a folder of converted weights or use glus-tiny"
+        )
+    if name not in PACKAGED:
+        return name
+    folder = packaged_folder(name)
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{name}: its folder {folder} is missing or incomplete; install glus-hf again")
+    return str(folder)
+
+
+def packaged_folder(alias: str) -> Path:
+    """Folder of a packaged checkpoint; `KeyError` for an unknown alias."""
+    return Path(__file__).parent / PACKAGED[alias]

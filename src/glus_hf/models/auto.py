@@ -1,0 +1,65 @@
+"""The Auto class of referring video segmentation: picks the model family from the config."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+
+from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+from ..registration import FAMILIES
+from .glus.checkpoint_glus import check_checkpoint, resolve_name
+
+
+MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING_NAMES = OrderedDict(
+    (model_type, names["model"]) for model_type, names in FAMILIES.items()
+)
+MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING = _LazyAutoMapping(
+    CONFIG_MAPPING_NAMES, MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING_NAMES
+)
+
+
+class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
+    """Any model that gives masks of a video for a sentence: `from_pretrained` and `from_config` pick the class.
+
+    Another family joins with `AutoModelForReferringVideoSegmentation.register(ItsConfig, ItsModel)`.
+
+    Example:
+
+        >>> model = AutoModelForReferringVideoSegmentation.from_pretrained("glus-tiny")
+        >>> type(model).__name__
+        'GLUSForVideoSegmentation'
+    """
+
+    _model_mapping = MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, *model_args, **kwargs):
+        """Load a model from an alias ("glus-tiny"), a folder or the Hub.
+
+        Args:
+            pretrained_model_name_or_path: alias, folder or Hub name.
+            kwargs: as for any `from_pretrained` (`dtype`, `device_map`, ...).
+
+        Raises:
+            CheckpointError: the folder holds no model of this kind, or its weights do not fit; one line.
+        """
+        name = resolve_name(pretrained_model_name_or_path)
+        if kwargs.get("config") is None:
+            check_folder(name, kwargs.get("subfolder") or "")
+        return super().from_pretrained(name, *model_args, **kwargs)
+
+
+def check_folder(name_or_path: str | os.PathLike, subfolder: str = "") -> str:
+    """Resolve an alias and check that a local folder holds a model of this kind; names on the Hub pass unchecked.
+
+    Raises:
+        CheckpointError: it does not; one line.
+    """
+    name = resolve_name(name_or_path)
+    check_checkpoint(name, [config.model_type for config in MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING], subfolder)
+    return name
+
+
+__all__ = ["AutoModelForReferringVideoSegmentation"]

@@ -1,0 +1,70 @@
+"""The pipeline task `referring-video-segmentation`."""
+
+from __future__ import annotations
+
+import os
+
+from ..hub import DEFAULT_MODEL, PACKAGED
+
+
+TASK = "referring-video-segmentation"
+
+
+def pipeline(task: str = TASK, model=None, **kwargs):
+    """`transformers.pipeline` with our task and model as defaults.
+
+    Args:
+        task: any task of `transformers.pipeline`.
+        model: alias ("glus-tiny"), folder, Hub name or a model in memory (which needs `processor=` too).
+        kwargs: as for `transformers.pipeline` (`device`, `dtype`, ...), and the settings of
+            [`ReferringVideoSegmentationPipeline`] (`threshold`, `progress`, ...), which become its defaults.
+
+    Returns:
+        [`ReferringVideoSegmentationPipeline`] for our task.
+
+    Raises:
+        CheckpointError: the model cannot be loaded; one line.
+
+    Example:
+        >>> pipe = pipeline()
+        >>> pipe("clip.mp4", "the red circle")["masks"].shape  # doctest: +SKIP
+        (16, 128, 128)
+    """
+    from transformers.pipelines import pipeline as transformers_pipeline
+
+    return transformers_pipeline(task, model, **kwargs)
+
+
+def is_ours(arguments: dict) -> bool:
+    """Whether the arguments of `transformers.pipeline` mean our task: by name, or by a packaged model alone."""
+    task, model = arguments.get("task"), arguments.get("model")
+    return task == TASK or (task is None and isinstance(model, str) and model in PACKAGED)
+
+
+def load_components(arguments: dict) -> dict:
+    """Arguments of `transformers.pipeline` for our task, with the model loaded and the processor's alias resolved.
+
+    `transformers.pipeline` would load the model itself, but hides the reason of a failure in a traceback.
+    """
+    from ..models.auto import AutoModelForReferringVideoSegmentation
+    from ..models.glus.checkpoint_glus import resolve_name
+
+    arguments = {**arguments, "task": TASK}
+    model = arguments.get("model") or DEFAULT_MODEL
+    if isinstance(arguments.get("processor"), str):
+        arguments["processor"] = resolve_name(arguments["processor"])
+    if not isinstance(model, (str, os.PathLike)):
+        return arguments
+    name = resolve_name(model)
+    load = {key: arguments[key] for key in ("config", "revision", "token", "trust_remote_code") if key in arguments}
+    load["dtype"] = arguments.pop("torch_dtype", None) or arguments.get("dtype") or "auto"
+    if arguments.get("device_map") is not None:
+        load["device_map"] = arguments.pop("device_map")
+    load.update(arguments.pop("model_kwargs", None) or {})
+    arguments["model"] = AutoModelForReferringVideoSegmentation.from_pretrained(name, **load)
+    if arguments.get("processor") is None:
+        arguments["processor"] = name
+    return arguments
+
+
+__all__ = ["TASK", "pipeline"]

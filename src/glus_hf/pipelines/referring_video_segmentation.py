@@ -1,0 +1,213 @@
+"""The pipeline: a video and one or more expressions in, their masks in every frame out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from transformers.pipelines.base import Pipeline
+from transformers.utils import logging
+
+from ..data.video import load_video
+
+
+CALL_PARAMETERS = (
+    "key_frame",
+    "context_frames",
+    "max_frames",
+    "threshold",
+    "progress",
+    "batch_size",
+)
+
+
+class ReferringVideoSegmentationPipeline(Pipeline):
+    """Masks of what a sentence means, in every frame of a video.
+
+    Works with every model that has `propagate_in_video_iterator` and a processor with `init_video_session` and
+    `post_process_masks`. Made by `pipeline("referring-video-segmentation")`.
+
+    Example:
+
+        >>> import glus_hf
+        >>> pipe = glus_hf.pipeline("referring-video-segmentation", model="glus-tiny")
+        >>> result = pipe("clip.mp4", "the red circle moving left")  # doctest: +SKIP
+        >>> result["masks"].shape, float(result["scores"].mean())  # doctest: +SKIP
+        ((16, 128, 128), 0.93)
+    """
+
+    _load_processor = True
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+
+    def __init__(self, *args, **kwargs):
+        # the base class takes batch_size for its data loader; here it belongs to the language model
+        batch_size = kwargs.pop("batch_size", None)
+        super().__init__(*args, **kwargs)
+        if self.processor is None:
+            raise ValueError("the pipeline needs the model's processor: pass processor=")
+        self._forward_params.update({"batch_size": batch_size} if batch_size is not None else {})
+
+    def __call__(self, video, text: str | Sequence[str] | None = None, **kwargs):
+        """Segment one video, or many.
+
+        Args:
+            video: what [`~glus_hf.load_video`] reads (a file, a folder of frames, a list of images, an array), with
+                its `text`; or, without `text`, one dict `{"video": ..., "text": ...}`, a list of such dicts, or a
+                generator or data set of them. A dict may also hold its own `key_frame` or `context_frames`.
+            text (`str` or `list[str]`): the expression(s). Many share the video's features.
+            key_frame (`int` or `list[int]`, *optional*): frame to start from, 0..T-1; forward to the end, then
+                backward to the start. A list has one per expression. Default: the first frame.
+            context_frames (`str` or `list[int]`, *optional*): how the frames that stand for the whole video are
+                chosen; see the processor's `init_video_session`.
+            max_frames (`int`, *optional*): read only this many frames, from the start.
+            threshold (`float`, defaults to 0): mask logits above it are foreground; 0 is probability 0.5.
+            progress (`bool`, defaults to `False`): show a bar over frames, on stderr.
+            batch_size (`int`, *optional*): windows the language model reads at once. By default the model chooses by
+                the free memory. Videos are segmented one after the other.
+
+        Returns:
+            `dict`, or for a list of texts a list of dicts, one per text:
+
+            - `label` (`str`): the text.
+            - `masks` (`np.ndarray [T, height, width]` of bool): at the video's own size, frame by frame.
+            - `scores` (`np.ndarray [T]` of float32): in `[0, 1]`: probability of [SEG] on that frame x mean
+              probability of the pixels inside its mask; 0 where the mask is empty. Their mean scores the expression.
+            - `frame_indices` (`np.ndarray [T]` of int64): 0..T-1.
+            - `missing_seg_frames` (`list[int]`): frames on which the model emitted no [SEG]; masks there are empty.
+
+            For a list of dicts, a list of these; for a generator or data set, a generator that segments lazily.
+
+        Raises:
+            ValueError: no text, a text the processor refuses, or a frame index outside the video; one line.
+            VideoError: the video cannot be read; one line.
+        """
+        settings = [self._preprocess_params, self._forward_params, self._postprocess_params]
+        settings = [{**old, **new} for old, new in zip(settings, self._sanitize_parameters(**kwargs), strict=True)]
+        if text is not None:
+            return self.run_single({"video": video, "text": text}, *settings)
+        if isinstance(video, Mapping):
+            return self.run_single(video, *settings)
+        samples = _samples(video)
+        results = (self.run_single(sample, *settings) for sample in samples)
+        return list(results) if isinstance(samples, list) else results
+
+    def _sanitize_parameters(self, **kwargs):
+        unknown = sorted(set(kwargs) - set(CALL_PARAMETERS))
+        if unknown:
+            raise TypeError(f"unknown parameter {', '.join(unknown)}; known are {', '.join(CALL_PARAMETERS)}")
+        preprocess = {key: kwargs[key] for key in ("key_frame", "context_frames", "max_frames") if key in kwargs}
+        forward = {key: kwargs[key] for key in ("threshold", "progress", "batch_size") if key in kwargs}
+        return preprocess, forward, {}
+
+    def preprocess(self, sample: Mapping, key_frame=None, context_frames=None, max_frames=None) -> dict:
+        """Read the video and open a session per key frame: `{"texts", "is_single", "num_frames", "passes"}`.
+
+        `passes` are `(session, key frame, rows of its texts)`; without a list of key frames there is one.
+        """
+        sample = {"key_frame": key_frame, "context_frames": context_frames, **sample}
+        unknown = sorted(set(sample) - {"video", "text", "key_frame", "context_frames"})
+        if unknown or "video" not in sample or sample.get("text") is None:
+            raise ValueError(f"an input must be a dict with 'video' and 'text', got the keys {sorted(sample)}")
+        texts = sample["text"]
+        is_single = isinstance(texts, str)
+        texts = [texts] if is_single else list(texts)
+        video = load_video(sample["video"], max_frames)
+        starts = _check_key_frames(sample["key_frame"], len(video), len(texts))
+        rows_of = {start: [row for row in range(len(texts)) if starts[row] == start] for start in starts}
+        passes = [
+            (self._open_session(video, [texts[row] for row in rows], sample["context_frames"]), start, rows)
+            for start, rows in (rows_of or {None: []}).items()
+        ]
+        return {"texts": texts, "is_single": is_single, "num_frames": len(video), "passes": passes}
+
+    def _open_session(self, video, texts: list[str], context_frames):
+        kwargs = {} if context_frames is None else {"context_frames": context_frames}
+        return self.processor.init_video_session(video, texts, **kwargs)
+
+    def _forward(self, inputs: dict, threshold: float = 0.0, progress: bool = False, batch_size=None) -> dict:
+        """Run all passes; masks go to the CPU as they come. Results per text in `"results"`."""
+        results: list[dict] = [{} for _ in inputs["texts"]]
+        kwargs = {} if batch_size is None else {"batch_size": batch_size}
+        total = inputs["num_frames"] * len(inputs["passes"])
+        with logging.tqdm(total=total, desc="segmenting", unit="frame", disable=not progress) as bar:
+            for session, start, rows in inputs["passes"]:
+                frames = {}
+                for output in self.model.propagate_in_video_iterator(session, key_frame=start, **kwargs):
+                    masks = self.processor.post_process_masks(output.mask_logits, threshold=threshold)
+                    frames[int(output.frame_idx)] = masks.cpu().numpy(), output.scores.float().cpu().numpy()
+                    bar.update()
+                missing = getattr(session, "missing_seg_frames", None) or [[] for _ in rows]
+                for position, row in enumerate(rows):
+                    results[row] = _one_text(frames, position, missing[position])
+        return {**inputs, "passes": [], "results": results}
+
+    def postprocess(self, outputs: dict) -> dict | list[dict]:
+        """One dict per text, or the dict itself for a single text."""
+        results = [
+            {"label": text, **result} for text, result in zip(outputs["texts"], outputs["results"], strict=True)
+        ]
+        return results[0] if outputs["is_single"] else results
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
+        """Save model and processor; `pipeline(task, model=save_directory)` loads them again."""
+        # the base class forgets the processor, and marks the model as one that needs remote code
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
+
+
+def _samples(inputs) -> Iterable[Mapping]:
+    """A list of dicts as it is; a lazy iterator for anything else that may hold them."""
+    needs_text = "pass a text with the video, or dicts {'video': ..., 'text': ...}"
+    if isinstance(inputs, (list, tuple)) and all(isinstance(sample, Mapping) for sample in inputs):
+        return list(inputs)
+    if isinstance(inputs, (str, os.PathLike, list, tuple)) or hasattr(inputs, "ndim") or hasattr(inputs, "frames"):
+        raise ValueError(f"no text given: {needs_text}")
+    if hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):  # a data set
+        return _checked_samples((inputs[index] for index in range(len(inputs))), needs_text)
+    if not isinstance(inputs, Iterable):
+        raise ValueError(f"cannot segment a {type(inputs).__name__}: {needs_text}")
+    return _checked_samples(iter(inputs), needs_text)
+
+
+def _checked_samples(samples: Iterator, needs_text: str) -> Iterator[Mapping]:
+    for sample in samples:
+        if not isinstance(sample, Mapping):
+            raise ValueError(f"an input is a {type(sample).__name__}: {needs_text}")
+        yield sample
+
+
+def _check_key_frames(key_frame, num_frames: int, num_texts: int) -> list[int | None]:
+    """One key frame per text."""
+    if isinstance(key_frame, str):
+        reason = (
+            "needs a key frame selector, which this version does not have" if key_frame == "auto" else "is no index"
+        )
+        raise ValueError(f"key_frame={key_frame!r} {reason}; pass a frame index or None")
+    starts = list(key_frame) if isinstance(key_frame, (list, tuple, np.ndarray)) else [key_frame] * num_texts
+    if len(starts) != num_texts:
+        raise ValueError(
+            f"there are {num_texts} texts but {len(starts)} key frames; pass one per text, or one for all"
+        )
+    for start in starts:
+        is_index = isinstance(start, (int, np.integer)) and not isinstance(start, bool)
+        if start is not None and not (is_index and 0 <= start < num_frames):
+            raise ValueError(f"key_frame must be an integer in 0..{num_frames - 1}, got {start!r}")
+    return [None if start is None else int(start) for start in starts]
+
+
+def _one_text(frames: dict, position: int, missing: list[int]) -> dict:
+    """Results of one text in frame order, from `frame -> (masks [texts, height, width], scores [texts])`."""
+    indices = sorted(frames)
+    return {
+        "masks": np.stack([frames[index][0][position] for index in indices]),
+        "scores": np.array([frames[index][1][position] for index in indices], dtype=np.float32),
+        "frame_indices": np.array(indices, dtype=np.int64),
+        "missing_seg_frames": sorted(missing),
+    }
+
+
+__all__ = ["ReferringVideoSegmentationPipeline"]

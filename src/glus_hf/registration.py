@@ -1,0 +1,114 @@
+"""Make `transformers` know our models and our pipeline, without importing it.
+
+`AutoConfig.register` and its siblings need the classes, so they would import `transformers` and all models at
+`import glus_hf` (seconds). Instead we wait until the modules that hold the Auto mappings are imported and add our
+names to the tables of names that `transformers` keeps for its own models; like those, ours load on first use. Nothing
+is imported while `transformers` itself is only half imported, so the order of imports does not matter.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
+
+
+FAMILIES = {
+    "glus": {
+        "config": "GLUSConfig",
+        "model": "GLUSForVideoSegmentation",
+        "processor": "GLUSProcessor",
+        "image_processor": {"pil": "GLUSImageProcessor"},
+    }
+}
+"""Per model type, the public names of its classes in `glus_hf`."""
+
+
+def register_lazily() -> None:
+    """Register with what is imported of `transformers` now, and with the rest when it gets imported."""
+    if any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
+        return
+    for model_type in FAMILIES:  # where transformers looks for the classes of this model type
+        sys.modules.setdefault(f"transformers.models.{model_type}", sys.modules[__package__])
+    sys.meta_path.insert(0, _AfterImport())
+    for name, register in _REGISTER.items():
+        if name in sys.modules:
+            register(sys.modules[name])
+
+
+class _AfterImport(MetaPathFinder):
+    """Runs `_REGISTER[name]` right after the module `name` was executed."""
+
+    def find_spec(self, name, path=None, target=None):
+        register = _REGISTER.get(name)
+        spec = PathFinder.find_spec(name, path, target) if register else None
+        if spec is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: (execute(module), register(module))
+        return spec
+
+
+def _register_configs(module) -> None:
+    module.CONFIG_MAPPING_NAMES.update({family: names["config"] for family, names in FAMILIES.items()})
+
+
+def _register_classes(kind: str, mapping: str, module) -> None:
+    for family, names in FAMILIES.items():
+        getattr(module, f"{mapping}_NAMES")[family] = names[kind]
+        # filled at construction, perhaps before our configs were registered
+        getattr(module, mapping)._reverse_config_mapping[names["config"]] = family
+
+
+def _register_pipeline(module) -> None:
+    from .hub import DEFAULT_MODEL, packaged_folder
+    from .models.auto import AutoModelForReferringVideoSegmentation
+    from .pipelines import TASK
+    from .pipelines.referring_video_segmentation import ReferringVideoSegmentationPipeline
+
+    module.PIPELINE_REGISTRY.register_pipeline(
+        TASK,
+        pipeline_class=ReferringVideoSegmentationPipeline,
+        pt_model=AutoModelForReferringVideoSegmentation,
+        default={"model": (str(packaged_folder(DEFAULT_MODEL)), None)},
+        type="multimodal",
+    )
+    _teach_aliases(module)
+
+
+def _teach_aliases(module) -> None:
+    """Let `transformers.pipeline` take `model="glus-tiny"`, and report a wrong checkpoint in one line.
+
+    `transformers.pipeline` asks the Hub about any name that is not a folder before it gives the pipeline class a say,
+    so there is no hook for aliases: the function itself is wrapped. Other tasks go straight through. Modules that did
+    `from transformers import pipeline` before `import glus_hf` hold the unwrapped function; they get the wrapped one.
+    """
+    original = module.pipeline
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def pipeline(*args, **kwargs):
+        from .pipelines import is_ours, load_components
+
+        arguments = signature.bind(*args, **kwargs).arguments
+        arguments.update(arguments.pop("kwargs", {}))
+        if not is_ours(arguments):
+            return original(*args, **kwargs)
+        return original(**load_components(arguments))
+
+    for holder in list(sys.modules.values()):
+        if getattr(holder, "__dict__", {}).get("pipeline") is original:
+            holder.pipeline = pipeline
+
+
+_AUTO = "transformers.models.auto"
+_REGISTER = {
+    f"{_AUTO}.configuration_auto": _register_configs,
+    f"{_AUTO}.modeling_auto": functools.partial(_register_classes, "model", "MODEL_MAPPING"),
+    f"{_AUTO}.processing_auto": functools.partial(_register_classes, "processor", "PROCESSOR_MAPPING"),
+    f"{_AUTO}.image_processing_auto": functools.partial(
+        _register_classes, "image_processor", "IMAGE_PROCESSOR_MAPPING"
+    ),
+    "transformers.pipelines": _register_pipeline,
+}

@@ -1,0 +1,145 @@
+"""The one road of inference: every frame once, features shared, state only in the session."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glus_hf.models.glus.memory_glus import MemoryBank
+from tests.models.glus.small_glus import small_model, small_processor
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return small_processor()
+
+
+def random_frames(count, height=20, width=28, seed=0):
+    return list(np.random.default_rng(seed).integers(0, 255, (count, height, width, 3), dtype=np.uint8))
+
+
+def run(model, session, **kwargs):
+    return {output.frame_idx: output for output in model.propagate_in_video_iterator(session, **kwargs)}
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data(), length=st.integers(1, 21))
+def test_every_frame_comes_exactly_once_from_any_key_frame(model, processor, data, length):
+    key_frame = data.draw(st.integers(0, length - 1))
+    session = processor.init_video_session(random_frames(length), "the red circle")
+    order = [output.frame_idx for output in model.propagate_in_video_iterator(session, key_frame=key_frame)]
+    assert order == [*range(key_frame, length), *range(key_frame - 1, -1, -1)]
+
+
+def test_masks_come_at_the_resolution_of_the_video(model, processor):
+    session = processor.init_video_session(random_frames(2, 17, 31), ["the red circle", "the square", "the cross"])
+    for output in model.propagate_in_video_iterator(session):
+        assert output.mask_logits.shape == (3, 17, 31) and output.mask_logits.dtype == torch.float32
+        assert output.scores.shape == (3,) and (output.scores >= 0).all() and (output.scores <= 1).all()
+        assert output.seg_embeddings.shape == (3, model.config.seg_embedding_size)
+
+
+def test_each_frame_is_encoded_once_for_all_expressions_and_both_directions(model, processor, monkeypatch):
+    seen = {"clip": 0, "mask": 0}
+    encode_frames, encode_mask_frames = model.model.encode_frames, model.model.encode_mask_frames
+    monkeypatch.setattr(
+        model.model, "encode_frames", lambda pixels, times: _count(seen, "clip", pixels, encode_frames, times)
+    )
+    monkeypatch.setattr(
+        model.model, "encode_mask_frames", lambda pixels: _count(seen, "mask", pixels, encode_mask_frames)
+    )
+    session = processor.init_video_session(random_frames(37), ["the red circle", "the blue cross"])
+    run(model, session, key_frame=20)
+    assert seen == {"clip": 37, "mask": 37}
+
+
+def _count(seen, name, pixels, function, *args):
+    seen[name] += len(pixels)
+    return function(pixels, *args)
+
+
+def test_many_expressions_equal_one_by_one(model, processor):
+    texts = ["the red circle", "the small blue cross moving left", "the square"]
+    frames = random_frames(7)
+    together = run(model, processor.init_video_session(frames, texts), key_frame=3)
+    for index, text in enumerate(texts):
+        alone = run(model, processor.init_video_session(frames, text), key_frame=3)
+        for frame, output in alone.items():
+            torch.testing.assert_close(output.mask_logits[0], together[frame].mask_logits[index], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(output.scores[0], together[frame].scores[index], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_batch_size_does_not_change_the_result(model, processor, batch_size):
+    frames = random_frames(9)
+    texts = ["the red circle", "the tiny green triangle going up"]
+    expected = run(model, processor.init_video_session(frames, texts))
+    actual = run(model, processor.init_video_session(frames, texts), batch_size=batch_size)
+    for frame, output in expected.items():
+        torch.testing.assert_close(actual[frame].mask_logits, output.mask_logits, atol=1e-4, rtol=1e-4)
+
+
+def test_the_forward_pass_from_a_key_frame_is_that_of_the_video_cut_there(model, processor):
+    """Context frames stay those of the whole video; nothing before the key frame reaches the frames after it."""
+    frames = random_frames(8)
+    session = processor.init_video_session(frames, "the square")
+    whole = run(model, session, key_frame=5)
+    changed = [np.zeros_like(frame) if index < 5 else frame for index, frame in enumerate(frames)]
+    other = processor.init_video_session(changed, "the square", context_frames=[5, 6, 6, 7])
+    same = processor.init_video_session(frames, "the square", context_frames=[5, 6, 6, 7])
+    expected, actual = run(model, same, key_frame=5), run(model, other, key_frame=5)
+    for frame in (5, 6, 7):
+        torch.testing.assert_close(actual[frame].mask_logits, expected[frame].mask_logits)
+    assert set(whole) == set(range(8))
+
+
+def test_two_interleaved_sessions_share_one_model(model, processor):
+    frames, others = random_frames(6, seed=1), random_frames(6, seed=2)
+    expected = run(model, processor.init_video_session(frames, "the square"))
+    first = model.propagate_in_video_iterator(processor.init_video_session(frames, "the square"))
+    second = model.propagate_in_video_iterator(processor.init_video_session(others, "the circle"))
+    for left, _ in zip(first, second, strict=True):
+        torch.testing.assert_close(left.mask_logits, expected[left.frame_idx].mask_logits)
+
+
+def test_frames_without_seg_are_empty_listed_and_leave_no_memory(processor):
+    model = small_model()
+    with torch.no_grad():  # [SEG] has probability 0
+        model.lm_head.bias[model.config.seg_token_id] = -100
+    session = processor.init_video_session(random_frames(3), ["the square", "the circle"])
+    outputs = run(model, session)
+    assert session.missing_seg_frames == [[0, 1, 2], [0, 1, 2]]
+    for output in outputs.values():
+        assert (output.mask_logits < 0).all() and output.scores.tolist() == [0, 0]
+
+
+def test_memory_of_the_bank_is_bounded(model, processor, monkeypatch):
+    sizes = []
+    write = MemoryBank.write
+    monkeypatch.setattr(MemoryBank, "write", lambda bank, *args: (write(bank, *args), sizes.append(len(bank.entries))))
+    run(model, processor.init_video_session(random_frames(40), "the square"))
+    assert max(sizes) <= model.config.num_maskmem + 1 and sizes[-1] == sizes[-2]
+
+
+@pytest.mark.parametrize("key_frame", [-1, 3, "middle", 1.5])
+def test_a_key_frame_outside_the_video_is_refused(model, processor, key_frame):
+    session = processor.init_video_session(random_frames(3), "the square")
+    with pytest.raises(ValueError, match=r"key_frame must be an integer in 0\.\.2"):
+        next(model.propagate_in_video_iterator(session, key_frame=key_frame))
+
+
+def test_training_mode_is_refused(processor):
+    session = processor.init_video_session(random_frames(1), "the square")
+    with pytest.raises(ValueError, match="eval"):
+        next(small_model().train().propagate_in_video_iterator(session))
+
+
+def test_one_frame_video(model, processor):
+    outputs = run(model, processor.init_video_session(random_frames(1), "the square"))
+    assert list(outputs) == [0]

@@ -1,0 +1,131 @@
+"""The command line, as a user runs it: a process, a real mp4."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glus_hf.data.motion_shapes import generate_clip
+from glus_hf.data.video import load_video, write_video
+
+
+COMMAND = [sys.executable, "-m", "glus_hf.cli"]
+CLIP = generate_clip(0, split="test", size=64, num_frames=5)
+
+
+def start(folder, *arguments):
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=environment, text=True, **pipes)
+
+
+def run(folder, *arguments):
+    """Exit code, stdout and stderr of `glus-hf ARGUMENTS` run in `folder`."""
+    process = start(folder, *arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_video(tmp_path / "clip.mp4", CLIP.frames, fps=8)
+    return tmp_path
+
+
+def test_help_is_light(tmp_path):
+    code = "import sys, glus_hf.cli; assert not {'torch', 'av', 'cv2'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    code, out, _ = run(tmp_path, "--help")
+    assert code == 0 and all(command in out for command in ("segment", "demo", "info"))
+
+
+def test_segment(folder):
+    texts = ["the red circle", "the [small] square moving left"]
+    code, out, err = run(folder, "segment", "clip.mp4", *texts, "--masks-dir", "masks", "--key-frame", "2")
+    assert code == 0, err
+    assert texts[0] in out and texts[1] in out and "clip_segmented.mp4" in out
+    assert "segmenting" in err
+    overlay = load_video(folder / "clip_segmented.mp4")
+    assert len(overlay) == 5 and overlay.fps == pytest.approx(8)
+    files = sorted(str(path.relative_to(folder)) for path in folder.glob("masks/*/*"))
+    assert files == [f"masks/{index}/{frame:05d}.png" for index in range(2) for frame in range(5)]
+    mask = np.asarray(Image.open(folder / files[0]))
+    assert mask.shape == (64, 64) and set(np.unique(mask)) <= {0, 255}
+
+
+def test_segment_json_quiet_and_options(folder):
+    options = ["-o", "sub/out.gif", "--max-frames", "3", "--dtype", "float32", "--device", "cpu", "--json", "--quiet"]
+    code, out, err = run(folder, "segment", "clip.mp4", "the red circle", *options)
+    assert code == 0 and err == ""
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["num_frames"] == 3 and summary["output"] == "sub/out.gif"
+    (expression,) = summary["expressions"]
+    assert expression["label"] == "the red circle" and 0 <= expression["frames_with_mask"] <= 3
+    assert (folder / "sub" / "out.gif").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["no-such.mp4", "a dog"], "no such file"),
+        (["notes.txt", "a dog"], "cannot be opened"),
+        (["clip.mp4", " "], "empty"),
+        (["clip.mp4", "a dog", "--model", "no-such-model"], "no such folder"),
+        (["clip.mp4", "a dog", "--model", "."], "config.json"),
+        (["clip.mp4", "a dog", "--model", "glus-7b"], "convert"),
+        (["clip.mp4", "a dog", "--key-frame", "5"], "0..4"),
+        (["clip.mp4", "a dog", "--max-frames", "0"], "max_frames"),
+        (["clip.mp4", "a dog", "--device", "abacus"], "--device"),
+        (["clip.mp4", "a dog", "--dtype", "int3"], "--dtype"),
+        (["clip.mp4", "a dog", "-o", "out.avi"], ".avi"),
+        (["clip.mp4", "a dog", "-o", "clip.mp4"], "the input"),
+    ],
+    ids=lambda value: "-".join(value).replace(" ", "_") if isinstance(value, list) else "",
+)
+def test_errors_are_one_line(folder, arguments, words):
+    (folder / "notes.txt").write_text("not a video")
+    code, out, err = run(folder, "segment", *arguments)
+    lines = [line for line in err.splitlines() if line.startswith("Error:")]
+    assert code == 2 and out == ""
+    assert len(lines) == 1 and words in lines[0] and err.rstrip().endswith(lines[0])
+    assert "Traceback" not in err
+    assert not list(folder.glob("*_segmented*"))
+
+
+def test_demo_json(tmp_path):
+    code, out, err = run(tmp_path, "demo", "--output", "here", "--seed", "1", "--json")
+    assert code == 0, err
+    result = json.loads(out.splitlines()[-1])
+    assert result["j_and_f"] == pytest.approx((result["j"] + result["f"]) / 2)
+    assert 0 <= result["j_and_f"] <= 1 and result["expression"]
+    for name in ("video", "overlay", "gif"):
+        assert len(load_video(tmp_path / result[name])) == 16
+    assert Image.open(tmp_path / result["contact_sheet"]).width > 500
+    code, out, _ = run(tmp_path, "demo", "--output", "here", "--seed", "1")
+    assert code == 0 and result["expression"] in out and "J&F" in out and result["overlay"] in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_ctrl_c_leaves_nothing_half_written(folder):
+    write_video(folder / "long.mp4", np.concatenate([CLIP.frames] * 60), fps=8)
+    process = start(folder, "segment", "long.mp4", "the red circle")
+    time.sleep(0.1)
+    while "segmenting" not in process.stderr.readline(200):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "long.mp4"]
+
+
+def test_info(tmp_path):
+    code, out, err = run(tmp_path, "info", "--model", "glus-tiny")
+    assert code == 0, err
+    for word in ("glus-hf", "torch", "transformers", "cpu", "glus-tiny", "parameters", "all"):
+        assert word in out

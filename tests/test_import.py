@@ -1,0 +1,83 @@
+"""What `import glus_hf` does to a process, in fresh ones."""
+
+import subprocess
+import sys
+
+import pytest
+
+import glus_hf
+
+
+NOT_IMPORTED = [
+    "torch",
+    "transformers",
+    "torchvision",
+    "av",
+    "cv2",
+    "PIL",
+    "typer",
+    "rich",
+    "gradio",
+    "sam2",
+    "deepspeed",
+    "flash_attn",
+    "sentencepiece",
+]
+USE = """
+assert AutoConfig.for_model("glus").model_type == "glus"
+folder = glus_hf.resolve_checkpoint("glus-tiny")
+assert type(AutoProcessor.from_pretrained(folder)).__name__ == "GLUSProcessor"
+assert type(AutoModel.from_pretrained(folder)).__name__ == "GLUSForVideoSegmentation"
+pipe = pipeline("referring-video-segmentation", model="glus-tiny", device="cpu")
+assert type(pipe) is glus_hf.ReferringVideoSegmentationPipeline
+assert pipeline(task="referring-video-segmentation", device="cpu").model.config.model_type == "glus"
+"""
+ORDERS = {
+    "glus_hf first": "import glus_hf\nfrom transformers import AutoConfig, AutoModel, AutoProcessor, pipeline\n",
+    "transformers first": "from transformers import AutoConfig, AutoModel, AutoProcessor, pipeline\nimport glus_hf\n",
+    "one by one": (
+        "from transformers import AutoConfig\nimport glus_hf\nfrom transformers import pipeline, AutoProcessor, AutoModel\n"
+    ),
+    "processor first": "import glus_hf\nfrom transformers import AutoProcessor, AutoModel, AutoConfig, pipeline\n",
+}
+
+
+def run(code):
+    environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    import os
+
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_import_is_light():
+    loaded = run("import sys, glus_hf; print(*sorted({name.split('.')[0] for name in sys.modules}))").split()
+    # an empty shell of this name stands for our models; see glus_hf/registration.py
+    modules = run(
+        "import sys, glus_hf; print(*[name for name in sys.modules if name.startswith('transformers')])"
+    ).split()
+    assert modules == ["transformers.models.glus"]
+    assert not set(loaded) - {"transformers"} & set(NOT_IMPORTED)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_registration_in_every_order(order):
+    run(ORDERS[order] + USE)
+
+
+@pytest.mark.parametrize(
+    "name", ["LlamaModel", "Sam2VideoConfig", "Sam2VideoModel", "Trainer", "CLIPVisionModel", "GenerationMixin"]
+)
+def test_half_imported_transformers_is_left_alone(name):
+    run(f"import glus_hf\nfrom transformers import {name}")
+
+
+def test_every_name_is_there():
+    for name in glus_hf.__all__:
+        assert getattr(glus_hf, name) is not None
+    assert set(glus_hf.__all__) <= set(dir(glus_hf))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        glus_hf.no_such_name  # noqa: B018
