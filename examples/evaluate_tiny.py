@@ -2,8 +2,8 @@
 
     python examples/evaluate_tiny.py --model glus-tiny --num-videos 100 --seed 0
 
-The baselines are given the true masks of all shapes and only choose among them: every shape, the largest, all of the right
-look (they understand appearance but not motion), and one of the right look.
+The baselines are given the true masks of all shapes and only choose among them: every shape, the largest, all of the
+right look (they understand appearance but not motion), and one of the right look.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import glus_hf
 from glus_hf.data.motion_shapes import KINDS, Clip, Expression, generate_clip
 from glus_hf.data.motion_shapes_language import Filter
 from glus_hf.evaluation.j_and_f import j_and_f
+
 
 BASELINES = ("every shape", "largest shape", "all of that look", "one of that look")
 

@@ -1,8 +1,8 @@
 """Training batches of glus-tiny: MotionShapes scenes rendered on the fly, several expressions packed into one row.
 
-The packing is exact: the strict GLUS prompts of one clip share their context frames and first query frame, then branch
-into one branch per expression. A branch sees the shared part and itself, at the positions it would have alone, so every
-[SEG] state equals that of the unpacked prompt while the shared 375 positions are computed once.
+The packing is exact: the strict GLUS prompts of one clip share their context frames and first query frame, then split
+into one branch per expression. A branch sees the shared part and itself, at the positions it would have alone, so
+every [SEG] state equals that of the unpacked prompt while the shared 365 positions are computed once.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from torch import Tensor
 from glus_hf import GLUSProcessor
 from glus_hf.data.motion_shapes import COLORS, MOTIONS, SHAPES, SIZES, Scene, sample_expressions, sample_scene
 
+
 SIZE = 64
 GRID = 8
 ATTRIBUTES = {"shape": SHAPES, "color": tuple(COLORS), "size": tuple(SIZES), "motion": MOTIONS}
 BACKGROUND = -1
+IGNORED = -100
 
 
 @dataclass
@@ -36,8 +38,9 @@ class PackedPrompts:
 
 @dataclass
 class TinyBatch:
-    """`pixel_values` of both branches `[clips, 4 + window, 3, 64, 64]`, `frame_times [clips, 4 + window]`, packed
-    `prompts`, `targets [clips, expressions, window, 64, 64]`, `objects [clips, window, 64, 64]` (any sprite), `cell_labels` (attribute -> `[clips, frames, 64]`)."""
+    """`pixel_values [clips, 4 + window, 3, 64, 64]`, `mask_pixel_values` and `objects` (any sprite) of the window,
+    `frame_times [clips, 4 + window]`, packed `prompts`, `targets [clips, expressions, window, 64, 64]`, `cell_labels`
+    (attribute -> `[clips, frames, 64]`)."""
 
     pixel_values: Tensor
     mask_pixel_values: Tensor
@@ -131,7 +134,7 @@ def sample_batch(
 
 
 def normalize(processor: GLUSProcessor, frames: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Both views of frames already rendered at the model's size, `uint8 [..., 64, 64, 3]` -> `[..., 3, 64, 64]` each."""
+    """Both views of frames rendered at the model's size, `uint8 [..., 64, 64, 3]` -> `[..., 3, 64, 64]` each."""
     pixels = torch.from_numpy(frames).movedim(-1, -3).float() / 255
     image = processor.image_processor
     views = []

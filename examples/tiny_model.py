@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import torch
+from tiny_batches import ATTRIBUTES, BACKGROUND, GRID, SIZE
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glus_hf import GLUSConfig, GLUSForVideoSegmentation, GLUSImageProcessor, GLUSProcessor
 from glus_hf.data.motion_shapes_language import vocabulary
 from glus_hf.training.word_tokenizer import build_word_tokenizer
-
-from tiny_batches import ATTRIBUTES, BACKGROUND, GRID, SIZE
 
 
 CROSS_ATTENTIONS = ("cross_attn_token_to_image", "cross_attn_image_to_token")
@@ -142,7 +141,7 @@ def initialize(model: GLUSForVideoSegmentation) -> None:
 
 
 def oracle_prompt(model: GLUSForVideoSegmentation, coverage: Tensor) -> Tensor:
-    """The prompt of a known place: cells weighted by their coverage in SAM's own positional encoding, `[..., 64] -> [..., dim]`."""
+    """The prompt of a known place: cells of SAM's positional encoding times coverage, `[..., 64]` -> `[..., dim]`."""
     cells = model.model.dense_positions().flatten(2)[0].T
     return coverage @ cells.detach()
 
@@ -167,6 +166,6 @@ class TrainingHeads(nn.Module):
             weight[-1] = 0.1
             classes = target.masked_fill(target == BACKGROUND, logits.shape[-1] - 1)
             total = total + F.cross_entropy(logits, classes, weight)
-            on_sprite = target != BACKGROUND
+            on_sprite = target >= 0
             accuracy[name] = (logits.argmax(-1) == target)[on_sprite].float().mean().item()
         return total, accuracy

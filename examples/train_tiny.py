@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_batches import GRID, IGNORED, coverage, normalize, sample_batch, sample_times
+from tiny_model import TrainingHeads, build_tiny, oracle_prompt
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
@@ -25,14 +27,12 @@ from glus_hf.data.motion_shapes import sample_scene
 from glus_hf.models.glus.loss_glus import mask_bce_loss, mask_dice_loss
 from glus_hf.models.glus.memory_glus import MemoryBank
 
-from tiny_batches import GRID, coverage, normalize, sample_batch, sample_times
-from tiny_model import TrainingHeads, build_tiny, oracle_prompt
 
 KINDS = {"static": 0.44, "motion": 0.2, "conjunction": 0.16, "multi": 0.12, "relation": 0.03, "no_target": 0.05}
 
 
 class Optimizers:
-    """Muon for the 2-D weights of the transformers, AdamW for the rest; warm-up, then linear decay over the last part."""
+    """Muon for the 2-D weights of the transformers, AdamW for the rest; warm-up, then linear decay at the end."""
 
     def __init__(self, named_parameters, muon_lr: float, adam_lr: float, warmup: int = 50, decay: float = 0.5):
         matrices, others = [], []
@@ -100,7 +100,7 @@ def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
 
 
 def draw(model, mask_pixel_values: Tensor, prompts: Tensor, groups: int, num_maskmem: int) -> Tensor:
-    """Masks of `[clips, frames]` images for `prompts [clips * groups, frames, dim]` -> logits `[clips * groups, frames, 32, 32]`."""
+    """Masks of `[clips, frames]` images for `prompts [clips * groups, frames, dim]` -> logits, 32x32 each."""
     clips, frames = mask_pixel_values.shape[:2]
     features = model.model.encode_mask_frames(mask_pixel_values.flatten(0, 1))
     owner = torch.arange(clips).repeat_interleave(groups)
@@ -116,7 +116,7 @@ def draw(model, mask_pixel_values: Tensor, prompts: Tensor, groups: int, num_mas
 
 
 def mask_loss(logits: Tensor, targets: Tensor, objects: Tensor) -> tuple[Tensor, dict]:
-    """GLUS's 2 BCE + 0.5 Dice, and a BCE over the neighbourhood of all objects: there a mask is told from the others."""
+    """GLUS's 2 BCE + 0.5 Dice, and a BCE near any object, where one is told from the others."""
     logits = F.interpolate(logits, size=targets.shape[-2:], mode="bilinear", align_corners=False)
     bce, dice = mask_bce_loss(logits, targets).mean(), mask_dice_loss(logits, targets).mean()
     near = F.max_pool2d(objects, 7, stride=1, padding=3)
@@ -140,8 +140,8 @@ def ious(predictions: Tensor, targets: Tensor) -> Tensor:
 @dataclass
 class Reading:
     """States before each [SEG] `[clips, expressions, window, 10, hidden]` (from the last word of the expression to the
-    position that predicts [SEG]), states of all image positions `[n, hidden]`, and log attention of the last layer from
-    the former to the 64 tokens of their query frame `[clips, expressions, window, 10, heads, 64]`."""
+    position that predicts [SEG]), states of all image positions `[n, hidden]`, and the log attention of the last layer
+    from the former to the 64 tokens of their query frame `[clips, expressions, window, 10, heads, 64]`."""
 
     segs: Tensor
     image_states: Tensor
@@ -165,7 +165,9 @@ def read(model, batch) -> Reading:
     is_image = prompts.input_ids == model.config.image_token_id
     places = is_image.nonzero()[:, 1].unflatten(0, (len(rows), -1, GRID * GRID))
     attention = last_attention(model.model.language_model, outputs.hidden_states[-2], prompts, before, places)
-    return Reading(states[rows[:, None, None, None], before], states[is_image], attention)
+    # what image tokens know must be there before the last layer, which is where [SEG] looks it up
+    known = model.model.language_model.norm(outputs.hidden_states[-2])[is_image]
+    return Reading(states[rows[:, None, None, None], before], known, attention)
 
 
 def last_attention(language_model, states: Tensor, prompts, before: Tensor, places: Tensor) -> Tensor:
@@ -191,6 +193,7 @@ def read_losses(model, heads, batch) -> tuple[Tensor, Tensor, dict]:
     reading = read(model, batch)
     rows = torch.arange(len(reading.segs))[:, None]
     labels = {name: label[rows, batch.prompts.image_frames] for name, label in batch.cell_labels.items()}
+    labels["motion"] = labels["motion"].index_fill(1, torch.tensor([0, 1]), IGNORED)  # too early to know
     dense, accuracy = heads.attribute_loss(reading.image_states, labels)
     cells = torch.from_numpy(coverage(batch.targets.numpy() > 0.5))
     map_logits = heads.map(

@@ -10,7 +10,9 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from glus_hf.cli import app
 from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.data.video import load_video, write_video
 
@@ -88,14 +90,20 @@ def test_segment_json_quiet_and_options(folder):
     ],
     ids=lambda value: "-".join(value).replace(" ", "_") if isinstance(value, list) else "",
 )
-def test_errors_are_one_line(folder, arguments, words):
+def test_errors_are_one_line(folder, arguments, words, monkeypatch):
+    monkeypatch.chdir(folder)
     (folder / "notes.txt").write_text("not a video")
-    code, out, err = run(folder, "segment", *arguments)
-    lines = [line for line in err.splitlines() if line.startswith("Error:")]
-    assert code == 2 and out == ""
-    assert len(lines) == 1 and words in lines[0] and err.rstrip().endswith(lines[0])
-    assert "Traceback" not in err
+    result = CliRunner().invoke(app, ["segment", *arguments])
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
+    assert result.exit_code == 2 and result.stdout == ""
+    assert len(lines) == 1 and words in lines[0] and result.stderr.rstrip().endswith(lines[0])
     assert not list(folder.glob("*_segmented*"))
+
+
+def test_an_error_of_the_process_is_one_line(folder):
+    code, out, err = run(folder, "segment", "no-such.mp4", "a dog")
+    assert (code, out) == (2, "")
+    assert err == "Error: no-such.mp4: no such file or folder: check the path\n"
 
 
 def test_demo_json(tmp_path):
@@ -107,8 +115,14 @@ def test_demo_json(tmp_path):
     for name in ("video", "overlay", "gif"):
         assert len(load_video(tmp_path / result[name])) == 16
     assert Image.open(tmp_path / result["contact_sheet"]).width > 500
-    code, out, _ = run(tmp_path, "demo", "--output", "here", "--seed", "1")
-    assert code == 0 and result["expression"] in out and "J&F" in out and result["overlay"] in out
+
+
+def test_demo_says_where_the_files_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["demo"])
+    assert result.exit_code == 0
+    assert "J&F" in result.stdout and "Overlay: glus_demo/overlay.mp4" in result.stdout
+    assert (tmp_path / "glus_demo" / "overlay.mp4").is_file()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
@@ -124,8 +138,8 @@ def test_ctrl_c_leaves_nothing_half_written(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "long.mp4"]
 
 
-def test_info(tmp_path):
-    code, out, err = run(tmp_path, "info", "--model", "glus-tiny")
-    assert code == 0, err
+def test_info():
+    result = CliRunner().invoke(app, ["info", "--model", "glus-tiny"])
+    assert result.exit_code == 0
     for word in ("glus-hf", "torch", "transformers", "cpu", "glus-tiny", "parameters", "all"):
-        assert word in out
+        assert word in result.stdout

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import glus_hf
+from glus_hf import AutoModelForReferringVideoSegmentation, GLUSConfig
 from glus_hf.hub import DEFAULT_MODEL, NEED_CONVERSION, PACKAGED, resolve_checkpoint
 
 
@@ -98,7 +99,7 @@ def test_loading_info_and_other_arguments_still_work(folder):
     load = glus_hf.GLUSForVideoSegmentation.from_pretrained
     model, info = load(folder, output_loading_info=True, dtype=torch.bfloat16)
     assert model.dtype == torch.bfloat16 and not info["missing_keys"]
-    assert load(folder, device_map="cpu").hf_device_map
+    assert load(folder, device_map="cpu").device.type == "cpu"
     config = glus_hf.GLUSConfig.from_pretrained(folder)
     config.memory_stride = 2
     assert load(folder, config=config).config.memory_stride == 2
@@ -122,14 +123,10 @@ def test_folders_that_hold_no_glus_model(folder, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     fails(empty, "config.json")
-    fails(empty, "config.json", load=glus_hf.GLUSConfig.from_pretrained)
-    fails(empty, "config.json", load=glus_hf.AutoModelForReferringVideoSegmentation.from_pretrained)
+    fails(empty, "config.json", load=GLUSConfig.from_pretrained)
+    fails(empty, "config.json", load=AutoModelForReferringVideoSegmentation.from_pretrained)
     edit_config(folder, model_type="llama")
-    for load in (
-        None,
-        glus_hf.GLUSConfig.from_pretrained,
-        glus_hf.AutoModelForReferringVideoSegmentation.from_pretrained,
-    ):
+    for load in (None, GLUSConfig.from_pretrained, AutoModelForReferringVideoSegmentation.from_pretrained):
         fails(folder, "'llama'", "'glus'", load=load)
     edit_config(folder, model_type="llava")
     fails(folder, "convert")

@@ -126,9 +126,8 @@ def demo(
     save_overlay(files["gif"], drawn, DEMO_FPS)
     save_image(files["contact_sheet"], _side_by_side(frames, result["masks"], truth))
     if as_json:
-        print(
-            json.dumps({**scores, "expression": expression.text, **{name: str(file) for name, file in files.items()}})
-        )
+        paths = {name: str(file) for name, file in files.items()}
+        print(json.dumps({**scores, "expression": expression.text, **paths}))
     else:
         _print_demo(expression.text, scores, files)
 
@@ -223,12 +222,12 @@ def _print_results(results: list[dict], output: Path, masks_dir: Path | None) ->
     rows = []
     for index, result in enumerate(results):
         summary, total = _summary(result), len(result["masks"])
-        masks = [] if masks_dir is None else [str(masks_dir / str(index))]
-        rows.append(
-            [result["label"], f"{summary['frames_with_mask']}/{total}", f"{summary['mean_score']:.2f}", *masks]
-        )
-    _print_table(["expression", "frames with mask", "mean score"] + ["masks"] * (masks_dir is not None), rows)
+        frames, score = f"{summary['frames_with_mask']}/{total}", f"{summary['mean_score']:.2f}"
+        rows.append([index, result["label"], frames, score])
+    _print_table(["", "expression", "frames with mask", "mean score"], rows)
     print(f"Overlay: {output}")
+    if masks_dir is not None:
+        print(f"Masks: {masks_dir / '<number>' / '<frame>.png'}")
 
 
 def _print_table(header: list[str], rows: list) -> None:

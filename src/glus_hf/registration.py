@@ -15,6 +15,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 
 
+TASK = "referring-video-segmentation"
 FAMILIES = {
     "glus": {
         "config": "GLUSConfig",
@@ -64,7 +65,6 @@ def _register_classes(kind: str, mapping: str, module) -> None:
 def _register_pipeline(module) -> None:
     from .hub import DEFAULT_MODEL, packaged_folder
     from .models.auto import AutoModelForReferringVideoSegmentation
-    from .pipelines import TASK
     from .pipelines.referring_video_segmentation import ReferringVideoSegmentationPipeline
 
     module.PIPELINE_REGISTRY.register_pipeline(

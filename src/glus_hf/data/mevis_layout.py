@@ -11,6 +11,7 @@ from transformers.utils import logging
 from .masks import encode_rle
 from .motion_shapes import Clip, generate_clip
 
+
 SPLIT_FOLDERS = {"train": "train", "validation": "valid_u", "test": "test", "test_held_out": "test_held_out"}
 
 

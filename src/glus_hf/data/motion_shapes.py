@@ -1,4 +1,4 @@
-"""MotionShapes: synthetic clips of moving shapes, with exact masks and sentences that need the motion to be understood.
+"""MotionShapes: synthetic clips of moving shapes, with exact masks and sentences that need their motion.
 
 A scene is a list of sprites (shape x colour x size x motion) on a quiet background. An expression is a filter over
 those attributes, put into words; the sprites that pass the filter are its target. Everything follows from a seed, and
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .motion_shapes_language import MOTION_PHRASES, Filter, phrase
+
 
 SHAPES = ("circle", "square", "triangle", "cross")
 COLORS = {
@@ -63,7 +64,7 @@ class Sprite:
 
 @dataclass
 class Expression:
-    """A sentence, its kind (one of `KINDS`), the indices of the sprites it means, and the filter that it puts into words."""
+    """A sentence, its kind (one of `KINDS`), the indices of the sprites it means, the filter it puts into words."""
 
     text: str
     kind: str
@@ -132,8 +133,8 @@ def generate_clip(
 
     Args:
         index: number of the clip in the split.
-        split: one of `SPLITS`; splits never share a scene. `test_held_out` has combinations of colour, shape and motion
-            that no other split shows.
+        split: one of `SPLITS`; splits never share a scene. `test_held_out` has combinations of colour, shape
+            and motion that no other split shows.
         seed: a different seed is a different data set.
         size: side of the square frames in pixels.
         num_frames: length; by default 8 to 24, drawn from the seed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+
 # per motion: (singular, plural) phrases that follow the noun
 MOTION_PHRASES: dict[str, list[tuple[str, str]]] = {
     "still": [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
+# first, because its import registers our pipeline class, whose module must not be half imported then
+import transformers.pipelines
+
 from ..hub import DEFAULT_MODEL, PACKAGED
-
-
-TASK = "referring-video-segmentation"
+from ..registration import TASK
 
 
 def pipeline(task: str = TASK, model=None, **kwargs):
@@ -30,9 +31,7 @@ def pipeline(task: str = TASK, model=None, **kwargs):
         >>> pipe("clip.mp4", "the red circle")["masks"].shape  # doctest: +SKIP
         (16, 128, 128)
     """
-    from transformers.pipelines import pipeline as transformers_pipeline
-
-    return transformers_pipeline(task, model, **kwargs)
+    return transformers.pipelines.pipeline(task, model, **kwargs)
 
 
 def is_ours(arguments: dict) -> bool:

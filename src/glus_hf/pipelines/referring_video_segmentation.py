@@ -147,9 +147,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
 
     def postprocess(self, outputs: dict) -> dict | list[dict]:
         """One dict per text, or the dict itself for a single text."""
-        results = [
-            {"label": text, **result} for text, result in zip(outputs["texts"], outputs["results"], strict=True)
-        ]
+        pairs = zip(outputs["texts"], outputs["results"], strict=True)
+        results = [{"label": text, **result} for text, result in pairs]
         return results[0] if outputs["is_single"] else results
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
@@ -183,14 +182,12 @@ def _checked_samples(samples: Iterator, needs_text: str) -> Iterator[Mapping]:
 def _check_key_frames(key_frame, num_frames: int, num_texts: int) -> list[int | None]:
     """One key frame per text."""
     if isinstance(key_frame, str):
-        reason = (
-            "needs a key frame selector, which this version does not have" if key_frame == "auto" else "is no index"
-        )
+        reason = "needs a selector, which this version does not have" if key_frame == "auto" else "is no index"
         raise ValueError(f"key_frame={key_frame!r} {reason}; pass a frame index or None")
     starts = list(key_frame) if isinstance(key_frame, (list, tuple, np.ndarray)) else [key_frame] * num_texts
     if len(starts) != num_texts:
         raise ValueError(
-            f"there are {num_texts} texts but {len(starts)} key frames; pass one per text, or one for all"
+            f"there are {num_texts} texts but {len(starts)} key frames; pass one per text or a single one"
         )
     for start in starts:
         is_index = isinstance(start, (int, np.integer)) and not isinstance(start, bool)

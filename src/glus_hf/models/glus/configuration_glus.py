@@ -13,8 +13,8 @@ from .checkpoint_glus import check_checkpoint, resolve_name
 @strict
 class GLUSConfig(PreTrainedConfig):
     r"""
-    Configuration of [`GLUSForVideoSegmentation`]: three sub-configurations and everything that the public program keeps
-    outside its config. The defaults are those of the released checkpoints.
+    Configuration of [`GLUSForVideoSegmentation`]: three sub-configurations and everything that the public program
+    keeps outside its config. The defaults are those of the released checkpoints.
 
     Args:
         vision_config (`CLIPVisionConfig`): the tower whose tokens the language model reads.
@@ -23,8 +23,8 @@ class GLUSConfig(PreTrainedConfig):
         num_context_frames (`int`, defaults to 4): frames sampled from the whole video.
         num_query_frames (`int`, defaults to 4): longest sliding window of frames read together.
         image_token_pooling (`int`, defaults to 4): neighbouring patch tokens averaged into one, along the raster.
-        vision_feature_layer (`int`, defaults to -2): hidden state of the tower that is used, without post layer norm.
-        image_token_id (`int`, defaults to -200): placeholder of an image position in `input_ids`; not in the vocabulary.
+        vision_feature_layer (`int`, defaults to -2): hidden state of the tower that is read, without post norm.
+        image_token_id (`int`, defaults to -200): stands for an image position in `input_ids`; not in the vocabulary.
         seg_token_id (`int`, *optional*): id of [SEG].
         num_maskmem (`int`, defaults to 7): most memories read at once; 0 switches the memory bank off.
         memory_stride (`int`, defaults to 3): stride of the older memories at inference.
@@ -32,15 +32,15 @@ class GLUSConfig(PreTrainedConfig):
         detach_memory (`bool`, defaults to `True`): no gradient through memories.
         memory_features (`"conditioned"` or `"raw"`): what the memory encoder sees: features after memory attention
             (GLUS) or before (SAM-2).
-        fuser_scale (`"checkpoint"` or `"identity"`): layer scale of the memory encoder's fuser. `"identity"` is what the
-            public evaluation script ends up with.
+        fuser_scale (`"checkpoint"` or `"identity"`): layer scale of the memory encoder's fuser. `"identity"` is what
+            the public evaluation script ends up with.
         dense_position_dtype (`"model"` or `"float32"`): precision of the dense positional encoding.
         multimask_fallback (`bool`, defaults to `True`): in eval mode an unstable mask is replaced by the best of SAM's
             three other heads.
-        seg_hidden_state (`"last"` or `"penultimate"`): state projected into the mask prompt; the code of GLUS uses the
-            last after the final norm, its paper says penultimate.
-        frame_position_embedding (`bool`, defaults to `False`): add learned token positions and frame times to the image
-            tokens. Not in GLUS; the embedded tiny model uses it.
+        seg_hidden_state (`"last"` or `"penultimate"`): state projected into the mask prompt; the code of GLUS uses
+            the last after the final norm, its paper says penultimate.
+        frame_position_embedding (`bool`, defaults to `False`): add learned token positions and frame times to the
+            image tokens. Not in GLUS; the embedded tiny model uses it.
         ce_loss_weight, mask_bce_loss_weight, mask_dice_loss_weight (`float`): 1.0, 2.0, 0.5.
 
     Example:

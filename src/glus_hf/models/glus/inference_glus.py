@@ -13,6 +13,7 @@ from transformers.utils import ModelOutput
 
 from .memory_glus import MemoryBank
 
+
 NO_SEG_LOGIT = -100.0
 CHUNK = 16
 
@@ -33,8 +34,8 @@ class GLUSInferenceSession:
             expanded to its image positions, `image_token_id`) and the context sentence.
         turn_input_ids (`list[list[int]]`): per expression, one earlier turn: query image, question, answer, "USER:".
         last_turn_input_ids (`list[list[int]]`): per expression, the last turn up to the position that predicts [SEG].
-        missing_seg_frames (`list[list[int]]`): filled by inference: per expression, the frames on which the model did not
-            emit [SEG].
+        missing_seg_frames (`list[list[int]]`): filled by inference: per expression, the frames on which the model did
+            not emit [SEG].
     """
 
     frames: Sequence[np.ndarray]
@@ -65,11 +66,11 @@ class GLUSVideoSegmentationOutput(ModelOutput):
 
     Args:
         frame_idx (`int`): index of the frame in the video.
-        mask_logits (`torch.FloatTensor [num_texts, height, width]`): mask logits at the video's own resolution, float32.
+        mask_logits (`torch.FloatTensor [num_texts, height, width]`): logits at the video's own resolution, float32.
             All -100 for an expression whose [SEG] was not emitted.
         seg_embeddings (`torch.FloatTensor [num_texts, dim]`): projected [SEG] states.
-        scores (`torch.FloatTensor [num_texts]`): [SEG] probability x mean mask probability inside the mask, in [0, 1]; 0
-            for an empty mask.
+        scores (`torch.FloatTensor [num_texts]`): [SEG] probability x mean probability inside the mask, in [0, 1];
+            0 for an empty mask.
     """
 
     frame_idx: int | None = None

@@ -6,17 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+
 DICE_SCALE = 1000.0
 DICE_EPS = 1e-6
 
 
 def mask_bce_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross entropy of each mask, mean over its pixels. `[..., H, W]` logits and targets in [0, 1] -> `[...]`."""
+    """Binary cross entropy of each mask, mean over its pixels: `[..., H, W]` logits, targets in [0, 1] -> `[...]`."""
     return F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none").mean((-2, -1))
 
 
 def mask_dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Dice loss of each mask, `[..., H, W]` -> `[...]`, in [0, 1]. An empty target costs about 1 unless the mask is empty."""
+    """Dice loss of each mask, `[..., H, W]` -> `[...]` in [0, 1]; about 1 for a mask over an empty target."""
     probabilities = logits.float().sigmoid() / DICE_SCALE
     targets = targets.float()
     overlap = 2 * (probabilities * targets).sum((-2, -1))

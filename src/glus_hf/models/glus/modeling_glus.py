@@ -24,7 +24,7 @@ from .memory_glus import MemoryBank
 
 @dataclass
 class GLUSSegmentationOutput(ModelOutput):
-    """Output of [`GLUSForVideoSegmentation`] on a training batch. Loss terms are unweighted; `loss` is their weighted sum.
+    """Output of [`GLUSForVideoSegmentation`] on a training batch. Terms are unweighted; `loss` is their weighted sum.
 
     Args:
         loss (`torch.FloatTensor`, *optional*): `ce + 2 bce + 0.5 dice` with the weights of the config.
@@ -46,8 +46,8 @@ class GLUSSegmentationOutput(ModelOutput):
 
 @dataclass
 class GLUSMaskFeatures:
-    """What the mask branch keeps of `n` frames: `embedding` and `position` `[tokens, n, dim]`, `high_resolution` two maps
-    `[n, c, 4h, 4w]` and `[n, c, 2h, 2w]`."""
+    """What the mask branch keeps of `n` frames: `embedding` and `position` `[tokens, n, dim]`, `high_resolution` two
+    maps `[n, c, 4h, 4w]` and `[n, c, 2h, 2w]`."""
 
     embedding: Tensor
     position: Tensor
@@ -231,7 +231,7 @@ class GLUSModel(GLUSPreTrainedModel):
         return masks
 
     def condition_on_memory(self, features: GLUSMaskFeatures, bank: MemoryBank, frame: int) -> Tensor:
-        """Features of a frame after memory attention, `[n, dim, h, w]`; without memories, plus `no_memory_embedding`."""
+        """Features after memory attention, `[n, dim, h, w]`; without memories, those plus `no_memory_embedding`."""
         entries = bank.read(frame)
         count = features.embedding.shape[1]
         patterns = [tuple(entry[2][index] for entry in entries) for index in range(count)]
@@ -284,7 +284,7 @@ class GLUSModel(GLUSPreTrainedModel):
         return torch.cat([phases.sin(), phases.cos()], dim=-1).permute(2, 0, 1)[None].to(matrix.dtype)
 
     def encode_memory(self, features: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Memory of a frame, `[tokens, n, dim]` features and positions, from `[n, dim, h, w]` features and its masks."""
+        """Memory of a frame, features and positions `[tokens, n, dim]`, from features `[n, dim, h, w]` and masks."""
         config, encoder = self.config.mask_config, self.mask_model.memory_encoder
         size = self.mask_model.prompt_encoder.input_image_size
         masks = F.interpolate(mask_logits[:, None].float(), size=size, mode="bilinear", align_corners=False)
@@ -431,12 +431,13 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 
         Args:
             session: from [`GLUSProcessor.init_video_session`].
-            key_frame: frame to start from, 0 by default. Frames `key_frame..T-1` come first, then `key_frame-1..0`; every
-                frame comes exactly once.
+            key_frame: frame to start from, 0 by default. Frames `key_frame..T-1` come first, then `key_frame-1..0`;
+                every frame comes exactly once.
             batch_size: windows read by the language model at once; by default chosen from the free memory.
 
         Yields:
-            [`GLUSVideoSegmentationOutput`] per frame. Frames without [SEG] have logits of -inf... see `session`.
+            [`GLUSVideoSegmentationOutput`] per frame. Where an expression gets no [SEG], its mask is empty and
+            its score 0; `session.missing_seg_frames` lists the frames.
         """
         yield from propagate_in_video(self, session, key_frame=key_frame, batch_size=batch_size)
 

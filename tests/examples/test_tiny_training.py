@@ -1,0 +1,80 @@
+"""The training of glus-tiny: packed prompts are exact, and every stage trains what it says and resumes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+from tiny_batches import cell_labels, coverage, pack_prompts, sample_batch  # noqa: E402
+from tiny_model import build_tiny  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    model, processor = build_tiny()
+    return model.eval(), processor
+
+
+@pytest.mark.parametrize("window", [1, 2])
+@torch.no_grad()
+def test_packed_prompts_give_the_states_of_the_strict_prompts(tiny, window):
+    model, processor = tiny
+    texts = ["the red circle", "the small blue cross moving to the left", "both squares"]
+    packed = pack_prompts(processor, [texts], window)
+    tokens = torch.randn(1, 4 + window, 64, model.config.text_config.hidden_size)
+    embeddings = model.model.embed_prompt(packed.input_ids, tokens[0, packed.image_frames])
+    states, _ = model.model.read_states(embeddings, packed.attention_mask, position_ids=packed.position_ids)
+    for index, text in enumerate(texts):
+        prompt = processor.tokenize(processor.build_window_prompt(text, window))
+        ids = processor.expand_image_tokens(prompt)
+        alone = model.model.embed_prompt(torch.tensor([ids]), tokens)
+        expected, _ = model.model.read_states(alone, None)
+        positions = processor.seg_positions(ids)
+        torch.testing.assert_close(
+            states[0, packed.seg_positions[0, index]], expected[0, positions], atol=2e-5, rtol=1e-4
+        )
+
+
+def test_a_batch_is_rendered_as_it_is_labelled(tiny):
+    _, processor = tiny
+    batch = sample_batch(np.random.default_rng(0), processor, clips=3, expressions=4, window=2)
+    assert batch.pixel_values.shape == (3, 6, 3, 64, 64) and batch.mask_pixel_values.shape == (3, 2, 3, 64, 64)
+    assert batch.targets.shape == (3, 4, 2, 64, 64)
+    assert (batch.targets <= batch.objects[:, None]).all()  # what is meant is a sprite
+    assert (batch.frame_times[:, -1] > batch.frame_times[:, -2]).all()
+
+
+def test_coverage_counts_pixels_of_each_cell():
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[8:16, 16:20] = True  # the left half of the cell in row 1, column 2
+    cells = coverage(mask)
+    assert cells[1 * 8 + 2] == 0.5 and cells.sum() == 0.5
+
+
+def test_cell_labels_name_the_sprite_under_the_cell(tiny):
+    from glus_hf.data.motion_shapes import COLORS, generate_clip
+
+    clip = generate_clip(0, size=64, num_frames=2)
+    labels = cell_labels(clip.scene, clip.masks)
+    for index, sprite in enumerate(clip.scene.sprites):
+        full = coverage(clip.masks[index]) == 1
+        assert (labels["color"][full] == list(COLORS).index(sprite.color)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["mask", "read", "join"])
+def test_each_stage_runs_and_resumes(tmp_path, stage):
+    command = [sys.executable, str(EXAMPLES / "train_tiny.py"), "--stage", stage, "--output", str(tmp_path)]
+    steps = []
+    for minutes in ("0.05", "0.1"):
+        subprocess.run([*command, "--minutes", minutes], check=True, timeout=300)
+        steps.append(json.loads((tmp_path / "state.json").read_text())["step"])
+    assert 0 < steps[0] < steps[1]
