@@ -1,6 +1,6 @@
-"""Turn a finished training run into a checkpoint folder: weights, config, processor. The training heads are left behind.
+"""Turn a finished training run into a checkpoint folder: weights, config, processor. The training heads are dropped.
 
-    python examples/export_tiny.py --run runs/tiny/join --output src/glus_hf/checkpoints/glus-tiny
+python examples/export_tiny.py --run runs/tiny/join --output src/glus_hf/checkpoints/glus-tiny
 """
 
 from __future__ import annotations

