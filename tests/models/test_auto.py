@@ -21,7 +21,10 @@ FOLDER = glus_hf.resolve_checkpoint("glus-tiny")
     ],
 )
 def test_from_pretrained(auto_class, expected):
-    loaded = auto_class.from_pretrained(FOLDER)
+    try:
+        loaded = auto_class.from_pretrained(FOLDER)
+    except ImportError as error:  # AutoImageProcessor of transformers 5.17 needs torchvision
+        pytest.skip(str(error).strip().splitlines()[0])
     assert type(loaded) is getattr(glus_hf, expected)
 
 

@@ -143,3 +143,13 @@ def test_training_mode_is_refused(processor):
 def test_one_frame_video(model, processor):
     outputs = run(model, processor.init_video_session(random_frames(1), "the square"))
     assert list(outputs) == [0]
+
+
+def test_without_context_frames_each_window_stands_alone(model):
+    processor = small_processor()
+    processor.num_context_frames = 0
+    frames = random_frames(5)
+    outputs = run(model, processor.init_video_session(frames, "the square"))
+    others = run(model, processor.init_video_session([*frames[:3], *random_frames(2, seed=9)], "the square"))
+    for frame in range(3):  # no frame of the future is read
+        torch.testing.assert_close(outputs[frame].mask_logits, others[frame].mask_logits)

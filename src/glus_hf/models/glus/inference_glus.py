@@ -126,8 +126,9 @@ class _Reader:
         context = session.context_frame_indices
         self._encode(sorted(set(context)))
         self.context = {index: self.tokens[index] for index in context}
-        stacked = torch.stack([self.context[index] for index in context]) if context else None
-        self.prefix = model.read_prefix(session.prefix_input_ids, stacked)
+        nothing = torch.empty(0, 0, model.config.text_config.hidden_size, device=model.device, dtype=model.dtype)
+        tokens = torch.stack([self.context[index] for index in context]) if context else nothing
+        self.prefix = model.read_prefix(session.prefix_input_ids, tokens)
 
     @torch.no_grad()
     def read(self, order: list[int], positions: range) -> WindowReadings:
