@@ -1,4 +1,4 @@
-"""Region similarity J and contour accuracy F of the DAVIS benchmark, bit for bit and several times faster.
+"""Region similarity J and contour accuracy F of the DAVIS benchmark, bit for bit and faster.
 
 Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016, §4, in the
 form of the DAVIS 2017 evaluation that every referring video segmentation benchmark shares. The speed comes from two
