@@ -92,6 +92,8 @@ def test_segment_json_quiet_and_options(folder):
 )
 def test_errors_are_one_line(folder, arguments, words, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("GLUS_HF_CACHE", str(folder / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (folder / "notes.txt").write_text("not a video")
     result = CliRunner().invoke(app, ["segment", *arguments])
     lines = [line for line in result.stderr.splitlines() if line.startswith("Error:")]

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import glus_hf
 from glus_hf import AutoModelForReferringVideoSegmentation, GLUSConfig
-from glus_hf.hub import DEFAULT_MODEL, NEED_CONVERSION, PACKAGED, resolve_checkpoint
+from glus_hf.hub import DEFAULT_MODEL, PACKAGED, resolve_checkpoint
 
 
 @pytest.fixture
@@ -57,11 +57,6 @@ def test_a_local_folder_wins_only_if_it_holds_a_config(tmp_path, monkeypatch):
     assert resolve_checkpoint("glus-tiny") == packaged
     (tmp_path / "glus-tiny" / "config.json").write_text("{}")
     assert resolve_checkpoint("glus-tiny") == "glus-tiny"
-
-
-@pytest.mark.parametrize("alias", NEED_CONVERSION)
-def test_released_checkpoints_must_be_converted_first(alias):
-    fails(alias, alias, "convert", load=resolve_checkpoint)
 
 
 def test_alias_works_on_every_class():

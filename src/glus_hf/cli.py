@@ -1,4 +1,7 @@
-"""Command line: `glus-hf segment | demo | info`. Heavy imports happen inside the commands, so `--help` is fast."""
+"""Command line: `glus-hf segment | demo | convert | export | info`.
+
+Heavy imports happen inside the commands, so `--help` is fast.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from . import cli_convert
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
@@ -306,6 +311,12 @@ def _part_row(name: str, module) -> tuple[str, str, str]:
     parameters = list(module.parameters())
     megabytes = sum(parameter.numel() * parameter.element_size() for parameter in parameters) / 1e6
     return name, f"{sum(parameter.numel() for parameter in parameters):,}", f"{megabytes:,.1f} MB"
+
+
+# --- convert, export: in cli_convert.py ------------------------------------------------------------------------------
+
+app.command()(one_line_errors(cli_convert.convert))
+app.command()(one_line_errors(cli_convert.export))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Names of checkpoints: which ones come with the package, and where they are."""
+"""Names of checkpoints: those in the package and those released by the authors of GLUS, and where they are."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import os
 from pathlib import Path
 
 from .models.glus.checkpoint_glus import CheckpointError
+from .released import ALIASES, fetch_released
 
 
 PACKAGED = {"glus-tiny": "checkpoints/glus-tiny"}
 """Checkpoints in the package: alias -> folder, relative to the package."""
 
-NEED_CONVERSION = ("glus-7b", "glus-s", "glus-s-partial", "glus-a")
 DEFAULT_MODEL = "glus-tiny"
 
 
 def resolve_checkpoint(name_or_path: str | os.PathLike) -> str:
-    """Turn the alias of a packaged checkpoint into its folder.
+    """Turn the alias of a packaged or released checkpoint into its folder.
 
-    A folder of that name in the current directory wins if it holds a `config.json`. Everything else (another folder,
-    a name on the Hub) is returned unchanged.
+    A folder of that name in the current directory wins if it holds a `config.json`. A released checkpoint ("glus-7b")
+    is downloaded and converted on first use, which takes a while; later it comes from the cache. Everything else
+    (another folder, a name on the Hub) is returned unchanged.
 
     Args:
         name_or_path: alias, folder or Hub name.
@@ -28,8 +29,8 @@ def resolve_checkpoint(name_or_path: str | os.PathLike) -> str:
         A folder or Hub name for any `from_pretrained`.
 
     Raises:
-        CheckpointError: the alias of a released checkpoint that has to be converted first, or a packaged checkpoint
-            whose folder is missing.
+        CheckpointError: a released checkpoint that is not in the cache and cannot be downloaded, or a packaged
+            checkpoint whose folder is missing.
 
     Example:
         >>> os.path.basename(resolve_checkpoint("glus-tiny"))
@@ -38,11 +39,8 @@ def resolve_checkpoint(name_or_path: str | os.PathLike) -> str:
     name = os.fspath(name_or_path)
     if name and os.path.isfile(os.path.join(name, "config.json")):
         return name
-    if name in NEED_CONVERSION:
-        raise CheckpointError(
-            f"{name}: the released GLUS weights must be converted first, which comes with `glus-hf convert` in a "
-            "later version; pass a folder of converted weights or use glus-tiny"
-        )
+    if name in ALIASES:
+        return fetch_released(name)
     if name not in PACKAGED:
         return name
     folder = packaged_folder(name)

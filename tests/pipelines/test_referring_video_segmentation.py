@@ -206,7 +206,9 @@ def test_save_and_load_again(pipe, expected, tmp_path):
     assert_same(again(FRAMES, TEXT), expected)
 
 
-def test_wrong_model_is_a_one_line_error(tmp_path):
+def test_wrong_model_is_a_one_line_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLUS_HF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for model in (str(tmp_path), "no-such-model", "glus-7b"):
         with pytest.raises(glus_hf.CheckpointError) as error:
             glus_hf.pipeline(model=model)

@@ -9,6 +9,7 @@ import transformers.pipelines
 
 from ..hub import DEFAULT_MODEL, PACKAGED
 from ..registration import TASK
+from ..released import ALIASES
 
 
 def pipeline(task: str = TASK, model=None, **kwargs):
@@ -35,9 +36,9 @@ def pipeline(task: str = TASK, model=None, **kwargs):
 
 
 def is_ours(arguments: dict) -> bool:
-    """Whether the arguments of `transformers.pipeline` mean our task: by name, or by a packaged model alone."""
+    """Whether the arguments of `transformers.pipeline` mean our task: by name, or by an alias alone."""
     task, model = arguments.get("task"), arguments.get("model")
-    return task == TASK or (task is None and isinstance(model, str) and model in PACKAGED)
+    return task == TASK or (task is None and isinstance(model, str) and model in (*PACKAGED, *ALIASES))
 
 
 def load_components(arguments: dict) -> dict:

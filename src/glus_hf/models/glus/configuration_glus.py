@@ -8,13 +8,15 @@ from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig, Sam2VideoConfig
 
 from .checkpoint_glus import check_checkpoint, resolve_name
+from .compat_glus import MODEL_OPTIONS, select_options
 
 
 @strict
 class GLUSConfig(PreTrainedConfig):
     r"""
     Configuration of [`GLUSForVideoSegmentation`]: three sub-configurations and everything that the public program
-    keeps outside its config. The defaults are those of the released checkpoints.
+    keeps outside its config. The defaults are those of the released checkpoints; `from_pretrained(path, compat=name)`
+    sets all options in which paper and public code differ at once (see `compat_glus.COMPAT`).
 
     Args:
         vision_config (`CLIPVisionConfig`): the tower whose tokens the language model reads.
@@ -87,10 +89,15 @@ class GLUSConfig(PreTrainedConfig):
             if value is None or isinstance(value, dict):
                 values = {key: item for key, item in (value or RELEASED_SIZES[name]).items() if key != "model_type"}
                 setattr(self, name, config_class(**values))
+        self._check_choices()
+        if "compat" in kwargs:
+            raise ValueError("GLUSConfig takes no compat; use apply_compat(config, name) or from_pretrained")
+        super().__post_init__(**kwargs)
+
+    def _check_choices(self):
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLUSConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
-        super().__post_init__(**kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
@@ -99,6 +106,21 @@ class GLUSConfig(PreTrainedConfig):
         if not os.path.isfile(name):
             check_checkpoint(name, [cls.model_type], kwargs.get("subfolder", ""))
         return super().from_pretrained(name, **kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """A config from a dict; `kwargs` go before its values, and before those of the preset `compat`.
+
+        Example:
+
+            >>> config = GLUSConfig.from_dict({}, compat="paper", memory_features="conditioned")
+            >>> config.seg_hidden_state, config.memory_features
+            ('penultimate', 'conditioned')
+        """
+        options = select_options(kwargs.pop("compat", None), MODEL_OPTIONS)
+        result = super().from_dict(config_dict, **{**options, **kwargs})
+        (result[0] if isinstance(result, tuple) else result)._check_choices()
+        return result
 
     @property
     def num_image_tokens(self) -> int:

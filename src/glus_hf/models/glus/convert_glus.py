@@ -1,401 +1,419 @@
-"""From the released GLUS layout (upstream-glus, section 1.5) to ours: configuration and names of weights.
+"""Converters: a released GLUS folder, or the parts that training starts from, into a folder for `from_pretrained`.
 
-The released folder holds the language model, the projections and the mask branch under Meta's SAM-2 names; the CLIP
-tower lives in its own folder and the sizes of the mask branch in SAM-2's yaml file.
+Names are in key_mapping_glus.py, sizes in upstream_config_glus.py and sam2_config_glus.py, files in
+weight_files_glus.py, and the rule that every weight is used exactly once in conversion_plan_glus.py.
 """
 
 from __future__ import annotations
 
-import re
+import math
+import os
+import shutil
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 
+from .checkpoint_glus import CheckpointError, check_checkpoint, resolve_name
+from .compat_glus import MODEL_OPTIONS, PROCESSOR_OPTIONS, select_options
 from .configuration_glus import GLUSConfig
+from .conversion_plan_glus import OWN, ConversionPlan, Source
+from .conversion_record_glus import RECORD_FILE, copy_original_fields, describe_source, read_json, write_record
+from .download_glus import CLIP_REPO, clip_folder
+from .image_processing_glus import GLUSImageProcessor
+from .key_mapping_glus import MASK_PREFIX, convert_state_dict
+from .processing_glus import ADDED_TOKENS, SEG_TOKEN, GLUSProcessor
+from .sam2_config_glus import mask_config_from_sam2, sam2_config_from_shapes
+from .upstream_config_glus import config_from_upstream
+from .weight_files_glus import NewWeights, WeightFiles, find_weight_files, new_folder, shard_limit
 
 
-TEXT_FIELDS = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "hidden_act",
-    "max_position_embeddings",
-    "initializer_range",
-    "rms_norm_eps",
-    "rope_theta",
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-)
-VISION_FIELDS = (
-    "hidden_size",
-    "intermediate_size",
-    "projection_dim",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_channels",
-    "image_size",
-    "patch_size",
-    "hidden_act",
-    "layer_norm_eps",
-    "attention_dropout",
-)
+PROJECTIONS = ("init", "lisa")
+SAM2_CONFIG_FILE = "sam2_config.yaml"  # taken from a source folder that has one
+CLIP_VIEW_FIELDS = ("size", "crop_size", "image_mean", "image_std", "resample", "rescale_factor")
+# the vision tower comes from CLIP's folder, the mask branch from SAM-2's file
+NOT_OF_THE_LANGUAGE_MODEL = ("model.visual_model.", "model.vision_tower.")
+OUR_MASK_PREFIX = "model.mask_model."
+ROTARY = ".self_attn.rotary_emb.inv_freq"
 
 
-# ---- configuration
+# ---- the three entry points
 
 
-def config_from_upstream(
-    config: Mapping, clip_config: Mapping, sam2_config: Mapping | str | Path, seg_token_id: int
-) -> GLUSConfig:
-    """The [`GLUSConfig`] of a released checkpoint.
+def convert_checkpoint(
+    source: str | os.PathLike,
+    clip: str | os.PathLike = CLIP_REPO,
+    output: str | os.PathLike = "glus",
+    sam2_config: str | os.PathLike | Mapping | None = None,
+    compat: str | None = None,
+    dtype: str = "keep",
+    max_shard_size: int | str = "5GB",
+    progress: bool = True,
+    source_name: str | None = None,
+    clip_name: str | None = None,
+    **options,
+) -> Path:
+    """Convert a released GLUS folder (GLUS-S-partial, GLUS-S, GLUS-A, or one made by upstream's merge script).
 
-    Args:
-        config (`Mapping`): its `config.json`, read raw: its `model_type` "llava" is another model to `AutoConfig`.
-        clip_config (`Mapping`): `config.json` of the CLIP folder, of the whole CLIP or of the vision tower.
-        sam2_config (`Mapping`, `str` or `Path`): SAM-2's yaml file or its content.
-        seg_token_id (`int`): id of [SEG] in the tokenizer.
-
-    Raises:
-        `ValueError`: the mask prompt is not as wide as the mask branch.
-    """
-    if not isinstance(sam2_config, Mapping):
-        sam2_config = yaml.safe_load(Path(sam2_config).read_text())
-    clip_config = clip_config.get("vision_config") or clip_config
-    converted = GLUSConfig(
-        text_config=_pick(config, TEXT_FIELDS),
-        vision_config=_pick(clip_config, VISION_FIELDS),
-        mask_config=_mask_config(sam2_config.get("model", sam2_config)),
-        vision_feature_layer=config["mm_vision_select_layer"],
-        num_maskmem=sam2_config.get("model", sam2_config).get("num_maskmem", 7),
-        seg_token_id=seg_token_id,
-    )
-    if config["out_dim"] != converted.seg_embedding_size:
-        raise ValueError(
-            f"[SEG] is projected to {config['out_dim']} dimensions, but the SAM-2 config has d_model "
-            f"{converted.seg_embedding_size}; pass the yaml file that belongs to the checkpoint."
-        )
-    return converted
-
-
-def _pick(config: Mapping, names: tuple[str, ...]) -> dict:
-    return {name: config[name] for name in names if config.get(name) is not None}
-
-
-def _mask_config(sam2: Mapping) -> dict:
-    """Values of `Sam2VideoConfig` from SAM-2's yaml; what the yaml leaves out has the default of SAM-2's code."""
-    image_size, width = sam2["image_size"], sam2["image_encoder"]["neck"]["d_model"]
-    return {
-        "image_size": image_size,
-        "num_maskmem": sam2.get("num_maskmem", 7),
-        "sigmoid_scale_for_mem_enc": sam2.get("sigmoid_scale_for_mem_enc", 1.0),
-        "sigmoid_bias_for_mem_enc": sam2.get("sigmoid_bias_for_mem_enc", 0.0),
-        "enable_occlusion_spatial_embedding": sam2.get("no_obj_embed_spatial", False),
-        "enable_temporal_pos_encoding_for_object_pointers": sam2.get("proj_tpos_enc_in_obj_ptrs", False),
-        "vision_config": _image_encoder_config(sam2["image_encoder"], image_size),
-        "prompt_encoder_config": {"hidden_size": width, "image_size": image_size},
-        "mask_decoder_config": {"hidden_size": width},
-        **_memory_attention_config(sam2["memory_attention"], image_size),
-        **_memory_encoder_config(sam2["memory_encoder"]),
-    }
-
-
-def _image_encoder_config(encoder: Mapping, image_size: int) -> dict:
-    trunk, neck = encoder["trunk"], encoder["neck"]
-    scales = [2**stage for stage in range(len(trunk["stages"]))]
-    backbone = {
-        "model_type": "sam2_hiera_det_model",
-        "image_size": [image_size, image_size],
-        "hidden_size": trunk["embed_dim"],
-        "num_attention_heads": trunk["num_heads"],
-        "blocks_per_stage": trunk["stages"],
-        "embed_dim_per_stage": [trunk["embed_dim"] * scale for scale in scales],
-        "num_attention_heads_per_stage": [trunk["num_heads"] * scale for scale in scales],
-        "window_size_per_stage": trunk.get("window_spec", [8, 4, 14, 7]),
-        "global_attention_blocks": trunk.get("global_att_blocks", [12, 16, 20]),
-        "window_positional_embedding_background_size": trunk.get("window_pos_embed_bkg_spatial_size", [14, 14]),
-    }
-    return {
-        "model_type": "sam2_vision_model",
-        "backbone_config": backbone,
-        "backbone_channel_list": neck["backbone_channel_list"],
-        "backbone_feature_sizes": [[image_size // stride] * 2 for stride in (4, 8, 16)],
-        "fpn_hidden_size": neck["d_model"],
-        "fpn_top_down_levels": neck.get("fpn_top_down_levels", list(range(len(neck["backbone_channel_list"])))),
-    }
-
-
-def _memory_attention_config(attention: Mapping, image_size: int) -> dict:
-    layer, rope = attention["layer"], attention["layer"]["self_attention"]
-    return {
-        "memory_attention_hidden_size": attention["d_model"],
-        "memory_attention_num_layers": attention["num_layers"],
-        "memory_attention_feed_forward_hidden_size": layer["dim_feedforward"],
-        "memory_attention_feed_forward_hidden_act": layer["activation"],
-        "memory_attention_dropout": layer["dropout"],
-        "memory_attention_num_attention_heads": rope["num_heads"],
-        "memory_attention_downsample_rate": rope["downsample_rate"],
-        "memory_attention_rope_dropout": rope["dropout"],
-        # not the yaml's feat_sizes: SAM 2.0 files say 32, and the code corrects them at run time
-        "memory_attention_rope_feat_sizes": [image_size // 16] * 2,
-        "rope_parameters": {"rope_type": "axial", "rope_theta": rope["rope_theta"]},
-    }
-
-
-def _memory_encoder_config(encoder: Mapping) -> dict:
-    downsampler, fuser = encoder["mask_downsampler"], encoder["fuser"]
-    width, block = encoder.get("in_dim", 256), fuser["layer"]
-    return {
-        "memory_encoder_hidden_size": width,
-        "memory_encoder_output_channels": encoder["out_dim"],
-        "mask_downsampler_embed_dim": downsampler.get("embed_dim", 256),
-        "mask_downsampler_kernel_size": downsampler["kernel_size"],
-        "mask_downsampler_stride": downsampler["stride"],
-        "mask_downsampler_padding": downsampler["padding"],
-        "memory_fuser_num_layers": fuser["num_layers"],
-        "memory_fuser_embed_dim": block["dim"],
-        "memory_fuser_intermediate_dim": 4 * block["dim"],
-        "memory_fuser_kernel_size": block["kernel_size"],
-        "memory_fuser_padding": block["padding"],
-        "memory_fuser_layer_scale_init_value": float(block["layer_scale_init_value"]),  # yaml reads 1e-6 as text
-    }
-
-
-# ---- names of weights
-
-
-def _each(upstream: str, ours: str, pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """One rule per pair, which stands at the `@` of both patterns."""
-    return {upstream.replace("@", theirs): ours.replace("@", name) for theirs, name in pairs}
-
-
-def _same(*names: str) -> tuple[tuple[str, str], ...]:
-    return tuple((name, name) for name in names)
-
-
-# Patterns of whole names: {i} and {j} are numbers, {p} is weight or bias; they carry over to the right side.
-ATTENTION = (*_same("q_proj", "k_proj", "v_proj"), ("out_proj", "o_proj"))
-THREE_LAYERS = (("layers.0", "proj_in"), ("layers.1", "layers.0"), ("layers.2", "proj_out"))
-TWO_LAYERS = (("layers.0", "proj_in"), ("layers.1", "proj_out"))
-
-LANGUAGE_NAMES = {
-    "lm_head.weight": "lm_head.weight",
-    "model.mm_projector.{p}": "model.mm_projector.{p}",
-    "model.text_hidden_fcs.0.{i}.{p}": "model.seg_projection.{i}.{p}",
-    "model.embed_tokens.weight": "model.language_model.embed_tokens.weight",
-    "model.norm.weight": "model.language_model.norm.weight",
-    **_each(
-        "model.layers.{i}.@.weight",
-        "model.language_model.layers.{i}.@.weight",
-        _same(
-            *(f"self_attn.{name}_proj" for name in ("q", "k", "v", "o")),
-            *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
-            *("input_layernorm", "post_attention_layernorm"),
-        ),
-    ),
-}
-
-IMAGE_ENCODER_NAMES = {
-    "image_encoder.trunk.pos_embed": "vision_encoder.backbone.pos_embed",
-    "image_encoder.trunk.pos_embed_window": "vision_encoder.backbone.pos_embed_window",
-    "image_encoder.trunk.patch_embed.proj.{p}": "vision_encoder.backbone.patch_embed.projection.{p}",
-    "image_encoder.trunk.blocks.{i}.norm{j}.{p}": "vision_encoder.backbone.blocks.{i}.layer_norm{j}.{p}",
-    **_each(
-        "image_encoder.trunk.blocks.{i}.@.{p}",
-        "vision_encoder.backbone.blocks.{i}.@.{p}",
-        _same("attn.qkv", "attn.proj", "proj"),
-    ),
-    **_each("image_encoder.trunk.blocks.{i}.mlp.@.{p}", "vision_encoder.backbone.blocks.{i}.mlp.@.{p}", TWO_LAYERS),
-    "image_encoder.neck.convs.{i}.conv.{p}": "vision_encoder.neck.convs.{i}.{p}",
-}
-
-MEMORY_NAMES = {
-    "memory_attention.norm.{p}": "memory_attention.layer_norm.{p}",
-    "memory_attention.layers.{i}.norm{j}.{p}": "memory_attention.layers.{i}.layer_norm{j}.{p}",
-    "memory_attention.layers.{i}.linear{j}.{p}": "memory_attention.layers.{i}.linear{j}.{p}",
-    **_each("memory_attention.layers.{i}.self_attn.@.{p}", "memory_attention.layers.{i}.self_attn.@.{p}", ATTENTION),
-    **_each(
-        "memory_attention.layers.{i}.cross_attn_image.@.{p}",
-        "memory_attention.layers.{i}.cross_attn_image.@.{p}",
-        ATTENTION,
-    ),
-    "memory_encoder.pix_feat_proj.{p}": "memory_encoder.feature_projection.{p}",
-    "memory_encoder.out_proj.{p}": "memory_encoder.projection.{p}",
-    **_each(
-        "memory_encoder.mask_downsampler.encoder.@.{p}",
-        "memory_encoder.mask_downsampler.@.{p}",
-        (
-            *((f"{3 * layer}", f"layers.{layer}.conv") for layer in range(4)),
-            *((f"{3 * layer + 1}", f"layers.{layer}.layer_norm") for layer in range(4)),
-            ("12", "final_conv"),
-        ),
-    ),
-    "memory_encoder.fuser.layers.{i}.gamma": "memory_encoder.memory_fuser.layers.{i}.scale",
-    "memory_encoder.fuser.layers.{i}.dwconv.{p}": "memory_encoder.memory_fuser.layers.{i}.depthwise_conv.{p}",
-    "memory_encoder.fuser.layers.{i}.norm.{p}": "memory_encoder.memory_fuser.layers.{i}.layer_norm.{p}",
-    "memory_encoder.fuser.layers.{i}.pwconv{j}.{p}": "memory_encoder.memory_fuser.layers.{i}.pointwise_conv{j}.{p}",
-}
-
-PROMPT_ENCODER_NAMES = {
-    "sam_prompt_encoder.not_a_point_embed.weight": "prompt_encoder.not_a_point_embed.weight",
-    "sam_prompt_encoder.no_mask_embed.weight": "prompt_encoder.no_mask_embed.weight",
-    "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": (
-        "prompt_encoder.shared_embedding.positional_embedding"
-    ),
-    **_each(
-        "sam_prompt_encoder.mask_downscaling.@.{p}",
-        "prompt_encoder.mask_embed.@.{p}",
-        (("0", "conv1"), ("1", "layer_norm1"), ("3", "conv2"), ("4", "layer_norm2"), ("6", "conv3")),
-    ),
-}
-
-MASK_DECODER_NAMES = {
-    **_each(
-        "sam_mask_decoder.@",
-        "mask_decoder.@",
-        _same("iou_token.weight", "mask_tokens.weight", "obj_score_token.weight"),
-    ),
-    "sam_mask_decoder.conv_s{i}.{p}": "mask_decoder.conv_s{i}.{p}",
-    **_each(
-        "sam_mask_decoder.output_upscaling.@.{p}",
-        "mask_decoder.@.{p}",
-        (("0", "upscale_conv1"), ("1", "upscale_layer_norm"), ("3", "upscale_conv2")),
-    ),
-    **_each(
-        "sam_mask_decoder.output_hypernetworks_mlps.{i}.@.{p}",
-        "mask_decoder.output_hypernetworks_mlps.{i}.@.{p}",
-        THREE_LAYERS,
-    ),
-    **_each("sam_mask_decoder.iou_prediction_head.@.{p}", "mask_decoder.iou_prediction_head.@.{p}", THREE_LAYERS),
-    **_each("sam_mask_decoder.pred_obj_score_head.@.{p}", "mask_decoder.pred_obj_score_head.@.{p}", THREE_LAYERS),
-    "sam_mask_decoder.transformer.norm_final_attn.{p}": "mask_decoder.transformer.layer_norm_final_attn.{p}",
-    "sam_mask_decoder.transformer.layers.{i}.norm{j}.{p}": "mask_decoder.transformer.layers.{i}.layer_norm{j}.{p}",
-    **_each(
-        "sam_mask_decoder.transformer.layers.{i}.mlp.@.{p}",
-        "mask_decoder.transformer.layers.{i}.mlp.@.{p}",
-        TWO_LAYERS,
-    ),
-    **{
-        pattern: target
-        for attention in (
-            "layers.{i}.self_attn",
-            "layers.{i}.cross_attn_token_to_image",
-            "layers.{i}.cross_attn_image_to_token",
-            "final_attn_token_to_image",
-        )
-        for pattern, target in _each(
-            f"sam_mask_decoder.transformer.{attention}.@.{{p}}",
-            f"mask_decoder.transformer.{attention}.@.{{p}}",
-            ATTENTION,
-        ).items()
-    },
-}
-
-MASK_NAMES = {
-    "maskmem_tpos_enc": "memory_temporal_positional_encoding",
-    "no_mem_embed": "no_memory_embedding",
-    "no_mem_pos_enc": "no_memory_positional_encoding",
-    "no_obj_ptr": "no_object_pointer",
-    "mask_downsample.{p}": "mask_downsample.{p}",
-    **_each("obj_ptr_proj.@.{p}", "object_pointer_proj.@.{p}", THREE_LAYERS),
-    **IMAGE_ENCODER_NAMES,
-    **MEMORY_NAMES,
-    **PROMPT_ENCODER_NAMES,
-    **MASK_DECODER_NAMES,
-}
-
-CLIP_NAMES = {
-    **_each(
-        "vision_model.embeddings.@",
-        "embeddings.@",
-        _same("class_embedding", "patch_embedding.weight", "position_embedding.weight"),
-    ),
-    **_each("vision_model.@.{p}", "@.{p}", _same("pre_layrnorm", "post_layernorm")),
-    **_each(
-        "vision_model.encoder.layers.{i}.@.{p}",
-        "encoder.layers.{i}.@.{p}",
-        _same(
-            *(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")),
-            *("mlp.fc1", "mlp.fc2", "layer_norm1", "layer_norm2"),
-        ),
-    ),
-}
-
-MASK_PREFIX = "model.visual_model."
-POINT_EMBEDDING = re.compile(re.escape(MASK_PREFIX) + r"sam_prompt_encoder\.point_embeddings\.(\d+)\.weight")
-POSITION_MATRIX = "model.mask_model.prompt_encoder.shared_embedding.positional_embedding"
-# constants that newer versions compute
-IGNORED = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
-# the other half of a whole CLIP
-IGNORED_CLIP = re.compile(
-    r"vision_model\.embeddings\.position_ids|text_model\..*|(text|visual)_projection\.weight|logit_scale"
-)
-FIELDS = {"i": r"(?P<i>\d+)", "j": r"(?P<j>\d+)", "p": r"(?P<p>weight|bias)"}
-
-
-def convert_state_dict(upstream_state: Mapping[str, Tensor], clip_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of [`GLUSForVideoSegmentation`] from those of a released checkpoint. Every one is used exactly once.
+    Weights are mapped file by file and written shard by shard, so the memory used stays below twice the largest file.
+    `output` appears only when it is complete.
 
     Args:
-        upstream_state (`Mapping[str, Tensor]`): the merged checkpoint (upstream-glus, section 1.5).
-        clip_state (`Mapping[str, Tensor]`): the vision tower, or the whole CLIP.
+        source (`str`): the folder, with `config.json`, weights and tokenizer.
+        clip (`str`): folder or Hub name of the CLIP it was trained with.
+        output (`str`): folder to make.
+        sam2_config (`str`, *optional*): SAM-2's yaml file. Without it, `sam2_config.yaml` of the source folder, or for
+            SAM-2's four sizes what the shapes of the weights say.
+        compat (`str`, *optional*): preset of options to store (`compat_glus.COMPAT`).
+        dtype (`str`): "keep", "float32", "bfloat16" or "float16".
+        max_shard_size (`int` or `str`): bytes, or for instance "5GB".
+        progress (`bool`): show a bar.
+        source_name, clip_name (`str`, *optional*): what `conversion.json` calls the two; by default the names of
+            the folders.
+        options: single options to store, before those of `compat`: `fuser_scale`, `dense_position_dtype`,
+            `multimask_fallback`, `memory_features`, `seg_hidden_state`, `detach_memory`, `context_frames`, `overlap`.
 
     Returns:
-        `dict[str, Tensor]`: tensors in their own dtype, shared with the inputs where nothing changes.
+        The output folder.
 
     Raises:
-        `ValueError`: names that are not of the layout, all listed, or two with one target.
+        WeightsDoNotFit: weights are missing, unexpected or of the wrong shape; all of them in its `keys`.
+        CheckpointError: a file is missing, damaged or not what it should be; one line.
+        ValueError: an unknown option; one line.
+
+    Example:
+
+        >>> convert_checkpoint("GLUS-S", "openai/clip-vit-large-patch14", "glus-s", compat="evaluation-script")
     """
-    names = LANGUAGE_NAMES | _with_prefixes(MASK_NAMES, MASK_PREFIX, "model.mask_model.")
-    clip_names = _with_prefixes(CLIP_NAMES, "", "model.vision_tower.")
-    points = sorted((name for name in upstream_state if POINT_EMBEDDING.fullmatch(name)), key=_point_index)
-    rest = {name: tensor for name, tensor in upstream_state.items() if name not in points}
-    unknown: list[str] = []
-    pairs = _rename(rest, names, IGNORED, unknown) + _rename(clip_state, clip_names, IGNORED_CLIP, unknown)
-    converted = dict(pairs)
+    source, (clip, found_name) = _existing_folder(source), clip_folder(clip)
+    source_name, clip_name = source_name or source.name, clip_name or found_name
+    options = _chosen_options(compat, options)
+    upstream = read_json(source / "config.json")
+    tokenizer = load_tokenizer(source)
+    checkpoint = WeightFiles(str(source), find_weight_files(source))
+    sources = [checkpoint, WeightFiles(clip_name, find_weight_files(clip))]
+    yaml_file = _sam2_yaml(sam2_config, source)
+    sam2 = yaml_file or sam2_config_from_shapes(_mask_shapes(checkpoint))
+    config = _make_config(source, upstream, clip, sam2, tokenizer, options)
+    record = {
+        "kind": "released",
+        "sources": {
+            "checkpoint": describe_source(source_name, checkpoint, source),
+            "clip": describe_source(clip_name, sources[1], clip),
+            "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
+        },
+        "options": {"compat": compat, "dtype": dtype, **options},
+        "upstream_config": copy_original_fields(upstream),
+        "inv_freq_dtype": _inv_freq_dtype(checkpoint),
+    }
+    processor = _make_processor(config, clip, tokenizer, options)
+    return _write_folder(
+        output, config, sources, record, dtype, max_shard_size, progress, processor, [source / "tokenizer.model"]
+    )
+
+
+def convert_starting_weights(
+    llm: str | os.PathLike,
+    sam2: str | os.PathLike,
+    clip: str | os.PathLike = CLIP_REPO,
+    output: str | os.PathLike = "glus-start",
+    sam2_config: str | os.PathLike | Mapping | None = None,
+    projection: str = "init",
+    seed: int = 0,
+    compat: str | None = None,
+    dtype: str = "keep",
+    max_shard_size: int | str = "5GB",
+    progress: bool = True,
+    **options,
+) -> Path:
+    """Put together what GLUS training starts from: LISA's language model, Meta's SAM-2 and CLIP.
+
+    [SEG], `<im_start>` and `<im_end>` are added to the tokenizer if it lacks them, with new random rows in the
+    embeddings and the head where there are none. The mask weights in LISA's folder (SAM-1) are left out.
+
+    Args:
+        llm (`str`): folder of LISA-7B-v1, or of another LLaVA-v1-like model with `mm_projector`.
+        sam2 (`str`): Meta's `.pt` file, SAM 2.0 or 2.1, any size.
+        clip, output, sam2_config, compat, dtype, max_shard_size, progress, options: as for [`convert_checkpoint`].
+        projection (`str`): "init" starts the projection of [SEG] at random, as upstream's public script does; "lisa"
+            takes LISA's, as the paper says.
+        seed (`int`): of new rows and the new projection.
+
+    Returns:
+        The output folder.
+
+    Raises:
+        As [`convert_checkpoint`].
+    """
+    if projection not in PROJECTIONS:
+        raise ValueError(f"projection {projection!r} is unknown; use {' or '.join(PROJECTIONS)}")
+    llm, sam2, (clip, clip_name) = _existing_folder(llm), _existing_file(sam2), clip_folder(clip)
+    options = _chosen_options(compat, options)
+    upstream = read_json(llm / "config.json")
+    tokenizer = load_tokenizer(llm)
+    missing = [token for token in ADDED_TOKENS if token not in tokenizer.get_vocab()]
+    tokenizer.add_tokens(missing)
+    rows = max(upstream.get("vocab_size", 0), 1 + max(tokenizer.get_vocab().values()))
+    mask_weights = _sam2_source(sam2)
+    yaml_file = _sam2_yaml(sam2_config)
+    mask_sizes = yaml_file or sam2_config_from_shapes(_mask_shapes(mask_weights))
+    width = mask_config_from_sam2(mask_sizes)["prompt_encoder_config"]["hidden_size"]
+    fields = {"mm_vision_select_layer": -2, **upstream, "vocab_size": rows, "out_dim": width}
+    config = _make_config(llm, fields, clip, mask_sizes, tokenizer, options)
+
+    left_out = NOT_OF_THE_LANGUAGE_MODEL + (("model.text_hidden_fcs.",) if projection == "init" else ())
+    std = upstream.get("initializer_range", 0.02)
+    language = WeightFiles(
+        str(llm),
+        find_weight_files(llm),
+        rename=lambda name: None if name.startswith(left_out) else name,
+        change=lambda name, tensor: _add_rows(name, tensor, rows, std, seed),
+    )
+    sources: list[Source] = [language, WeightFiles(clip_name, find_weight_files(clip)), mask_weights]
+    if projection == "init":
+        sources.append(NewWeights("the new projection", new_projection(config, seed)))
+    record = {
+        "kind": "starting-weights",
+        "sources": {
+            "llm": describe_source(llm.name, language, llm),
+            "clip": describe_source(clip_name, sources[1], clip),
+            "sam2": describe_source(sam2.name, mask_weights),
+            "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
+        },
+        "options": {"compat": compat, "dtype": dtype, "projection": projection, "seed": seed, **options},
+        "added_tokens": missing,
+    }
+    processor = _make_processor(config, clip, tokenizer, options)
+    return _write_folder(
+        output, config, sources, record, dtype, max_shard_size, progress, processor, [llm / "tokenizer.model"]
+    )
+
+
+def replace_sam2(
+    model: str | os.PathLike,
+    sam2: str | os.PathLike,
+    output: str | os.PathLike,
+    sam2_config: str | os.PathLike | Mapping | None = None,
+    dtype: str = "keep",
+    max_shard_size: int | str = "5GB",
+    progress: bool = True,
+) -> Path:
+    """Copy a model folder with another mask branch: Meta's SAM-2 weights as they are published.
+
+    Args:
+        model (`str`): folder (or alias) of a converted or trained model; it stays as it is.
+        sam2 (`str`): Meta's `.pt` file. Its size may differ from the model's.
+        output, dtype, max_shard_size, progress: as for [`convert_checkpoint`].
+        sam2_config (`str`, *optional*): SAM-2's yaml file, for a size that neither SAM-2 nor the model has.
+
+    Returns:
+        The output folder.
+
+    Raises:
+        As [`convert_checkpoint`].
+    """
+    model, sam2 = Path(resolve_name(model)), _existing_file(sam2)
+    check_checkpoint(str(model), [GLUSConfig.model_type])
+    model = _existing_folder(model)
+    config = GLUSConfig.from_pretrained(str(model))
+    kept = WeightFiles(
+        str(model),
+        find_weight_files(model),
+        rename=lambda name: None if name.startswith(OUR_MASK_PREFIX) else OWN + name,
+    )
+    sources = [kept, _sam2_source(sam2)]
+    yaml_file = _sam2_yaml(sam2_config)
+    if yaml_file is not None or any(ConversionPlan(config, sources).misfits.values()):
+        sizes = mask_config_from_sam2(yaml_file or sam2_config_from_shapes(_mask_shapes(sources[1])))
+        config = GLUSConfig.from_dict({**config.to_dict(), "mask_config": sizes})
+    previous = read_json(model / RECORD_FILE) if (model / RECORD_FILE).is_file() else {}
+    record = {
+        **{name: previous[name] for name in ("upstream_config", "inv_freq_dtype") if name in previous},
+        "kind": "replace-sam2",
+        "sources": {
+            "model": describe_source(model.name, kept, model),
+            "sam2": describe_source(sam2.name, sources[1]),
+            "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
+        },
+        "options": {"dtype": dtype},
+        "previous": previous or None,
+    }
+    made = {"config.json", RECORD_FILE, *(file.name for file in kept.files)}
+    others = [path for path in model.iterdir() if path.is_file() and path.name not in made and not _is_index(path)]
+    return _write_folder(output, config, sources, record, dtype, max_shard_size, progress, None, others)
+
+
+# ---- parts
+
+
+def _write_folder(output, config, sources, record, dtype, max_shard_size, progress, processor, copies) -> Path:
+    plan, limit = ConversionPlan(config, sources, dtype), shard_limit(max_shard_size, sources)
+    plan.check()
+    config.architectures, config.dtype = ["GLUSForVideoSegmentation"], plan.model_dtype()
+    output = Path(output).absolute()
+    with new_folder(output) as folder:
+        plan.write(folder, limit, progress)
+        config.save_pretrained(folder)
+        if processor is not None:
+            processor.save_pretrained(folder)
+        for file in copies:
+            if file.is_file():
+                shutil.copy2(file, folder / file.name)
+        write_record(folder, record)
+    return output
+
+
+def _make_config(folder: Path, fields: Mapping, clip: Path, sam2, tokenizer, options: Mapping) -> GLUSConfig:
+    seg_token_id = tokenizer.get_vocab().get(SEG_TOKEN)
+    if seg_token_id is None:
+        raise CheckpointError(
+            f"{folder}: its tokenizer lacks {SEG_TOKEN}, so it is no GLUS checkpoint; to start training from it, "
+            "use --llm"
+        )
+    if seg_token_id >= fields.get("vocab_size", 0):
+        raise CheckpointError(
+            f"{folder}: {SEG_TOKEN} has id {seg_token_id}, but config.json has a vocab_size of "
+            f"{fields.get('vocab_size')}; take tokenizer and config.json from the same checkpoint"
+        )
+    try:
+        config = config_from_upstream(fields, read_json(clip / "config.json"), sam2, seg_token_id)
+    except KeyError as error:
+        raise CheckpointError(f"{folder}: the config of the checkpoint, CLIP or SAM-2 lacks {error}") from None
+    chosen = {name: value for name, value in options.items() if name in MODEL_OPTIONS}
+    return GLUSConfig.from_dict({**config.to_dict(), **chosen}) if chosen else config
+
+
+def _chosen_options(compat: str | None, options: Mapping) -> dict:
+    unknown = sorted(set(options) - {*MODEL_OPTIONS, *PROCESSOR_OPTIONS})
     if unknown:
-        raise ValueError(f"{len(unknown)} weights are not of the released GLUS layout: {', '.join(sorted(unknown))}")
-    if len(converted) != len(pairs):
-        raise ValueError("two weights have the same target")
-    if points:
-        stacked = torch.cat([upstream_state[name] for name in points])
-        converted["model.mask_model.prompt_encoder.point_embed.weight"] = stacked
-    if POSITION_MATRIX in converted:  # transformers keeps it twice
-        matrix = converted[POSITION_MATRIX].clone()
-        converted["model.mask_model.shared_image_embedding.positional_embedding"] = matrix
-    return converted
+        raise ValueError(f"unknown option {unknown[0]}; use {', '.join(MODEL_OPTIONS + PROCESSOR_OPTIONS)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    return {**select_options(compat, MODEL_OPTIONS + PROCESSOR_OPTIONS), **given}
 
 
-def _point_index(name: str) -> int:
-    return int(POINT_EMBEDDING.fullmatch(name)[1])
+def load_tokenizer(folder: Path):
+    """The Llama tokenizer of an upstream folder. The ids of its added tokens come from its files.
+
+    Raises:
+        CheckpointError: there is none, or what reads it is not installed; one line.
+    """
+    from transformers import LlamaTokenizer
+
+    if not any((folder / name).is_file() for name in ("tokenizer.model", "tokenizer.json")):
+        raise CheckpointError(f"{folder}: has no tokenizer (tokenizer.model); download it again")
+    try:
+        tokenizer = LlamaTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # transformers raises half a dozen types here
+        if not _has_sentencepiece():
+            raise CheckpointError(
+                f"{folder}: reading tokenizer.model needs sentencepiece and protobuf; pip install glus-hf[convert]"
+            ) from None
+        raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}); download it again") from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.unk_token
+    return tokenizer
 
 
-def _with_prefixes(names: Mapping[str, str], upstream: str, ours: str) -> dict[str, str]:
-    return {upstream + name: ours + target for name, target in names.items()}
+def _has_sentencepiece() -> bool:
+    from importlib.util import find_spec
+
+    return all(find_spec(name) is not None for name in ("sentencepiece", "google.protobuf"))
 
 
-def _rename(state: Mapping[str, Tensor], names: Mapping[str, str], ignored: re.Pattern, unknown: list[str]) -> list:
-    """`(our name, tensor)` pairs; names without a rule go to `unknown`."""
-    rules = [(_compile(pattern), target) for pattern, target in names.items()]
-    pairs = []
-    for name, tensor in state.items():
-        matches = [(match, target) for rule, target in rules if (match := rule.fullmatch(name))]
-        if matches:
-            match, target = matches[0]
-            pairs.append((target.format(**match.groupdict()), tensor))
-        elif not ignored.fullmatch(name):
-            unknown.append(name)
-    return pairs
+def _make_processor(config: GLUSConfig, clip: Path, tokenizer, options: Mapping) -> GLUSProcessor:
+    clip_size, mask_size = config.vision_config.image_size, config.mask_config.image_size
+    views = {"size": {"shortest_edge": clip_size}, "crop_size": {"height": clip_size, "width": clip_size}}
+    saved = clip / "preprocessor_config.json"
+    if saved.is_file():
+        views |= {name: value for name, value in read_json(saved).items() if name in CLIP_VIEW_FIELDS}
+    image_processor = GLUSImageProcessor(**views, mask_size={"height": mask_size, "width": mask_size})
+    return GLUSProcessor(
+        image_processor,
+        tokenizer,
+        num_context_frames=config.num_context_frames,
+        num_query_frames=config.num_query_frames,
+        num_image_tokens=config.num_image_tokens,
+        image_token_id=config.image_token_id,
+        **{name: value for name, value in options.items() if name in PROCESSOR_OPTIONS},
+    )
 
 
-def _compile(pattern: str) -> re.Pattern:
-    return re.compile(re.escape(pattern).replace(r"\{", "{").replace(r"\}", "}").format(**FIELDS))
+def _sam2_source(file: Path) -> WeightFiles:
+    return WeightFiles(str(file), [file], rename=lambda name: MASK_PREFIX + name)
 
 
-__all__ = ["config_from_upstream", "convert_state_dict"]
+def _mask_shapes(source: WeightFiles) -> dict[str, list[int]]:
+    """Shapes of the mask branch, under Meta's names."""
+    shapes = source.shapes().items()
+    return {name.removeprefix(MASK_PREFIX): list(t.shape) for name, t in shapes if name.startswith(MASK_PREFIX)}
+
+
+def _sam2_yaml(given, folder: Path | None = None):
+    if given is not None:
+        return given if isinstance(given, Mapping) else _existing_file(given)
+    return folder / SAM2_CONFIG_FILE if folder is not None and (folder / SAM2_CONFIG_FILE).is_file() else None
+
+
+def _describe_yaml(sam2_config):
+    return "given" if isinstance(sam2_config, Mapping) else sam2_config.name
+
+
+def _inv_freq_dtype(checkpoint: WeightFiles) -> str | None:
+    """Dtype of the rotary constants in the checkpoint, which we do not keep but write back on export."""
+    dtypes = {str(tensor.dtype) for name, tensor in checkpoint.shapes().items() if name.endswith(ROTARY)}
+    return min(dtypes).removeprefix("torch.") if dtypes else None
+
+
+def _add_rows(name: str, tensor: Tensor, rows: int, std: float, seed: int) -> Tensor:
+    """Embeddings or head with random rows below, up to `rows`; other weights unchanged."""
+    if name not in ("model.embed_tokens.weight", "lm_head.weight") or len(tensor) >= rows:
+        return tensor
+    new = torch.empty(rows - len(tensor), tensor.shape[1], device=tensor.device)
+    if not new.is_meta:
+        new.normal_(std=std, generator=_generator(name, seed))
+    return torch.cat([tensor, new.to(tensor.dtype)])
+
+
+def new_projection(config: GLUSConfig, seed: int) -> dict[str, Tensor]:
+    """A random projection of [SEG] under upstream's names, drawn as `nn.Linear` does: uniform in +-1/sqrt(inputs)."""
+    hidden, width = config.text_config.hidden_size, config.seg_embedding_size
+    weights = {}
+    for layer, outputs in ((0, hidden), (2, width)):
+        for kind, shape in (("weight", (outputs, hidden)), ("bias", (outputs,))):
+            name = f"model.text_hidden_fcs.0.{layer}.{kind}"
+            bound = 1 / math.sqrt(hidden)
+            weights[name] = torch.empty(shape).uniform_(-bound, bound, generator=_generator(name, seed))
+    return weights
+
+
+def _generator(name: str, seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
+
+
+def _existing_folder(path: str | os.PathLike) -> Path:
+    path = Path(path).absolute()
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such folder; check the path")
+    return path
+
+
+def _existing_file(path: str | os.PathLike) -> Path:
+    path = Path(path).absolute()
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; check the path")
+    return path
+
+
+def _is_index(path: Path) -> bool:
+    return path.name.endswith(".index.json")
+
+
+__all__ = [
+    "config_from_upstream",
+    "convert_checkpoint",
+    "convert_starting_weights",
+    "convert_state_dict",
+    "replace_sam2",
+]

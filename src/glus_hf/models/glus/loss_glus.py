@@ -12,7 +12,10 @@ DICE_EPS = 1e-6
 
 
 def mask_bce_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross entropy of each mask, mean over its pixels: `[..., H, W]` logits, targets in [0, 1] -> `[...]`."""
+    """Binary cross entropy of each mask, mean over its pixels: `[..., H, W]` logits, targets in [0, 1] -> `[...]`.
+
+    Upstream's targets are 2 where two objects overlap; the formula `softplus(x) - x t` is the same there.
+    """
     return F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none").mean((-2, -1))
 
 

@@ -6,6 +6,7 @@ Three stages, each a plain function of tensors: *encode* (`encode_frames`, `enco
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from transformers import CLIPVisionModel, DynamicCache, LlamaModel, PreTrainedMo
 from transformers.utils import ModelOutput
 
 from .checkpoint_glus import check_checkpoint, load_strictly, resolve_name
+from .compat_glus import apply_compat
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
 from .loss_glus import mask_losses
@@ -76,12 +78,17 @@ class GLUSPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
         """Load weights strictly, from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers.
 
+        `compat="released"`, `"evaluation-script"` or `"paper"` sets the options in which these differ
+        (`compat_glus.COMPAT`); single options, as `fuser_scale="identity"`, go before it.
+
         Raises:
             CheckpointError: no GLUS model there, or missing, unexpected or wrong-shape weights; one line.
         """
         name = resolve_name(pretrained_model_name_or_path)
         if name is not None and kwargs.get("config") is None:
             check_checkpoint(name, [cls.config_class.model_type], kwargs.get("subfolder", ""))
+        if isinstance(kwargs.get("config"), GLUSConfig) and kwargs.get("compat") is not None:
+            kwargs["config"] = apply_compat(copy.deepcopy(kwargs["config"]), kwargs.pop("compat"))
         return load_strictly(super().from_pretrained, name, *model_args, **kwargs)
 
     @torch.no_grad()
@@ -365,7 +372,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             attention_mask: `[conversations, length]`.
             mask_pixel_values: `[videos, num_query, 3, S, S]`; without it no masks are drawn.
             labels: `[conversations, length]`, -100 where unsupervised.
-            mask_labels: per video `[expressions, num_query, H, W]` in [0, 1].
+            mask_labels: per video `[expressions, num_query, H, W]` in [0, 1], or counts of objects (`overlap="sum"`).
             expressions_per_video: conversations of each video, in order; one each by default.
             frame_times: `[videos, frames]` in [0, 1], for models with `frame_position_embedding`.
 

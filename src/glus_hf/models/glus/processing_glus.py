@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import unicodedata
@@ -15,6 +16,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from .checkpoint_glus import readable_errors, resolve_name
+from .compat_glus import PROCESSOR_OPTIONS, select_options
 from .image_processing_glus import GLUSImageProcessor, as_rgb_arrays
 from .inference_glus import GLUSInferenceSession
 
@@ -52,6 +54,8 @@ INFERENCE_QUESTION = 0
 INFERENCE_ANSWER = 3
 IGNORE_INDEX = -100
 CONTEXT_STRATEGIES = ("middle", "uniform", "random")
+OVERLAPS = ("union", "sum")
+FULL_WHITE = 255  # foreground of a mask read from an image file; no number of objects
 
 
 class GLUSProcessor(ProcessorMixin):
@@ -66,8 +70,10 @@ class GLUSProcessor(ProcessorMixin):
         image_token_id (`int`): id written at those positions. A sentinel, not a row of the vocabulary.
         context_frames (`str`): default strategy of [`~GLUSProcessor.sample_context_frames`].
         max_expression_tokens (`int`): longest accepted expression, in tokens.
+        overlap (`str`): what a training target is where several objects of one expression overlap: "union", 1, or
+            "sum", their number, as upstream's targets are.
 
-    Raises `ValueError` when the tokenizer lacks a protocol token.
+    Raises `ValueError` when the tokenizer lacks a protocol token, or an option has no such choice.
 
     Example:
 
@@ -87,9 +93,12 @@ class GLUSProcessor(ProcessorMixin):
         image_token_id=-200,
         context_frames="middle",
         max_expression_tokens=256,
+        overlap="union",
         **kwargs,
     ):
         super().__init__(image_processor, tokenizer, **kwargs)
+        _check_choice("context_frames", context_frames, CONTEXT_STRATEGIES)
+        _check_choice("overlap", overlap, OVERLAPS)
         vocabulary = tokenizer.get_vocab()
         missing = [token for token in (BOS_TOKEN, EOS_TOKEN) + ADDED_TOKENS if token not in vocabulary]
         if missing:
@@ -100,17 +109,25 @@ class GLUSProcessor(ProcessorMixin):
         self.image_token_id = image_token_id
         self.context_frames = context_frames
         self.max_expression_tokens = max_expression_tokens
+        self.overlap = overlap
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """Load from an alias ("glus-tiny"), a folder or the Hub; `CheckpointError` if files are missing."""
+    def from_pretrained(cls, pretrained_model_name_or_path, compat: str | None = None, **kwargs):
+        """Load from an alias ("glus-tiny"), a folder or the Hub; `CheckpointError` if files are missing.
+
+        `compat="released"`, `"evaluation-script"` or `"paper"` sets `context_frames` and `overlap`
+        (`compat_glus.COMPAT`); give the model the same name. Single options go before it.
+        """
         name = resolve_name(pretrained_model_name_or_path)
+        kwargs = {**select_options(compat, PROCESSOR_OPTIONS), **kwargs}
         with readable_errors(name):
             return super().from_pretrained(name, **kwargs)
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
         # The default asks AutoImageProcessor, which knows our class only after registration.
+        own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
+        kwargs = {option: value for option, value in kwargs.items() if option not in own}
         image_processor = GLUSImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
         return [image_processor, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
 
@@ -382,7 +399,9 @@ class GLUSProcessor(ProcessorMixin):
             samples (`Sequence[dict]`): per video
                 * `frames`: `num_context_frames + num_query_frames` images `uint8 [height, width, 3]`, context first;
                 * `expressions` (`list[str]`): E of them, or `conversations` (`list[str]`): E full prompts;
-                * `masks` (*optional*): uint8 or bool `[E, num_query_frames, height, width]`, nonzero is foreground.
+                * `masks` (*optional*): uint8 or bool `[E, num_query_frames, height, width]`, nonzero is foreground;
+                  with `overlap="sum"`, the number of objects. Or E arrays
+                  `[objects, num_query_frames, height, width]`, the masks of the objects one by one.
             labels (`str`): "seg" supervises [SEG] only, as GLUS; "answer" the whole answers, as LLaVA v1.
             rng (`np.random.Generator`, *optional*): draws a question and an answer per expression and query frame.
                 Without it, the templates of inference.
@@ -394,7 +413,8 @@ class GLUSProcessor(ProcessorMixin):
                 * `pixel_values`: `float32 [B, context + query frames, 3, crop, crop]`;
                 * `mask_pixel_values`: `float32 [B, query frames, 3, S, S]`;
                 * `expressions_per_video`: `int64 [B]`;
-                * `mask_labels`: list of B tensors `float32 [E, query frames, height, width]` of 0 and 1, if given.
+                * `mask_labels`: list of B tensors `float32 [E, query frames, height, width]` of 0 and 1, if given;
+                  with `overlap="sum"` also 2 and more.
 
         Raises:
             `ValueError`: a sample of the wrong shape, or a refused expression.
@@ -473,11 +493,29 @@ class GLUSProcessor(ProcessorMixin):
         }
 
     def _mask_labels(self, masks, num_expressions: int) -> torch.Tensor:
-        masks = torch.as_tensor(np.asarray(masks))
-        if masks.ndim != 4 or masks.shape[:2] != (num_expressions, self.num_query_frames):
+        """Targets of E expressions from their masks, merged already or object by object."""
+        masks = [_count_objects(np.asarray(expression)) for expression in masks]
+        shapes = [array.shape for array in masks]
+        of_one_size = len(set(shapes)) == 1 and len(shapes[0]) == 3
+        if len(masks) != num_expressions or not of_one_size or shapes[0][0] != self.num_query_frames:
             expected = f"[{num_expressions}, {self.num_query_frames}, height, width]"
-            raise ValueError(f"masks must be {expected}, got {list(masks.shape)}")
-        return (masks > 0).float()  # upstream sums overlapping objects to 2; a target above 1 makes no sense
+            raise ValueError(f"masks must be {expected}, got {[list(shape) for shape in shapes]}")
+        masks = torch.as_tensor(np.stack(masks))
+        if self.overlap == "union":
+            return (masks > 0).float()
+        if masks.numel() > 0 and masks.max() == FULL_WHITE:
+            raise ValueError(f"with overlap='sum' masks are numbers of objects, got {FULL_WHITE}; divide by it")
+        return masks.float()
+
+
+def _count_objects(masks: np.ndarray) -> np.ndarray:
+    """`[objects, frames, height, width]` -> number of objects of each pixel; merged masks stay as they are."""
+    return (masks > 0).sum(0) if masks.ndim == 4 else masks
+
+
+def _check_choice(name: str, value, choices: tuple[str, ...]):
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; use one of {', '.join(choices)}")
 
 
 def _always_prepends(tokenizer) -> bool:

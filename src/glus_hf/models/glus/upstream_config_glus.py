@@ -1,0 +1,139 @@
+"""The configuration: upstream's `config.json` <-> [`GLUSConfig`] (upstream-glus, section 1.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .configuration_glus import GLUSConfig
+from .sam2_config_glus import mask_config_from_sam2, read_sam2_config
+
+
+TEXT_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "hidden_act",
+    "max_position_embeddings",
+    "initializer_range",
+    "rms_norm_eps",
+    "rope_theta",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+)
+VISION_FIELDS = (
+    "hidden_size",
+    "intermediate_size",
+    "projection_dim",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_channels",
+    "image_size",
+    "patch_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "attention_dropout",
+)
+
+
+def config_from_upstream(
+    config: Mapping, clip_config: Mapping, sam2_config: Mapping | str | Path, seg_token_id: int
+) -> GLUSConfig:
+    """The [`GLUSConfig`] of a released checkpoint.
+
+    Args:
+        config (`Mapping`): its `config.json`, read raw: its `model_type` "llava" is another model to `AutoConfig`.
+        clip_config (`Mapping`): `config.json` of the CLIP folder, of the whole CLIP or of the vision tower.
+        sam2_config (`Mapping`, `str` or `Path`): SAM-2's yaml file or its content.
+        seg_token_id (`int`): id of [SEG] in the tokenizer.
+
+    Raises:
+        `ValueError`: the mask prompt is not as wide as the mask branch, or positions are scaled (no released
+            checkpoint does that).
+    """
+    sam2_config = read_sam2_config(sam2_config)
+    _refuse_rope_scaling(config)
+    clip_config = clip_config.get("vision_config") or clip_config
+    converted = GLUSConfig(
+        text_config=_pick(config, TEXT_FIELDS),
+        vision_config=_pick(clip_config, VISION_FIELDS),
+        mask_config=mask_config_from_sam2(sam2_config),
+        vision_feature_layer=config["mm_vision_select_layer"],
+        num_maskmem=sam2_config.get("num_maskmem", 7),
+        seg_token_id=seg_token_id,
+    )
+    if config["out_dim"] != converted.seg_embedding_size:
+        raise ValueError(
+            f"[SEG] is projected to {config['out_dim']} dimensions, but the SAM-2 config has d_model "
+            f"{converted.seg_embedding_size}; pass the yaml file that belongs to the checkpoint."
+        )
+    return converted
+
+
+def _refuse_rope_scaling(config: Mapping) -> None:
+    if config.get("rope_scaling") is not None:
+        raise ValueError(f"rope_scaling {config['rope_scaling']} is not supported; the released checkpoints have none")
+
+
+def _pick(config: Mapping, names: tuple[str, ...]) -> dict:
+    return {name: config[name] for name in names if config.get(name) is not None}
+
+
+# what upstream's code writes and never varies
+UPSTREAM_CONSTANTS = {
+    "architectures": ["GLUSForCausalLM"],
+    "model_type": "llava",
+    "freeze_mm_mlp_adapter": True,
+    "image_aspect_ratio": "square",
+    "image_grid_pinpoints": None,
+    "mask_threshold": 0.0,
+    "max_hole_area": 0.0,
+    "max_sprinkle_area": 0.0,
+    "mm_use_im_patch_token": False,
+    "mm_use_im_start_end": True,
+    "mm_vision_select_feature": "patch",
+    "mm_vision_tower": "openai/clip-vit-large-patch14",
+    "pretrain_mm_mlp_adapter": None,
+    "pretraining_tp": 1,
+    "rope_scaling": None,
+    "tie_word_embeddings": False,
+    "train_mask_decoder": True,
+    "transformers_version": "4.31.0",
+    "tune_mm_mlp_adapter": False,
+    "use_cache": False,
+    "use_mm_proj": True,
+    "vision_tower": "openai/clip-vit-large-patch14",
+}
+
+
+def upstream_from_config(config: GLUSConfig, original: Mapping | None = None) -> dict:
+    """Content of upstream's `config.json`.
+
+    Args:
+        config ([`GLUSConfig`]): of the model.
+        original (`Mapping`, *optional*): the `config.json` it was converted from; its fields stay as they are unless
+            the model's sizes say otherwise.
+
+    Example:
+
+        >>> upstream_from_config(GLUSConfig())["out_dim"]
+        256
+    """
+    text = config.text_config.to_dict()
+    text["rope_theta"] = (text.get("rope_parameters") or {}).get("rope_theta", 10000.0)
+    sizes = {name: text[name] for name in TEXT_FIELDS if text.get(name) is not None}
+    if original is not None and "rope_theta" not in original and sizes["rope_theta"] == 10000.0:
+        del sizes["rope_theta"]  # transformers 4.30 and older did not write it
+    sizes |= {
+        "mm_hidden_size": config.vision_config.hidden_size,
+        "mm_vision_select_layer": config.vision_feature_layer,
+        "out_dim": config.seg_embedding_size,
+    }
+    return {**UPSTREAM_CONSTANTS, **(original or {}), **sizes}
+
+
+__all__ = ["config_from_upstream", "upstream_from_config"]

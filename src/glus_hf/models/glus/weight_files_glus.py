@@ -1,0 +1,290 @@
+"""Read weights file by file, write them shard by shard: never more than a part of a checkpoint is in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .checkpoint_glus import CheckpointError
+
+
+INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
+SMALLEST_SHARD = 64 * 2**20
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+HASH_BLOCK = 2**20
+
+
+# ---- reading
+
+
+@dataclass
+class NewWeights:
+    """Weights that no file holds, in the place of [`WeightFiles`]."""
+
+    role: str
+    weights: dict[str, Tensor]
+
+    def read(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.weights.items()
+
+    def shapes(self) -> dict[str, Tensor]:
+        return {name: torch.empty_like(tensor, device="meta") for name, tensor in self.weights.items()}
+
+    def largest_file(self) -> int:
+        return 0
+
+    def hashes(self) -> dict[str, str]:
+        return {}
+
+
+@dataclass
+class WeightFiles:
+    """The weights of one checkpoint: its files, and how its names become those of the layout that is converted.
+
+    Args:
+        role (`str`): what to call it in messages and in `conversion.json`.
+        files (`list[Path]`): from [`find_weight_files`], or one file.
+        rename (`Callable[[str], str | None]`): name in the layout; `None` leaves the weight out.
+        change (`Callable[[str, Tensor], Tensor]`): applied to each weight, by its new name. Must work on shapes alone
+            (tensors on the device "meta").
+    """
+
+    role: str
+    files: list[Path]
+    rename: Callable[[str], str | None] = lambda name: name
+    change: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
+    _shapes: dict[str, Tensor] | None = field(default=None, repr=False)
+
+    def read(self) -> Iterator[tuple[str, Tensor]]:
+        """Every weight under its new name. Mapped, not read: bytes come from the disk when they are used."""
+        for name, tensor in self._read_raw():
+            yield name, self.change(name, tensor)
+
+    def shapes(self) -> dict[str, Tensor]:
+        """Every weight as a tensor without data."""
+        if self._shapes is None:
+            self._shapes = {}
+            for name, tensor in self._read_raw():
+                if name in self._shapes:
+                    raise CheckpointError(f"{self.role}: {name} is in two of its files; keep one set of weights")
+                self._shapes[name] = self.change(name, torch.empty_like(tensor, device="meta"))
+        return self._shapes
+
+    def _read_raw(self) -> Iterator[tuple[str, Tensor]]:
+        for file in self.files:
+            for name, tensor in read_weights(file):
+                new_name = self.rename(name)
+                if new_name is not None:
+                    yield new_name, tensor
+
+    def largest_file(self) -> int:
+        """Bytes."""
+        return max(file.stat().st_size for file in self.files)
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 by name of file."""
+        return {file.name: file_hash(file) for file in self.files}
+
+
+def find_weight_files(folder: Path) -> list[Path]:
+    """The weight files of a checkpoint folder: safetensors before .bin, shards as its index lists them.
+
+    Raises:
+        CheckpointError: none, or a shard is missing; one line.
+    """
+    for name in (INDEX_FILES[0], SINGLE_FILES[0], INDEX_FILES[1], SINGLE_FILES[1]):
+        path = folder / name
+        if path.is_file():
+            return _shards_of(path) if name in INDEX_FILES else [path]
+    raise CheckpointError(f"{folder}: has no weights ({', '.join(SINGLE_FILES)} or their index); download it again")
+
+
+def _shards_of(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{index}: cannot be read ({error}); download it again") from None
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise CheckpointError(f"{index}: names files outside its folder ({outside[0]}); do not trust this checkpoint")
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing or not names:
+        listed = ", ".join(missing[:3]) or "no files in the index"
+        raise CheckpointError(f"{index.parent}: {len(missing)} weight files are missing ({listed}); download them")
+    return [index.parent / name for name in names]
+
+
+def read_weights(file: Path) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of one .safetensors or PyTorch file. Only tensors are ever unpickled.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds something else; one line.
+    """
+    if file.suffix == ".safetensors":
+        try:
+            with safe_open(file, "pt") as weights:
+                for name in weights.keys():  # noqa: SIM118 - not a dict
+                    yield name, weights.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file}: cannot be read ({error}); download it again") from None
+        return
+    state = _load_pickle(file)
+    while state:  # let each tensor go when it is used
+        name = next(iter(state))
+        yield name, state.pop(name)
+
+
+def _load_pickle(file: Path) -> dict[str, Tensor]:
+    try:
+        try:
+            state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            state = torch.load(file, map_location="cpu", weights_only=True)  # written before PyTorch 1.6
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{file}: holds more than tensors, or is damaged; refused, because unpickling it could run code"
+        ) from None
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise CheckpointError(f"{file}: cannot be read ({reason}); download it again") from None
+    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):  # as Meta's files have it
+        state = state["model"]
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{file}: holds no weights by name; pass a checkpoint's weight file")
+    return dict(state)
+
+
+def file_hash(file: Path) -> str:
+    """sha256 of a file, read block by block."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while block := stream.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# ---- writing
+
+
+def parse_size(size: int | str) -> int:
+    """Bytes of "5GB", "200MB", "64MiB" or a number.
+
+    Example:
+        >>> parse_size("5GB")
+        5000000000
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgKMG]?i?[bB]?)\s*", str(size))
+    if match is None or (match[2] and match[2].upper() not in UNITS) or float(match[1]) <= 0:
+        raise ValueError(f"{size!r} is no size; write it as 5GB or 200MB")
+    return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def shard_limit(max_shard_size: int | str, sources: list[WeightFiles]) -> int:
+    """Largest shard to write, in bytes: at most half of the largest file read, so that what is mapped of the old files
+    and converted for the new one stays below twice that file."""
+    largest = max(source.largest_file() for source in sources)
+    return min(parse_size(max_shard_size), max(largest // 2, SMALLEST_SHARD))
+
+
+class ShardWriter:
+    """Writes weights into `model.safetensors`, or into shards of at most `limit` bytes with an index.
+
+    Example:
+
+        >>> writer = ShardWriter(folder, limit=5 * 10**9)
+        >>> for name, tensor in weights.items():
+        ...     writer.add(name, tensor)
+        >>> writer.finish()
+    """
+
+    def __init__(self, folder: Path, limit: int, on_written: Callable[[int], object] = lambda num_bytes: None):
+        self.folder, self.limit, self.on_written = folder, limit, on_written
+        self.pending: dict[str, Tensor] = {}
+        self.pending_bytes = self.total_bytes = self.num_parameters = 0
+        self.shards: list[list[str]] = []
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        if self.pending and self.pending_bytes + tensor.nbytes > self.limit:
+            self._flush()
+        self.pending[name] = tensor.contiguous()
+        self.pending_bytes += tensor.nbytes
+        self.num_parameters += tensor.numel()
+
+    def finish(self) -> None:
+        """Write what is left, and give the shards their names."""
+        self._flush()
+        if len(self.shards) == 1:
+            self._part(0).rename(self.folder / "model.safetensors")
+            return
+        weight_map = {}
+        for index, names in enumerate(self.shards):
+            shard = f"model-{index + 1:05d}-of-{len(self.shards):05d}.safetensors"
+            self._part(index).rename(self.folder / shard)
+            weight_map |= dict.fromkeys(names, shard)
+        metadata = {"total_parameters": self.num_parameters, "total_size": self.total_bytes}
+        content = {"metadata": metadata, "weight_map": dict(sorted(weight_map.items()))}
+        (self.folder / INDEX_FILES[0]).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def _part(self, index: int) -> Path:
+        return self.folder / f"part-{index}.safetensors"
+
+    def _flush(self) -> None:
+        part = self._part(len(self.shards))
+        save_file(self.pending, part, metadata={"format": "pt"})
+        part.chmod(self.folder.stat().st_mode & 0o666)  # safetensors lets only the owner read
+        self.shards.append(list(self.pending))
+        self.total_bytes += self.pending_bytes
+        self.on_written(self.pending_bytes)
+        self.pending, self.pending_bytes = {}, 0
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a hidden temporary folder beside `path`, which becomes `path` when the block ends well and is removed when
+    it does not (an error, Ctrl-C).
+
+    Raises:
+        CheckpointError: there is something at `path`, or its parent cannot be written; one line.
+    """
+    path = Path(path).absolute()
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise CheckpointError(f"{path}: exists already; choose another output, or remove it first")
+    temporary = path.with_name(f".{path.name[:100]}-{uuid.uuid4().hex[:8]}.partial")
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another output") from None
+    try:
+        yield temporary
+        if path.exists():
+            path.rmdir()  # empty
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+__all__ = [
+    "NewWeights",
+    "ShardWriter",
+    "WeightFiles",
+    "find_weight_files",
+    "new_folder",
+    "read_weights",
+    "shard_limit",
+]

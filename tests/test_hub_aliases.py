@@ -1,0 +1,168 @@
+"""The aliases of the released checkpoints, end to end: a Hub on loopback serves the miniature checkpoint under their
+names; it is downloaded, converted once and loaded."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glus_hf import CheckpointError, GLUSConfig, released, resolve_checkpoint
+from glus_hf.models.glus.convert_glus import convert_checkpoint
+from glus_hf.models.glus.download_glus import PINNED_REVISIONS
+from glus_hf.released import ALIASES, RELEASED, cache_folder
+from tests.local_hub import LocalHub
+
+
+pytest.importorskip("sentencepiece")
+FIXTURE = Path(__file__).parent / "fixtures" / "upstream_tiny"
+CLIP = "openai/clip-vit-large-patch14"
+LOAD = """
+import glus_hf
+from glus_hf.models.glus import convert_glus
+original = convert_glus.convert_checkpoint
+convert_glus.convert_checkpoint = lambda *args, **kwargs: (print("converting"), original(*args, **kwargs))[1]
+"""
+LOAD_MODEL = (
+    LOAD
+    + """
+model = glus_hf.GLUSForVideoSegmentation.from_pretrained("glus-7b")
+processor = glus_hf.GLUSProcessor.from_pretrained("glus-s")
+print("loaded", model.config.seg_token_id, processor.seg_token_id)
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """The tiny checkpoint as Swindl/GLUS-S and as Swindl/GLUS-A, with files nobody needs; its CLIP as OpenAI's."""
+    extra = tmp_path_factory.mktemp("extra") / "anything"
+    extra.write_text("not needed")
+    glus = {file.name: file for file in (FIXTURE / "checkpoint").iterdir()}
+    glus |= {"sam2_config.yaml": FIXTURE / "sam2_config.yaml", "README.md": extra, "code.py": extra}
+    clip = {file.name: file for file in (FIXTURE / "clip").iterdir()}
+    clip |= {"pytorch_model.bin": extra, "flax_model.msgpack": extra, "merges.txt": extra}
+    with LocalHub({"Swindl/GLUS-S": glus, "Swindl/GLUS-A": glus, CLIP: clip}) as hub:
+        yield hub
+
+
+def start(code, folder, endpoint="http://127.0.0.1:9", **variables):
+    """A fresh process with its caches in `folder`."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {"HF_HOME": str(folder / "hf"), "HF_ENDPOINT": endpoint, "NO_PROXY": "127.0.0.1"}
+    environment |= {"GLUS_HF_CACHE": str(folder / "cache"), "HF_HUB_DISABLE_TELEMETRY": "1", **variables}
+    arguments = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=folder, **arguments)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out.splitlines()
+
+
+@pytest.fixture(scope="module")
+def used(hub, tmp_path_factory):
+    """A folder in which two processes asked for glus-7b at the same time, and what they printed."""
+    folder = tmp_path_factory.mktemp("used")
+    processes = [start(LOAD_MODEL, folder, hub.url) for _ in range(2)]
+    return folder, [finish(process) for process in processes]
+
+
+def test_two_processes_convert_once(used, hub):
+    folder, outputs = used
+    assert all(lines[-1] == "loaded 480 480" for lines in outputs)
+    assert sum(lines.count("converting") for lines in outputs) == 1
+    assert [path.name for path in (folder / "cache").iterdir() if not path.name.startswith(".")] == ["glus-s"]
+    assert not list((folder / "cache").glob("*.partial")) + list((folder / "cache").glob(".*.partial"))
+
+
+def test_only_needed_files_are_downloaded_once(used, hub):
+    needed = {f"Swindl/GLUS-S/{file.name}" for file in (FIXTURE / "checkpoint").iterdir()}
+    needed |= {"Swindl/GLUS-S/sam2_config.yaml"} | {f"{CLIP}/{file.name}" for file in (FIXTURE / "clip").iterdir()}
+    assert hub.downloads() == dict.fromkeys(needed, 1)
+    assert hub.revisions(CLIP) == {PINNED_REVISIONS[CLIP]}
+    assert RELEASED["glus-s"].revision in hub.revisions("Swindl/GLUS-S")
+
+
+def test_the_cache_is_used_without_the_hub(used, tmp_path):
+    """By the alias, and by a conversion that names CLIP as on the Hub."""
+    folder, _ = used
+    files = {
+        "source": FIXTURE / "checkpoint",
+        "output": tmp_path / "output",
+        "sam2_config": FIXTURE / "sam2_config.yaml",
+    }
+    code = LOAD + "print(glus_hf.pipeline(model='glus-7b').model.config.seg_token_id)\n"
+    code += f"print(convert_glus.convert_checkpoint(**{ {name: str(path) for name, path in files.items()} }))"
+    lines = finish(start(code, folder, HF_HUB_OFFLINE="1"))
+    assert lines == ["480", "converting", str(tmp_path / "output")]
+
+
+def test_converted_as_by_hand(used, tmp_path):
+    folder, _ = used
+    fixture = [FIXTURE / name for name in ("checkpoint", "clip", "sam2_config.yaml")]
+    by_hand = convert_checkpoint(*fixture[:2], tmp_path / "by-hand", fixture[2], progress=False)
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "processor_config.json"):
+        assert (folder / "cache" / "glus-s" / name).read_bytes() == (by_hand / name).read_bytes(), name
+    records = [json.loads((path / "conversion.json").read_text()) for path in (folder / "cache" / "glus-s", by_hand)]
+    assert [record["sources"]["clip"].pop("name") for record in records] == [CLIP, "clip"]
+    assert [record["sources"]["checkpoint"].pop("name") for record in records] == ["Swindl/GLUS-S", "checkpoint"]
+    assert records[0] == records[1]
+
+
+def test_errors_of_the_hub_are_one_line(hub, tmp_path):
+    code = """
+import glus_hf
+for alias in ("glus-s-partial", "glus-a"):
+    try:
+        glus_hf.resolve_checkpoint(alias)
+    except glus_hf.CheckpointError as error:
+        print(error)
+"""
+    offline = start(code, tmp_path, HF_HUB_OFFLINE="1")
+    hub.broken = True
+    try:
+        outputs = [finish(start(code, tmp_path, hub.url)), finish(offline)]
+    finally:
+        hub.broken = False
+    for lines in outputs:
+        assert len(lines) == 2
+        for line, alias in zip(lines, ("glus-s-partial", "glus-a"), strict=True):
+            assert line.startswith(f"{alias}: {RELEASED[alias].repo}: ")
+            assert CLIP in line and "glus-hf convert --source" in line
+    assert not list((tmp_path / "cache").glob(".*.partial"))
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_converted_folder_in_the_cache_is_found(alias, tmp_path, monkeypatch):
+    monkeypatch.setenv("GLUS_HF_CACHE", str(tmp_path))
+    name = "glus-s" if alias == "glus-7b" else alias
+    shutil.copytree(resolve_checkpoint("glus-tiny"), tmp_path / name)
+    assert resolve_checkpoint(alias) == str(tmp_path / name)
+    assert GLUSConfig.from_pretrained(alias).model_type == "glus"
+
+
+def test_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLUS_HF_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("GLUS_HF_CACHE")
+    assert cache_folder().name == "glus_hf"
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GLUS_HF_CACHE", str(tmp_path / "file" / "below"))
+    with pytest.raises(CheckpointError, match="GLUS_HF_CACHE"):
+        resolve_checkpoint("glus-a")
+
+
+def test_leftovers_of_a_killed_conversion_are_removed(tmp_path):
+    names = [".glus-s-0123abcd.partial", ".glus-s-partial-0123abcd.partial", "glus-s-mine.partial", ".glus-s.lock"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    released._remove_leftovers(tmp_path / "glus-s")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
