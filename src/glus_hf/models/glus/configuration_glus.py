@@ -1,13 +1,11 @@
 """Configuration of GLUS."""
 
-from __future__ import annotations
-
 import os
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig, Sam2VideoConfig
 
-from .checkpoint_glus import check_checkpoint, resolve_name
+from .checkpoint_glus import check_checkpoint, readable_errors, resolve_name
 
 
 @strict
@@ -98,7 +96,8 @@ class GLUSConfig(PreTrainedConfig):
         name = resolve_name(pretrained_model_name_or_path)
         if not os.path.isfile(name):
             check_checkpoint(name, [cls.model_type], kwargs.get("subfolder", ""))
-        return super().from_pretrained(name, **kwargs)
+        with readable_errors(name):
+            return super().from_pretrained(name, **kwargs)
 
     @property
     def num_image_tokens(self) -> int:

@@ -1,4 +1,4 @@
-"""From the released GLUS layout (upstream-glus, section 1.5) to ours: configuration and names of weights.
+"""From the layout of the released GLUS checkpoints to ours: configuration and names of weights.
 
 The released folder holds the language model, the projections and the mask branch under Meta's SAM-2 names; the CLIP
 tower lives in its own folder and the sizes of the mask branch in SAM-2's yaml file.
@@ -343,7 +343,7 @@ def convert_state_dict(upstream_state: Mapping[str, Tensor], clip_state: Mapping
     """Weights of [`GLUSForVideoSegmentation`] from those of a released checkpoint. Every one is used exactly once.
 
     Args:
-        upstream_state (`Mapping[str, Tensor]`): the merged checkpoint (upstream-glus, section 1.5).
+        upstream_state (`Mapping[str, Tensor]`): the merged checkpoint, as released.
         clip_state (`Mapping[str, Tensor]`): the vision tower, or the whole CLIP.
 
     Returns:
