@@ -180,7 +180,7 @@ class GLUSProcessor(ProcessorMixin):
 
         Example:
 
-            >>> processor.build_conversation("cat", 1)[-64:]
+            >>> processor.build_conversation("cat", 1)[-69:]
             'in this frame? ASSISTANT: Sure, the segmentation result is [SEG].</s>'
         """
         questions = [INFERENCE_QUESTION] * num_query_frames if questions is None else questions
