@@ -4,6 +4,7 @@ import os
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig, Sam2VideoConfig
+from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
 from .checkpoint_glus import check_checkpoint, readable_errors, resolve_name
 
@@ -83,7 +84,10 @@ class GLUSConfig(PreTrainedConfig):
         for name, config_class in self.sub_configs.items():
             value = getattr(self, name)
             if value is None or isinstance(value, dict):
-                values = {key: item for key, item in (value or RELEASED_SIZES[name]).items() if key != "model_type"}
+                values = _without_type(value or RELEASED_SIZES[name])
+                decoder = values.get("mask_decoder_config")
+                if isinstance(decoder, dict):  # transformers 5.17 makes a prompt encoder's config of it
+                    values["mask_decoder_config"] = Sam2VideoMaskDecoderConfig(**_without_type(decoder))
                 setattr(self, name, config_class(**values))
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
@@ -108,6 +112,10 @@ class GLUSConfig(PreTrainedConfig):
     def seg_embedding_size(self) -> int:
         """Width of the mask prompt."""
         return self.mask_config.prompt_encoder_config.hidden_size
+
+
+def _without_type(values: dict) -> dict:
+    return {key: value for key, value in values.items() if key != "model_type"}
 
 
 CHOICES = {
