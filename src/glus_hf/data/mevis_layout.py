@@ -35,10 +35,10 @@ def write_mevis_layout(
     Returns:
         The folder of the split. Every expression also carries its `kind`.
 
-    ```python
-    >>> write_mevis_layout("shapes", "validation", num_videos=2)  # doctest: +SKIP
-    PosixPath('shapes/valid_u')
-    ```
+    Example:
+
+        >>> write_mevis_layout("shapes", "validation", num_videos=2)  # doctest: +SKIP
+        PosixPath('shapes/valid_u')
     """
     if num_videos < 1:
         raise ValueError(f"num_videos must be at least 1, got {num_videos}.")

@@ -44,12 +44,10 @@ class GLUSConfig(PreTrainedConfig):
 
     Example:
 
-    ```python
-    >>> from glus_hf import GLUSConfig
-    >>> config = GLUSConfig(num_query_frames=2)
-    >>> config.mask_config.image_size
-    1024
-    ```
+        >>> from glus_hf import GLUSConfig
+        >>> config = GLUSConfig(num_query_frames=2)
+        >>> config.mask_config.image_size
+        1024
     """
 
     model_type = "glus"

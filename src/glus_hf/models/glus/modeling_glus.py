@@ -354,14 +354,12 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 
     Example:
 
-    ```python
-    >>> from glus_hf import GLUSForVideoSegmentation, GLUSProcessor
-    >>> model = GLUSForVideoSegmentation.from_pretrained("glus-tiny")
-    >>> processor = GLUSProcessor.from_pretrained("glus-tiny")
-    >>> session = processor.init_video_session(frames, "the red circle moving left")  # doctest: +SKIP
-    >>> for output in model.propagate_in_video_iterator(session):  # doctest: +SKIP
-    ...     masks = processor.post_process_masks(output.mask_logits)
-    ```
+        >>> from glus_hf import GLUSForVideoSegmentation, GLUSProcessor
+        >>> model = GLUSForVideoSegmentation.from_pretrained("glus-tiny")
+        >>> processor = GLUSProcessor.from_pretrained("glus-tiny")
+        >>> session = processor.init_video_session(frames, "the red circle moving left")  # doctest: +SKIP
+        >>> for output in model.propagate_in_video_iterator(session):  # doctest: +SKIP
+        ...     masks = processor.post_process_masks(output.mask_logits)
     """
 
     def __init__(self, config: GLUSConfig):
