@@ -85,16 +85,12 @@ def segment(
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
     output = _checked_output(video, output)
     from .data.video import load_video
-    from .visualization import overlay_video, save_overlay
 
     _set_progress(quiet)
     clip = load_video(video, max_frames)
     pipe = _load_pipeline(model, device, dtype)
     results = pipe(clip, texts, key_frame=key_frame, progress=not quiet)
-    import numpy as np
-
-    frames = overlay_video(clip.frames, np.stack([result["masks"] for result in results]), texts)
-    save_overlay(output, frames, clip.fps or DEFAULT_FPS)
+    _save_overlay(output, clip, results)
     if masks_dir is not None:
         _save_masks(masks_dir, results, clip.frame_names)
     if not quiet and not as_json:
@@ -118,6 +114,7 @@ def demo(
     from .visualization import overlay_video, save_image, save_overlay
 
     clip, expression = _demo_clip(seed)
+    _writable(output / "overlay.mp4")
     truth = clip.target_masks(expression)
     files = {name: output / f"{name}.mp4" for name in ("video", "overlay")}
     files |= {"gif": output / "overlay.gif", "contact_sheet": output / "contact_sheet.png"}
@@ -175,7 +172,18 @@ def _checked_output(video: Path, output: Path | None) -> Path:
         raise ValueError(f"{output}: cannot write '{output.suffix}' videos; use {', '.join(OUTPUT_SUFFIXES)}")
     if output.exists() and video.exists() and os.path.samefile(output, video):
         raise ValueError(f"{output}: is the input itself; choose another output")
-    return output
+    return _writable(output)
+
+
+def _writable(path: Path) -> Path:
+    """Create the parent folder now, not after the long work; one line if that is impossible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path}: its folder is not writable; choose another place")
+    return path
 
 
 def _set_progress(quiet: bool) -> None:
@@ -206,6 +214,21 @@ def _check_device(device: str) -> None:
         raise ValueError(f"--device {device} cannot be used ({reason}); use cpu or leave it out") from None
 
 
+def _save_overlay(output: Path, clip, results: list[dict]) -> None:
+    """Draw and write frame by frame; a container's impossible frame rate is replaced."""
+    import numpy as np
+
+    from .visualization import draw_overlay, save_overlay
+
+    labels = [result["label"] for result in results]
+    masks = [result["masks"] for result in results]
+    frames = (
+        draw_overlay(frame, np.stack([mask[t] for mask in masks]), labels) for t, frame in enumerate(clip.frames)
+    )
+    fps = clip.fps if clip.fps and 1 <= clip.fps <= 240 else DEFAULT_FPS
+    save_overlay(output, frames, fps)
+
+
 def _save_masks(folder: Path, results: list[dict], frame_names: list[str]) -> None:
     from .data.masks import save_mask_png
 
@@ -230,6 +253,9 @@ def _print_results(results: list[dict], output: Path, masks_dir: Path | None) ->
         frames, score = f"{summary['frames_with_mask']}/{total}", f"{summary['mean_score']:.2f}"
         rows.append([index, result["label"], frames, score])
     _print_table(["", "expression", "frames with mask", "mean score"], rows)
+    for result in results:
+        if result["missing_seg_frames"]:
+            print(f"No answer for {result['label']!r} on frames {result['missing_seg_frames']}: empty masks there")
     print(f"Overlay: {output}")
     if masks_dir is not None:
         print(f"Masks: {masks_dir / '<number>' / '<frame>.png'}")

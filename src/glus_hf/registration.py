@@ -81,8 +81,8 @@ def _teach_aliases(module) -> None:
     """Let `transformers.pipeline` take `model="glus-tiny"`, and report a wrong checkpoint in one line.
 
     `transformers.pipeline` asks the Hub about any name that is not a folder before it gives the pipeline class a say,
-    so there is no hook for aliases: the function itself is wrapped. Other tasks go straight through. Modules that did
-    `from transformers import pipeline` before `import glus_hf` hold the unwrapped function; they get the wrapped one.
+    so there is no hook for aliases: the function itself is wrapped. Other tasks go straight through. Modules that
+    imported it before `import glus_hf`, under any name, hold the unwrapped function; they get the wrapped one.
     """
     original = module.pipeline
     signature = inspect.signature(original)
@@ -98,8 +98,9 @@ def _teach_aliases(module) -> None:
         return original(**load_components(arguments))
 
     for holder in list(sys.modules.values()):
-        if getattr(holder, "__dict__", {}).get("pipeline") is original:
-            holder.pipeline = pipeline
+        for name, value in list(getattr(holder, "__dict__", {}).items()):
+            if value is original:
+                setattr(holder, name, pipeline)
 
 
 _AUTO = "transformers.models.auto"

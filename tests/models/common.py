@@ -139,10 +139,11 @@ class ModelTests:
         assert_same(padded, self.run(model), rtol=1e-4, atol=1e-5)
 
     def test_attention_backends_agree(self):
-        model = self.tiny_model()
+        state = self.tiny_model().state_dict()
         by_backend = {}
         for backend in ("eager", "sdpa"):
-            model.set_attn_implementation(backend)
+            model = self.model_class._from_config(self.tiny_config(), attn_implementation=backend).eval()
+            model.load_state_dict(state)
             parts = {module.config._attn_implementation for module in model.modules() if hasattr(module, "config")}
             assert parts == {backend}
             by_backend[backend] = self.run(model)

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 from transformers.utils import logging
 
+from .atomic_write import atomic_path
 from .masks import encode_rle
 from .motion_shapes import Clip, generate_clip
 
@@ -34,13 +35,15 @@ def write_mevis_layout(
     Returns:
         The folder of the split. Every expression also carries its `kind`.
 
-    ```python
-    >>> write_mevis_layout("shapes", "validation", num_videos=2)  # doctest: +SKIP
-    PosixPath('shapes/valid_u')
-    ```
+    Example:
+
+        >>> write_mevis_layout("shapes", "validation", num_videos=2)  # doctest: +SKIP
+        PosixPath('shapes/valid_u')
     """
     if num_videos < 1:
         raise ValueError(f"num_videos must be at least 1, got {num_videos}.")
+    if split not in SPLIT_FOLDERS:
+        raise ValueError(f"MotionShapes has the splits {tuple(SPLIT_FOLDERS)}, not {split!r}.")
     root = Path(folder) / SPLIT_FOLDERS[split]
     videos, mask_dict = {}, {}
     for index in logging.tqdm(range(num_videos), desc=f"MotionShapes {split}"):
@@ -50,8 +53,9 @@ def write_mevis_layout(
         for masks in clip.masks:
             mask_dict[str(len(mask_dict))] = [encode_rle(mask) if mask.any() else None for mask in masks]
         _write_frames(root / "JPEGImages" / name, clip)
-    (root / "meta_expressions.json").write_text(json.dumps({"videos": videos}))
-    (root / "mask_dict.json").write_text(json.dumps(mask_dict))
+    for file, content in (("mask_dict.json", mask_dict), ("meta_expressions.json", {"videos": videos})):
+        with atomic_path(root / file) as temporary:
+            temporary.write_text(json.dumps(content))
     return root
 
 

@@ -140,11 +140,11 @@ def generate_clip(
         num_frames: length; by default 8 to 24, drawn from the seed.
         num_expressions: most expressions per clip.
 
-    ```python
-    >>> clip = generate_clip(0, split="test", size=64, num_frames=8)
-    >>> clip.frames.shape
-    (8, 64, 64, 3)
-    ```
+    Example:
+
+        >>> clip = generate_clip(0, split="test", size=64, num_frames=8)
+        >>> clip.frames.shape
+        (8, 64, 64, 3)
     """
     if split not in SPLITS:
         raise ValueError(f"MotionShapes has the splits {tuple(SPLITS)}, not {split!r}.")

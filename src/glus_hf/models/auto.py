@@ -9,7 +9,7 @@ from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAuto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from ..registration import FAMILIES
-from .glus.checkpoint_glus import check_checkpoint, resolve_name
+from .glus.checkpoint_glus import check_checkpoint, readable_errors, resolve_name
 
 
 MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING_NAMES = OrderedDict(
@@ -48,7 +48,8 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
         name = resolve_name(pretrained_model_name_or_path)
         if kwargs.get("config") is None:
             check_folder(name, kwargs.get("subfolder") or "")
-        return super().from_pretrained(name, *model_args, **kwargs)
+        with readable_errors(name):
+            return super().from_pretrained(name, *model_args, **kwargs)
 
 
 def check_folder(name_or_path: str | os.PathLike, subfolder: str = "") -> str:

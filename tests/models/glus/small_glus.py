@@ -5,6 +5,7 @@ from torch import nn
 
 from glus_hf import GLUSForVideoSegmentation, GLUSImageProcessor, GLUSProcessor
 from glus_hf.training.word_tokenizer import build_word_tokenizer
+from tests.models.common import randomize
 from tests.models.glus.test_modeling_glus import glus_config
 
 
@@ -28,9 +29,7 @@ def small_model(seed: int = 0, **overrides) -> GLUSForVideoSegmentation:
     config.text_config.vocab_size = len(processor.tokenizer)
     config.text_config.max_position_embeddings = 2048
     model = GLUSForVideoSegmentation(config)
-    for parameter in model.model.language_model.parameters():  # 0.02 is so small that all expressions look alike
-        if parameter.ndim > 1:
-            nn.init.normal_(parameter, std=0.3)
+    randomize(model)  # 0.02 is so small that all videos and expressions would look alike
     model.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size)
     with torch.no_grad():
         model.lm_head.weight.mul_(0.1)

@@ -1,5 +1,6 @@
 """The converters: every weight arrives unchanged, everything that does not fit is refused, nothing is left behind."""
 
+import importlib
 import json
 import os
 import shutil
@@ -419,6 +420,9 @@ def test_published_sizes_are_those_of_sam2_itself(size, version, monkeypatch):
     """The yaml file says the same as we, and the model it builds has the same weights."""
     sam2 = pytest.importorskip("sam2", reason="the yaml files come with the extra sam2")
     omegaconf, hydra = (pytest.importorskip(name, reason="sam2 needs it") for name in ("omegaconf", "hydra.utils"))
+    for name in ("image_encoder", "hieradet"):  # they keep the functions of torch.nn.init that they import
+        importlib.import_module(f"sam2.modeling.backbones.{name}")
+    importlib.import_module("sam2.modeling.sam2_base")
     for name in ("kaiming_uniform_", "uniform_", "normal_", "xavier_uniform_", "trunc_normal_"):  # they take seconds
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
     short = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}[size]

@@ -112,7 +112,7 @@ def test_config_has_the_sizes_of_the_checkpoint(config):
 
 
 def test_released_config_is_the_default_config():
-    """The sizes of the released checkpoints (upstream-glus, section 1) written as their files have them."""
+    """The sizes of the released checkpoints written as their files have them."""
     sam2 = {
         "image_size": 1024,
         "num_maskmem": 7,

@@ -10,6 +10,9 @@ from glus_hf.models.glus.memory_glus import MemoryBank
 from tests.models.glus.small_glus import small_model, small_processor
 
 
+TOLERANCE = {"atol": 5e-6, "rtol": 1e-4}
+
+
 @pytest.fixture(scope="module")
 def model():
     return small_model()
@@ -64,6 +67,21 @@ def _count(seen, name, pixels, function, *args):
     return function(pixels, *args)
 
 
+def largest_difference(first, second):
+    return max((first[frame].mask_logits - second[frame].mask_logits).abs().max().item() for frame in first)
+
+
+def test_another_expression_another_video_and_no_memory_change_the_masks(model, processor):
+    """The tolerances of this file are far below what matters."""
+    frames = random_frames(7)
+    expected = run(model, processor.init_video_session(frames, "the red circle"))
+    other_text = run(model, processor.init_video_session(frames, "the blue cross"))
+    other_video = run(model, processor.init_video_session(random_frames(7, seed=1), "the red circle"))
+    without_memory = run(small_model(num_maskmem=0), processor.init_video_session(frames, "the red circle"))
+    for other in (other_text, other_video, without_memory):
+        assert largest_difference(expected, other) > 100 * TOLERANCE["atol"]
+
+
 def test_many_expressions_equal_one_by_one(model, processor):
     texts = ["the red circle", "the small blue cross moving left", "the square"]
     frames = random_frames(7)
@@ -71,7 +89,7 @@ def test_many_expressions_equal_one_by_one(model, processor):
     for index, text in enumerate(texts):
         alone = run(model, processor.init_video_session(frames, text), key_frame=3)
         for frame, output in alone.items():
-            torch.testing.assert_close(output.mask_logits[0], together[frame].mask_logits[index], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(output.mask_logits[0], together[frame].mask_logits[index], **TOLERANCE)
             torch.testing.assert_close(output.scores[0], together[frame].scores[index], atol=1e-5, rtol=1e-4)
 
 
@@ -82,7 +100,7 @@ def test_batch_size_does_not_change_the_result(model, processor, batch_size):
     expected = run(model, processor.init_video_session(frames, texts))
     actual = run(model, processor.init_video_session(frames, texts), batch_size=batch_size)
     for frame, output in expected.items():
-        torch.testing.assert_close(actual[frame].mask_logits, output.mask_logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(actual[frame].mask_logits, output.mask_logits, **TOLERANCE)
 
 
 def test_the_forward_pass_from_a_key_frame_is_that_of_the_video_cut_there(model, processor):
@@ -145,11 +163,71 @@ def test_one_frame_video(model, processor):
     assert list(outputs) == [0]
 
 
-def test_without_context_frames_each_window_stands_alone(model):
-    processor = small_processor()
-    processor.num_context_frames = 0
+def test_without_context_frames_each_window_stands_alone():
+    model, processor = small_model(), small_processor()
+    processor.num_context_frames = model.config.num_context_frames = 0
     frames = random_frames(5)
     outputs = run(model, processor.init_video_session(frames, "the square"))
     others = run(model, processor.init_video_session([*frames[:3], *random_frames(2, seed=9)], "the square"))
     for frame in range(3):  # no frame of the future is read
         torch.testing.assert_close(outputs[frame].mask_logits, others[frame].mask_logits)
+
+
+@pytest.mark.parametrize("key_frame", [None, 4])
+def test_one_expression_failing_on_some_frames_leaves_the_other_alone(model, processor, monkeypatch, key_frame):
+    frames, texts, failing = random_frames(8), ["the square", "the red circle"], {0, 4, 6}
+    expected = [run(model, processor.init_video_session(frames, text), key_frame=key_frame)[7] for text in texts]
+    session = processor.init_video_session(frames, texts)
+    read_windows, order = model.read_windows, iter([])
+
+    def fail_sometimes(prefix, input_ids, image_tokens):
+        embeddings, probabilities, emitted = read_windows(prefix, input_ids, image_tokens)
+        for row in range(len(emitted)):
+            frame, text = next(order)
+            emitted[row] &= not (text == 1 and frame in failing)
+        return embeddings, probabilities, emitted
+
+    passes = [range(8)] if key_frame is None else [range(4, 8), range(3, -1, -1)]
+    order = iter([(frame, text) for frames_of_pass in passes for frame in frames_of_pass for text in range(2)])
+    monkeypatch.setattr(model, "read_windows", fail_sometimes)
+    outputs = run(model, session, key_frame=key_frame)
+    assert session.missing_seg_frames == [[], sorted(failing, key=lambda f: (f < (key_frame or 0), f))]
+    assert all((outputs[frame].mask_logits[1] < 0).all() and outputs[frame].scores[1] == 0 for frame in failing)
+    torch.testing.assert_close(outputs[7].mask_logits[0], expected[0].mask_logits[0], **TOLERANCE)
+    # fewer memories: the masks of the failing expression are not those of the undisturbed one
+    assert (outputs[7].mask_logits[1] - expected[1].mask_logits[0]).abs().max() > 10 * TOLERANCE["atol"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda model: setattr(model.config, "seg_token_id", None), "seg_token_id"),
+        (lambda model: setattr(model.config, "num_context_frames", 2), "num_context_frames"),
+        (lambda model: setattr(model.config.vision_config, "image_size", 64), "crop_size"),
+        (lambda model: setattr(model.config.mask_config, "image_size", 128), "mask_size"),
+    ],
+)
+def test_a_processor_of_another_model_is_refused(processor, change, message):
+    model = small_model()
+    change(model)
+    with pytest.raises(ValueError, match=message):
+        next(model.propagate_in_video_iterator(processor.init_video_session(random_frames(2), "the square")))
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_size_below_one_is_refused(model, processor, batch_size):
+    session = processor.init_video_session(random_frames(2), "the square")
+    with pytest.raises(ValueError, match="batch_size"):
+        next(model.propagate_in_video_iterator(session, batch_size=batch_size))
+
+
+def test_a_training_batch_of_the_processor_fits_the_model(processor):
+    sample = {"frames": random_frames(8), "expressions": ["the square", "the red circle"]}
+    sample["masks"] = np.ones((2, 4, 20, 28), dtype=np.uint8)
+    output = small_model()(**processor([sample]))
+    assert torch.isfinite(output.loss) and output.mask_logits[0].shape[:2] == (2, 4)
+    timed = small_model(frame_position_embedding=True)
+    with pytest.raises(ValueError, match="frame_times"):
+        timed(**processor([sample]))
+    output = timed(**processor([{**sample, "frame_times": np.linspace(0, 1, 8)}]))
+    assert torch.isfinite(output.loss)

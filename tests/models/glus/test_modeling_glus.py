@@ -14,11 +14,11 @@ from tests.models.common import ModelTests, assert_same, gradients
 
 
 SEG, VOCABULARY, PAD = 3, 40, 0
-QUERIES = 3
+QUERIES = 4
 
 
 def glus_config(image=32, patch=8, mask_size=64, pooling=4, **overrides):
-    """The smallest GLUS: one context and three query frames, widths of 32."""
+    """The smallest GLUS: one context and four query frames, widths of 32."""
     hiera = {
         "image_size": [mask_size, mask_size],
         "hidden_size": 8,
@@ -197,9 +197,9 @@ class TestGLUS(ModelTests):
 
     def test_training_stride_is_the_one_of_the_config(self):
         default, strided = (self.run(self.tiny_model(training_memory_stride=r))["results"][0] for r in (1, 3))
-        assert_same(strided["masks"][:, :2], default["masks"][:, :2])  # frames 0 and 1 have the same memories
-        assert memory_indices(2, 7, 3) == memory_indices(2, 7, 1)
-        assert_same(strided["masks"], default["masks"])
+        assert memory_indices(3, 7, 1) == [0, 1, 2] and memory_indices(3, 7, 3) == [0, 2]
+        assert_same(strided["masks"][:, :3], default["masks"][:, :3])  # frames 0 to 2 have the same memories
+        assert_differs(strided["masks"][:, 3], default["masks"][:, 3])
 
     def test_penultimate_state_changes_the_prompts(self):
         default, changed = (self.run(self.tiny_model(seg_hidden_state=kind)) for kind in ("last", "penultimate"))

@@ -120,7 +120,7 @@ def test_dense_positions(glus, sam2):
 
 
 class Reference:
-    """GLUS's schedule (upstream-glus, section 5.3) with SAM-2's own modules: prompts `[frames, n, dim]`, no pointers,
+    """GLUS's schedule with SAM-2's own modules: prompts `[frames, n, dim]`, no pointers,
     no temporal code, conditioned features into the memory."""
 
     def __init__(self, sam2, backbone, stride):

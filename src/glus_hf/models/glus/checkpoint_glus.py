@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 
@@ -92,11 +93,16 @@ def readable_errors(name_or_path) -> Iterator[None]:
     """Turn the errors of files that are missing or damaged into a [`CheckpointError`] that names the checkpoint."""
     try:
         yield
+    except CheckpointError:
+        raise
     except SafetensorError as error:
         message = f"{name_or_path}: its weights are damaged ({error}); copy or download them again"
         raise CheckpointError(message) from None
     except OSError as error:
         message = f"{name_or_path}: cannot be loaded; save model and processor there again ({error})"
+        raise CheckpointError(message) from error
+    except (ValueError, TypeError, KeyError, ZeroDivisionError, StrictDataclassError) as error:
+        message = f"{name_or_path}: its files do not fit together; save model and processor there again ({error})"
         raise CheckpointError(message) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .checkpoint_glus import CheckpointError
+
 
 MODEL_OPTIONS = (
     "fuser_scale",
@@ -66,6 +68,7 @@ def apply_compat(config, name: str):
 
     Example:
 
+        >>> from glus_hf import GLUSConfig
         >>> apply_compat(GLUSConfig(), "paper").seg_hidden_state
         'penultimate'
     """
@@ -94,7 +97,7 @@ def select_options(name: str | None, options: tuple[str, ...]) -> dict:
     if name is None:
         return {}
     if name not in COMPAT:
-        raise ValueError(f"unknown compat {name!r}; use one of {', '.join(COMPAT)}")
+        raise CheckpointError(f"unknown compat {name!r}; use one of {', '.join(COMPAT)}")
     return {option: COMPAT[name][option] for option in options}
 
 

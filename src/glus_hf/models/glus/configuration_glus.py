@@ -1,13 +1,12 @@
 """Configuration of GLUS."""
 
-from __future__ import annotations
-
 import os
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig, Sam2VideoConfig
+from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
-from .checkpoint_glus import check_checkpoint, resolve_name
+from .checkpoint_glus import check_checkpoint, readable_errors, resolve_name
 from .compat_glus import MODEL_OPTIONS, select_options
 
 
@@ -47,12 +46,10 @@ class GLUSConfig(PreTrainedConfig):
 
     Example:
 
-    ```python
-    >>> from glus_hf import GLUSConfig
-    >>> config = GLUSConfig(num_query_frames=2)
-    >>> config.mask_config.image_size
-    1024
-    ```
+        >>> from glus_hf import GLUSConfig
+        >>> config = GLUSConfig(num_query_frames=2)
+        >>> config.mask_config.image_size
+        1024
     """
 
     model_type = "glus"
@@ -87,7 +84,10 @@ class GLUSConfig(PreTrainedConfig):
         for name, config_class in self.sub_configs.items():
             value = getattr(self, name)
             if value is None or isinstance(value, dict):
-                values = {key: item for key, item in (value or RELEASED_SIZES[name]).items() if key != "model_type"}
+                values = _without_type(value or RELEASED_SIZES[name])
+                decoder = values.get("mask_decoder_config")
+                if isinstance(decoder, dict):  # transformers 5.17 makes a prompt encoder's config of it
+                    values["mask_decoder_config"] = Sam2VideoMaskDecoderConfig(**_without_type(decoder))
                 setattr(self, name, config_class(**values))
         self._check_choices()
         if "compat" in kwargs:
@@ -105,7 +105,8 @@ class GLUSConfig(PreTrainedConfig):
         name = resolve_name(pretrained_model_name_or_path)
         if not os.path.isfile(name):
             check_checkpoint(name, [cls.model_type], kwargs.get("subfolder", ""))
-        return super().from_pretrained(name, **kwargs)
+        with readable_errors(name):
+            return super().from_pretrained(name, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
@@ -131,6 +132,10 @@ class GLUSConfig(PreTrainedConfig):
     def seg_embedding_size(self) -> int:
         """Width of the mask prompt."""
         return self.mask_config.prompt_encoder_config.hidden_size
+
+
+def _without_type(values: dict) -> dict:
+    return {key: value for key, value in values.items() if key != "model_type"}
 
 
 CHOICES = {

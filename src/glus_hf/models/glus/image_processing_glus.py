@@ -24,7 +24,7 @@ class GLUSImageProcessorKwargs(ImagesKwargs, total=False):
 
 
 class GLUSImageProcessor(CLIPImageProcessorPil):
-    """Makes both views of a frame (upstream-glus §1.2, §1.3).
+    """Makes both views of a frame of the public GLUS program.
 
     * `pixel_values`: CLIP's view. Shortest edge resized (bicubic, PIL, so rounded to uint8), centre crop, 0..1,
       CLIP mean and std. The left and right ends of a wide video are cut off.

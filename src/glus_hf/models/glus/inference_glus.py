@@ -97,8 +97,7 @@ def propagate_in_video(
     Works in chunks of frames: features of a frame live as long as a window or a memory needs them.
     """
     start = _check_key_frame(key_frame, session.num_frames)
-    if model.training:
-        raise ValueError("The model is in training mode; call model.eval() before inference.")
+    _check_fit(model, session, batch_size)
     session.missing_seg_frames = [[] for _ in session.texts]
     reader = _Reader(model, session, batch_size or _default_batch_size(model, session))
     forward, backward = list(range(start, session.num_frames)), list(range(start, -1, -1))
@@ -192,7 +191,31 @@ def _mask_confidence(logits: Tensor) -> Tensor:
     """Mean probability of the pixels inside each mask, 0 for an empty one: `[n, H, W]` -> `[n]`."""
     inside = logits > 0
     area = inside.flatten(1).sum(1)
-    return (logits.sigmoid() * inside).flatten(1).sum(1) / area.clamp(min=1)
+    return torch.where(inside, logits.sigmoid(), 0).flatten(1).sum(1) / area.clamp(min=1)
+
+
+def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> None:
+    config, views = model.config, session.image_processor
+    if model.training:
+        raise ValueError("The model is in training mode; call model.eval() before inference.")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    if config.seg_token_id is None:
+        raise ValueError("config.seg_token_id is not set; take it from the processor: processor.seg_token_id.")
+    fits = {
+        "num_context_frames": (len(session.context_frame_indices), config.num_context_frames),
+        "mask_size": (views.mask_size["height"], _side(config.mask_config.image_size)),
+        "crop_size": (views.crop_size["height"], _side(config.vision_config.image_size)),
+    }
+    for name, (found, wanted) in fits.items():
+        if found != wanted:
+            raise ValueError(
+                f"The processor's {name} is {found}, the model's {wanted}; load both from one checkpoint."
+            )
+
+
+def _side(size: int | Sequence[int]) -> int:
+    return size if isinstance(size, int) else size[0]
 
 
 def _check_key_frame(key_frame: int | None, num_frames: int) -> int:

@@ -1,4 +1,4 @@
-"""Names of weights: the released GLUS layout (upstream-glus, section 1.5) <-> ours.
+"""Names of weights: the released GLUS layout <-> ours.
 
 The released files hold the language model, the projections and the mask branch under Meta's SAM-2 names. The CLIP
 tower comes from its own folder; its names are taken with or without `vision_model.` in front.
@@ -269,7 +269,7 @@ def convert_state_dict(upstream_state: Mapping[str, Tensor], clip_state: Mapping
     """Weights of [`GLUSForVideoSegmentation`] from those of a released checkpoint. Every one is used exactly once.
 
     Args:
-        upstream_state (`Mapping[str, Tensor]`): the merged checkpoint (upstream-glus, section 1.5).
+        upstream_state (`Mapping[str, Tensor]`): the merged checkpoint.
         clip_state (`Mapping[str, Tensor]`): the vision tower, or the whole CLIP.
 
     Returns:

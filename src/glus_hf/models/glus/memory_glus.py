@@ -10,10 +10,10 @@ def memory_indices(frame: int, num_maskmem: int, stride: int) -> list[int]:
 
     The previous frame and up to `num_maskmem - 1` older ones on the grid of `stride` (upstream's schedule).
 
-    ```python
-    >>> memory_indices(8, num_maskmem=7, stride=3)
-    [0, 3, 6, 7]
-    ```
+    Example:
+
+        >>> memory_indices(8, num_maskmem=7, stride=3)
+        [0, 3, 6, 7]
     """
     if num_maskmem < 1 or frame < 1:
         return []

@@ -150,6 +150,53 @@ class GLUSModel(GLUSPreTrainedModel):
     def set_input_embeddings(self, value):
         self.language_model.set_input_embeddings(value)
 
+    def forward(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor,
+        attention_mask: Tensor | None = None,
+        mask_pixel_values: Tensor | None = None,
+        expressions_per_video: Tensor | list[int] | None = None,
+        frame_times: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> GLUSSegmentationOutput | tuple:
+        """States, [SEG] embeddings and masks of a batch of conversations; see [`GLUSForVideoSegmentation.forward`]."""
+        counts = _as_counts(expressions_per_video, len(pixel_values), len(input_ids))
+        owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(input_ids.device)
+        times = None if frame_times is None else frame_times.flatten(0, 1)
+        image_tokens = self.encode_frames(pixel_values.flatten(0, 1), times).unflatten(0, pixel_values.shape[:2])
+        inputs_embeds = self.embed_prompt(input_ids, image_tokens[owner.to(image_tokens.device)])
+        last, seg_states = self.read_states(inputs_embeds, attention_mask, use_cache=False)
+        seg_embeddings = self.seg_projection(self._select_seg_states(input_ids, seg_states))
+        output = GLUSSegmentationOutput(seg_embeddings=seg_embeddings, hidden_states=last)
+        if mask_pixel_values is not None:
+            output.mask_logits = self._draw_clips(mask_pixel_values, seg_embeddings, counts)
+        return output if return_dict else output.to_tuple()
+
+    def _select_seg_states(self, input_ids: Tensor, states: Tensor) -> Tensor:
+        """States at the positions whose next token is [SEG]: `[n, num_query, hidden]`."""
+        predicts_seg = input_ids[:, 1:] == self.config.seg_token_id
+        found = predicts_seg.sum(1)
+        if found.numel() == 0 or (found != found[0]).any():
+            raise ValueError(f"Every conversation needs the same number of [SEG] tokens, got {found.tolist()}.")
+        return states[:, :-1][predicts_seg.to(states.device)].unflatten(0, (len(input_ids), -1))
+
+    def _draw_clips(self, mask_pixel_values: Tensor, seg_embeddings: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
+        """Masks of all query frames, frame by frame with memory; one entry per video `[expressions, frames, h, w]`."""
+        num_frames = mask_pixel_values.shape[1]
+        features = self.encode_mask_frames(mask_pixel_values.flatten(0, 1))
+        device = features.embedding.device
+        owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
+        bank = MemoryBank(self.config.num_maskmem, self.config.training_memory_stride)
+        active = [True] * len(owner)
+        masks = [
+            self.draw_masks(
+                features.select(owner * num_frames + frame), seg_embeddings[:, frame].to(device), bank, frame, active
+            )
+            for frame in range(num_frames)
+        ]
+        return torch.stack(masks, dim=1).split(counts)
+
     # encode -----------------------------------------------------------------------------------------------------
 
     def encode_frames(self, pixel_values: Tensor, frame_times: Tensor | None = None) -> Tensor:
@@ -158,7 +205,9 @@ class GLUSModel(GLUSPreTrainedModel):
         Patch tokens without CLS are averaged over runs of `image_token_pooling` along the raster, then projected.
         `frame_times [n]` in [0, 1] are needed only with `frame_position_embedding`.
         """
-        pixel_values = pixel_values.to(self.vision_tower.device, self.dtype)
+        pixel_values = pixel_values.to(self.dtype)
+        if self.vision_tower.device.type != "meta":  # offloaded weights: accelerate's hook moves the input
+            pixel_values = pixel_values.to(self.vision_tower.device)
         outputs = self.vision_tower(pixel_values, output_hidden_states=True)
         patches = outputs.hidden_states[self.config.vision_feature_layer][:, 1:]
         tokens = self.mm_projector(self.token_pooling(patches.transpose(1, 2)).transpose(1, 2))
@@ -170,9 +219,12 @@ class GLUSModel(GLUSPreTrainedModel):
 
     def encode_mask_frames(self, pixel_values: Tensor) -> GLUSMaskFeatures:
         """Frames for the mask branch: `[n, 3, S, S]` -> [`GLUSMaskFeatures`]."""
-        outputs = self.mask_model.get_image_features(
-            pixel_values.to(self.mask_model.device, self.dtype), return_dict=True
-        )
+        device = self.mask_model.device
+        if device.type == "meta":
+            raise ValueError(
+                'The mask branch cannot be offloaded; put "model.mask_model" on one device in device_map.'
+            )
+        outputs = self.mask_model.get_image_features(pixel_values.to(device, self.dtype), return_dict=True)
         sizes = self.mask_model.backbone_feature_sizes
         maps = [self._to_map(feature, size) for feature, size in zip(outputs.fpn_hidden_states, sizes, strict=True)]
         return GLUSMaskFeatures(outputs.fpn_hidden_states[-1], outputs.fpn_position_encoding[-1], maps[:2])
@@ -309,14 +361,12 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 
     Example:
 
-    ```python
-    >>> from glus_hf import GLUSForVideoSegmentation, GLUSProcessor
-    >>> model = GLUSForVideoSegmentation.from_pretrained("glus-tiny")
-    >>> processor = GLUSProcessor.from_pretrained("glus-tiny")
-    >>> session = processor.init_video_session(frames, "the red circle moving left")  # doctest: +SKIP
-    >>> for output in model.propagate_in_video_iterator(session):  # doctest: +SKIP
-    ...     masks = processor.post_process_masks(output.mask_logits)
-    ```
+        >>> from glus_hf import GLUSForVideoSegmentation, GLUSProcessor
+        >>> model = GLUSForVideoSegmentation.from_pretrained("glus-tiny")
+        >>> processor = GLUSProcessor.from_pretrained("glus-tiny")
+        >>> session = processor.init_video_session(frames, "the red circle moving left")  # doctest: +SKIP
+        >>> for output in model.propagate_in_video_iterator(session):  # doctest: +SKIP
+        ...     masks = processor.post_process_masks(output.mask_logits)
     """
 
     def __init__(self, config: GLUSConfig):
@@ -362,7 +412,6 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         expressions_per_video: Tensor | list[int] | None = None,
         frame_times: Tensor | None = None,
         return_dict: bool = True,
-        **kwargs,
     ) -> GLUSSegmentationOutput | tuple:
         """One teacher-forced pass over a training batch.
 
@@ -379,20 +428,14 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         Returns:
             [`GLUSSegmentationOutput`]
         """
-        counts = _as_counts(expressions_per_video, len(pixel_values), len(input_ids))
-        owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(input_ids.device)
-        times = None if frame_times is None else frame_times.flatten(0, 1)
-        image_tokens = self.model.encode_frames(pixel_values.flatten(0, 1), times).unflatten(0, pixel_values.shape[:2])
-        inputs_embeds = self.model.embed_prompt(input_ids, image_tokens[owner.to(image_tokens.device)])
-        last, seg_states = self.model.read_states(inputs_embeds, attention_mask, use_cache=False)
-        seg_embeddings = self.model.seg_projection(self._select_seg_states(input_ids, seg_states))
-
-        output = GLUSSegmentationOutput(seg_embeddings=seg_embeddings, hidden_states=last)
+        if mask_labels is not None and mask_pixel_values is None:
+            raise ValueError("mask_labels needs mask_pixel_values: without the query frames no masks are drawn.")
+        output = self.model(
+            input_ids, pixel_values, attention_mask, mask_pixel_values, expressions_per_video, frame_times
+        )
         if labels is not None:
-            output.ce_loss = self._ce_loss(last, labels)
+            output.ce_loss = self._ce_loss(output.hidden_states, labels)
             output.loss = self.config.ce_loss_weight * output.ce_loss
-        if mask_pixel_values is not None:
-            output.mask_logits = self._draw_clips(mask_pixel_values, seg_embeddings, counts)
         if mask_labels is not None:
             output.mask_bce_loss, output.mask_dice_loss = mask_losses(list(output.mask_logits), mask_labels)
             mask_loss = self.config.mask_bce_loss_weight * output.mask_bce_loss
@@ -400,34 +443,10 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             output.loss = mask_loss if output.loss is None else output.loss + mask_loss.to(output.loss.device)
         return output if return_dict else output.to_tuple()
 
-    def _select_seg_states(self, input_ids: Tensor, states: Tensor) -> Tensor:
-        """States at the positions whose next token is [SEG]: `[n, num_query, hidden]`."""
-        predicts_seg = input_ids[:, 1:] == self.config.seg_token_id
-        found = predicts_seg.sum(1)
-        if found.numel() == 0 or (found != found[0]).any():
-            raise ValueError(f"Every conversation needs the same number of [SEG] tokens, got {found.tolist()}.")
-        return states[:, :-1][predicts_seg.to(states.device)].unflatten(0, (len(input_ids), -1))
-
     def _ce_loss(self, states: Tensor, labels: Tensor) -> Tensor:
         targets = labels[:, 1:].to(states.device)
         supervised = targets != -100
         return F.cross_entropy(self.lm_head(states[:, :-1][supervised]).float(), targets[supervised])
-
-    def _draw_clips(self, mask_pixel_values: Tensor, seg_embeddings: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
-        """Masks of all query frames, frame by frame with memory; one entry per video `[expressions, frames, h, w]`."""
-        num_frames = mask_pixel_values.shape[1]
-        features = self.model.encode_mask_frames(mask_pixel_values.flatten(0, 1))
-        device = features.embedding.device
-        owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
-        bank = MemoryBank(self.config.num_maskmem, self.config.training_memory_stride)
-        active = [True] * len(owner)
-        masks = [
-            self.model.draw_masks(
-                features.select(owner * num_frames + frame), seg_embeddings[:, frame].to(device), bank, frame, active
-            )
-            for frame in range(num_frames)
-        ]
-        return torch.stack(masks, dim=1).split(counts)
 
     # inference --------------------------------------------------------------------------------------------------
 
@@ -491,7 +510,7 @@ def _as_counts(expressions_per_video, num_videos: int, num_conversations: int) -
     counts = [1] * num_videos if expressions_per_video is None else [int(count) for count in expressions_per_video]
     if len(counts) != num_videos or sum(counts) != num_conversations:
         raise ValueError(
-            f"{num_videos} videos with {counts} expressions do not match {num_conversations} conversations."
+            f"expressions_per_video {counts} does not fit {num_videos} videos and {num_conversations} conversations."
         )
     return counts
 

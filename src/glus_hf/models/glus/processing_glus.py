@@ -31,7 +31,7 @@ IMAGE_BLOCK = IM_START_TOKEN + IMAGE_TOKEN + IM_END_TOKEN
 ADDED_TOKENS = (SEG_TOKEN, IM_START_TOKEN, IM_END_TOKEN)
 PROTOCOL_TOKENS = (BOS_TOKEN, EOS_TOKEN, IMAGE_TOKEN) + ADDED_TOKENS
 
-# The words the released weights were trained with, spelling included (upstream-glus §2.2).
+# The words the released weights were trained with, spelling included.
 SYSTEM_PROMPT = (
     "A chat between a curious human and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the human's questions."
@@ -142,7 +142,7 @@ class GLUSProcessor(ProcessorMixin):
     # ---- expressions and prompts
 
     def clean_expression(self, text: str) -> str:
-        """An expression as the prompt takes it: one line, no trailing full stop, lower case (upstream-glus §2.2).
+        """An expression as the prompt takes it: one line, no trailing full stop, lower case.
 
         Raises:
             `ValueError`: not a `str`, nothing left, a protocol token inside, or over `max_expression_tokens`.
@@ -197,7 +197,7 @@ class GLUSProcessor(ProcessorMixin):
 
         Example:
 
-            >>> processor.build_conversation("cat", 1)[-64:]
+            >>> processor.build_conversation("cat", 1)[-69:]
             'in this frame? ASSISTANT: Sure, the segmentation result is [SEG].</s>'
         """
         questions = [INFERENCE_QUESTION] * num_query_frames if questions is None else questions
@@ -224,7 +224,7 @@ class GLUSProcessor(ProcessorMixin):
 
         The prompt is cut at `<image>`, at the added tokens and at `<s>`, `</s>`. White space (newlines too) next to
         `[SEG]`, `<im_start>`, `<im_end>` is dropped, next to `</s>` kept. Every piece of text is encoded alone, with
-        its own dummy prefix "▁" (upstream-glus §2.1). A text piece is never searched for special tokens.
+        its own dummy prefix "▁". A text piece is never searched for special tokens.
 
         Args:
             prompt (`str`): for instance of [`~GLUSProcessor.build_conversation`].
@@ -264,7 +264,7 @@ class GLUSProcessor(ProcessorMixin):
 
     def seg_positions(self, expanded_ids: Sequence[int]) -> list[int]:
         """Positions whose next token is [SEG], and the last one if the ids are an inference window (no `</s>` at its
-        end). Their hidden states are the [SEG] embeddings (upstream-glus §2.4)."""
+        end). Their hidden states are the [SEG] embeddings."""
         seg = self.seg_token_id
         positions = [p - 1 for p, token in enumerate(expanded_ids) if token == seg and p > 0]
         finished = (self.tokenizer.convert_tokens_to_ids(EOS_TOKEN), self.pad_token_id)
@@ -286,8 +286,8 @@ class GLUSProcessor(ProcessorMixin):
                 (upstream wraps round to the last frame there).
             num_context (`int`, *optional*): default `num_context_frames`.
             strategy (`str`, *optional*): default `context_frames`. "middle": the middle of equal segments, as the
-                benchmarks use (upstream-glus §5.2). "uniform": first to last frame, as upstream's demo. "random": one
-                frame of each segment, as in training (§4).
+                benchmarks use. "uniform": first to last frame, as upstream's demo. "random": one
+                frame of each segment, as in training.
             generator (`np.random.Generator`, *optional*): for "random"; a fresh one without it. The global
                 generators are never touched.
 
@@ -399,6 +399,8 @@ class GLUSProcessor(ProcessorMixin):
             samples (`Sequence[dict]`): per video
                 * `frames`: `num_context_frames + num_query_frames` images `uint8 [height, width, 3]`, context first;
                 * `expressions` (`list[str]`): E of them, or `conversations` (`list[str]`): E full prompts;
+                * `frame_times` (*optional*): time of each of these frames in its video, 0 to 1, for models with
+                  `frame_position_embedding` (glus-tiny);
                 * `masks` (*optional*): uint8 or bool `[E, num_query_frames, height, width]`, nonzero is foreground;
                   with `overlap="sum"`, the number of objects. Or E arrays
                   `[objects, num_query_frames, height, width]`, the masks of the objects one by one.
@@ -413,6 +415,7 @@ class GLUSProcessor(ProcessorMixin):
                 * `pixel_values`: `float32 [B, context + query frames, 3, crop, crop]`;
                 * `mask_pixel_values`: `float32 [B, query frames, 3, S, S]`;
                 * `expressions_per_video`: `int64 [B]`;
+                * `frame_times`: `float32 [B, context + query frames]`, if given;
                 * `mask_labels`: list of B tensors `float32 [E, query frames, height, width]` of 0 and 1, if given;
                   with `overlap="sum"` also 2 and more.
 
@@ -426,10 +429,9 @@ class GLUSProcessor(ProcessorMixin):
         batch = self._pad_conversations([prompt for video in prompts for prompt in video], labels)
         batch.update(self._stack_views([sample["frames"] for sample in samples]))
         batch["expressions_per_video"] = torch.tensor([len(video) for video in prompts])
-        with_masks = [sample.get("masks") is not None for sample in samples]
-        if any(with_masks) != all(with_masks):
-            raise ValueError("either all samples have masks or none")
-        if all(with_masks):
+        if _all_have(samples, "frame_times"):
+            batch["frame_times"] = torch.tensor([list(sample["frame_times"]) for sample in samples]).float()
+        if _all_have(samples, "masks"):
             batch["mask_labels"] = [self._mask_labels(s["masks"], len(p)) for s, p in zip(samples, prompts)]
         return BatchFeature(batch)
 
@@ -516,6 +518,13 @@ def _count_objects(masks: np.ndarray) -> np.ndarray:
 def _check_choice(name: str, value, choices: tuple[str, ...]):
     if value not in choices:
         raise ValueError(f"unknown {name} {value!r}; use one of {', '.join(choices)}")
+
+
+def _all_have(samples: list[dict], key: str) -> bool:
+    given = [sample.get(key) is not None for sample in samples]
+    if any(given) != all(given):
+        raise ValueError(f"either all samples have {key} or none")
+    return all(given)
 
 
 def _always_prepends(tokenizer) -> bool:

@@ -1,4 +1,4 @@
-"""The configuration: upstream's `config.json` <-> [`GLUSConfig`] (upstream-glus, section 1.6)."""
+"""The configuration: upstream's `config.json` <-> [`GLUSConfig`]."""
 
 from __future__ import annotations
 

@@ -207,10 +207,10 @@ class ShardWriter:
 
     Example:
 
-        >>> writer = ShardWriter(folder, limit=5 * 10**9)
-        >>> for name, tensor in weights.items():
+        >>> writer = ShardWriter(folder, limit=5 * 10**9)  # doctest: +SKIP
+        >>> for name, tensor in weights.items():  # doctest: +SKIP
         ...     writer.add(name, tensor)
-        >>> writer.finish()
+        >>> writer.finish()  # doctest: +SKIP
     """
 
     def __init__(self, folder: Path, limit: int, on_written: Callable[[int], object] = lambda num_bytes: None):

@@ -1,0 +1,44 @@
+"""The examples in docstrings run and print what they say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+
+import glus_hf
+from glus_hf import GLUSImageProcessor, GLUSProcessor
+from glus_hf.training.word_tokenizer import build_word_tokenizer
+
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(glus_hf.__path__, "glus_hf.")
+    if "datasets_scripts" not in module.name
+]
+
+
+def names_in_examples():
+    """What the examples take as given."""
+    tokenizer = build_word_tokenizer(["the cat", "red square"])
+    return {
+        "np": np,
+        "build_word_tokenizer": build_word_tokenizer,
+        "processor": GLUSProcessor(GLUSImageProcessor(), tokenizer),
+        "frames": [np.zeros((32, 32, 3), dtype=np.uint8)] * 10,
+    }
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name):
+    module = importlib.import_module(name)
+    given = {key: value for key, value in names_in_examples().items() if key not in vars(module)}
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+    assert doctest.testmod(module, extraglobs=given, optionflags=flags).failed == 0
+
+
+def test_there_are_examples():
+    finder = doctest.DocTestFinder()
+    found = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
+    assert len(found) > 25
