@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from transformers import Sam2VideoConfig, Sam2VideoModel
+from transformers import Sam2VideoModel
 
 from glus_hf import CheckpointError, GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.models.glus import conversion_plan_glus
@@ -384,7 +384,7 @@ def test_sizes():
 def mask_shapes(mask_config):
     """Shapes of the mask branch under Meta's names, without making it."""
     with torch.device("meta"):
-        model = Sam2VideoModel(Sam2VideoConfig(**mask_config))
+        model = Sam2VideoModel(GLUSConfig(mask_config=mask_config).mask_config)
     state = {f"{MASKS}{name}": tensor for name, tensor in model.state_dict().items()}
     return {
         theirs.removeprefix(MASK_PREFIX): list(tensor[:1].shape if "point_embeddings" in theirs else tensor.shape)
