@@ -1,6 +1,6 @@
 """Segment what a sentence means in a video, and draw it.
 
-python examples/segment_video.py glus_demo/video.mp4 "the object bouncing up and down" --output segmented.mp4
+python examples/segment_video.py glus_demo/video.mp4 "the red square not moving" --output segmented.mp4
 """
 
 from __future__ import annotations

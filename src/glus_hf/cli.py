@@ -278,7 +278,7 @@ def _print_table(header: list[str], rows: list) -> None:
 
 
 def _demo_clip(seed: int):
-    """The first clip of this seed with a sentence that needs the motion, and that sentence."""
+    """The first clip of this seed with a sentence that tells look-alikes apart by their motion, and that sentence."""
     from itertools import count
 
     from .data.motion_shapes import generate_clip
@@ -286,7 +286,8 @@ def _demo_clip(seed: int):
     for index in count():
         clip = generate_clip(index, split="test", seed=seed, size=DEMO_SIZE, num_frames=DEMO_FRAMES)
         for expression in clip.expressions:
-            if expression.kind in ("motion", "conjunction"):
+            look = expression.filter.shape and expression.filter.color
+            if look and expression.kind in ("motion", "conjunction"):
                 return clip, expression
 
 
