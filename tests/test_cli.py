@@ -1,5 +1,6 @@
 """The command line, as a user runs it: a process, a real mp4."""
 
+import functools
 import json
 import os
 import signal
@@ -23,7 +24,9 @@ CLIP = generate_clip(0, split="test", size=64, num_frames=5)
 def start(folder, *arguments):
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=environment, text=True, **pipes)
+    # a job in the background ignores Ctrl-C, and its children with it: take that back
+    listen = None if os.name == "nt" else functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=environment, text=True, preexec_fn=listen, **pipes)
 
 
 def run(folder, *arguments):

@@ -1,5 +1,6 @@
 """`glus-hf convert` and `glus-hf export`, as a user runs them."""
 
+import functools
 import json
 import os
 import signal
@@ -107,7 +108,10 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     arguments = [str(argument) for argument in ("convert", *SOURCE, "-o", tmp_path / "output")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, "-c", SLOW_DISK, *arguments], env=environment, **pipes)
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job ignores Ctrl-C
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_DISK, *arguments], env=environment, preexec_fn=listen, **pipes
+    )
     assert process.stdout.readline() == "wrote\n"
     assert len(list(tmp_path.iterdir())) == 1
     time.sleep(0.1)
