@@ -1,8 +1,8 @@
 """Train glus-tiny from nothing on MotionShapes, in stages that resume: `mask`, `read`, `join` (see train_tiny.sh).
 
-python examples/train_tiny.py --stage mask --output runs/tiny/mask --minutes 25
-python examples/train_tiny.py --stage read --output runs/tiny/read --minutes 60
-python examples/train_tiny.py --stage join --output runs/tiny/join --minutes 60 --from runs/tiny/mask runs/tiny/read
+python examples/train_tiny.py --stage mask --output runs/tiny/mask --minutes 20
+python examples/train_tiny.py --stage read --output runs/tiny/read --minutes 42
+python examples/train_tiny.py --stage join --output runs/tiny/join --minutes 35 --from runs/tiny/mask runs/tiny/read
 """
 
 from __future__ import annotations

@@ -390,8 +390,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
     def freeze_pretrained_parts(self) -> None:
         """Freeze what GLUS never trains: CLIP, and SAM-2 except the parts of its mask decoder that get a gradient.
 
-        The language model, embeddings, head and projections stay trainable; LoRA is put on afterwards (upstream table,
-        section 1.4).
+        The language model, embeddings, head and projections stay trainable; LoRA is put on afterwards.
         """
         self.model.vision_tower.requires_grad_(False)
         self.model.mask_model.requires_grad_(False)
