@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_convert
+from . import cli_convert, cli_data, cli_evaluate, cli_score
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
@@ -78,6 +78,9 @@ def segment(
     key_frame: Annotated[int | None, typer.Option(help="Frame to start from, counted from 0.")] = None,
     device: Device = None,
     dtype: Dtype = "auto",
+    compat: Annotated[
+        str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")
+    ] = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
@@ -88,7 +91,7 @@ def segment(
 
     _set_progress(quiet)
     clip = load_video(video, max_frames)
-    pipe = _load_pipeline(model, device, dtype)
+    pipe = _load_pipeline(model, device, dtype, compat)
     results = pipe(clip, texts, key_frame=key_frame, progress=not quiet)
     _save_overlay(output, clip, results)
     if masks_dir is not None:
@@ -194,14 +197,15 @@ def _set_progress(quiet: bool) -> None:
         logging.set_verbosity_error()
 
 
-def _load_pipeline(model: str, device: str | None, dtype: str):
+def _load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None):
     from .pipelines import pipeline
 
     if dtype not in DTYPES:
         raise ValueError(f"--dtype {dtype} is unknown; use {', '.join(DTYPES)}")
     if device is not None:
         _check_device(device)
-    return pipeline(model=model, device=device, dtype=dtype)
+    preset = {} if compat is None else {"compat": compat}
+    return pipeline(model=model, device=device, dtype=dtype, **preset)
 
 
 def _check_device(device: str) -> None:
@@ -344,6 +348,9 @@ def _part_row(name: str, module) -> tuple[str, str, str]:
 
 app.command()(one_line_errors(cli_convert.convert))
 app.command()(one_line_errors(cli_convert.export))
+app.command()(one_line_errors(cli_evaluate.evaluate))
+app.command()(one_line_errors(cli_score.score))
+app.add_typer(cli_data.make_app(one_line_errors), name="data")
 
 
 if __name__ == "__main__":
