@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
@@ -32,10 +32,11 @@ logger = logging.get_logger(__name__)
 TERMS = ("ce_loss", "mask_bce_loss", "mask_dice_loss", "contrastive_loss")
 BANK_FILE = "contrastive_bank_{rank}.safetensors"
 BAD_SAMPLES_FILE = "non_finite_samples.json"
+SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names", "key")
 NOT_OF_THE_MODEL = ("mask_labels", "samples")
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(FloatingPointError):
     """The loss or a gradient is NaN or infinite. One line that names the samples and the file that lists them."""
 
 
@@ -56,8 +57,9 @@ class GLUSTrainer(Trainer):
         train_dataset, eval_dataset: [`ReferringVideoDataset`], [`MixtureDataset`] or anything that gives such samples.
         processing_class: the [`GLUSProcessor`]; saved with every checkpoint.
         data_collator: by default a [`GLUSCollator`] of the processor.
-        video_evaluator: called with model and processor, in eval mode and in the main process only, at every
-            evaluation; returns numbers by name ("J&F" for early stopping), logged as `eval_<name>`.
+        video_evaluator: called by every process at every evaluation with the model in eval mode and the processor;
+            returns, in the main process, numbers by name ("J&F" for early stopping), logged as `eval_<name>`. See
+            [`VideoValidation`].
         kwargs: as for `transformers.Trainer`.
 
     Raises:
@@ -82,7 +84,7 @@ class GLUSTrainer(Trainer):
         eval_dataset=None,
         processing_class=None,
         data_collator: Callable | None = None,
-        video_evaluator: Callable[[GLUSForVideoSegmentation, object], Mapping[str, float]] | None = None,
+        video_evaluator: Callable[[GLUSForVideoSegmentation, object], Mapping[str, float] | None] | None = None,
         callbacks: list[TrainerCallback] | None = None,
         **kwargs,
     ):
@@ -91,18 +93,18 @@ class GLUSTrainer(Trainer):
             raise ValueError("GLUSTrainer needs processing_class, the GLUSProcessor of the model")
         _check_size(train_dataset, args)
         if not isinstance(model, PeftModel):
+            set_seed(args.seed)  # of the LoRA matrices
             model = prepare_model(model, **_parameter_options(args, processing_class))
         logger.info(f"what trains:\n{describe_trainable(model)}")
-        seed = args.seed if args.data_seed is None else args.data_seed
         if data_collator is None:
-            data_collator = GLUSCollator(processing_class, labels=args.supervised_text, seed=seed)
+            data_collator = GLUSCollator(processing_class, labels=args.supervised_text)
         callbacks = [*(callbacks or []), _BankSaver(self), _GradientWatch(self)]
         if args.early_stopping_patience is not None:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         super().__init__(
             model,
             args,
-            data_collator,
+            _WithSamples(data_collator),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -137,7 +139,7 @@ class GLUSTrainer(Trainer):
                 batches.append(next(epoch_iterator))
             except StopIteration:
                 break
-        self._current_samples = [sample for batch in batches for sample in batch.get("samples", [])]
+        self._current_samples = [sample for batch in batches for sample in batch["samples"]]
         counts = torch.stack([_counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
         return batches, self.accelerator.reduce(counts.to(device), "sum")
 
@@ -156,7 +158,7 @@ class GLUSTrainer(Trainer):
             terms["contrastive_loss"] = self._contrastive_term(output.seg_embeddings, inputs["samples"], counts, totals)
         processes = 1 if num_items_in_batch is None else self.accelerator.num_processes  # gradients are averaged
         loss = sum(getattr(self.args, f"{name}_weight") * term for name, term in terms.items()) * processes
-        self._stop_if_not_finite(loss, terms, inputs.get("samples", []))
+        self._stop_if_not_finite(loss, terms, inputs["samples"])
         for name, term in terms.items():
             self._sums[name] += term.detach() * processes
         return (loss, output) if return_outputs else loss
@@ -219,24 +221,15 @@ class GLUSTrainer(Trainer):
         return output
 
     def _evaluate_videos(self) -> dict[str, float]:
-        """The main process works, the others wait for its numbers. If it fails, all of them do."""
+        """What `video_evaluator` says in the main process, in all processes."""
         if self.is_fsdp_enabled:
             raise ValueError("evaluation on videos is not possible under FSDP; evaluate a checkpoint afterwards")
-        found: list = [None]
-        if self.is_world_process_zero():
-            model = self.accelerator.unwrap_model(self.model)
-            model = model.get_base_model() if isinstance(model, PeftModel) else model
-            try:
-                with self.accelerator.autocast():
-                    found = [dict(self.video_evaluator(model.eval(), self.processing_class))]
-            except Exception as error:
-                if self.accelerator.num_processes == 1:
-                    raise
-                found = [error]
+        model = self.accelerator.unwrap_model(self.model)
+        model = model.get_base_model() if isinstance(model, PeftModel) else model
+        with self.accelerator.autocast():
+            found = [self.video_evaluator(model.eval(), self.processing_class)]
         broadcast_object_list(found)
-        if isinstance(found[0], Exception):
-            raise found[0]
-        return found[0]
+        return dict(found[0])
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Sums per video, of one size, so that they can be gathered: see `_validation_metrics`."""
@@ -316,6 +309,17 @@ class GLUSTrainer(Trainer):
             export_adapter(adapter, folder, dtype=dtype)
         self.accelerator.wait_for_everyone()
         return folder
+
+
+class _WithSamples:
+    """A collator whose batches say which samples they are made of, and are plain dicts."""
+
+    def __init__(self, collator: Callable):
+        self.collator = collator
+
+    def __call__(self, samples: list[dict]) -> dict:
+        described = [{name: sample[name] for name in SAMPLE_COLUMNS if name in sample} for sample in samples]
+        return {**self.collator(samples), "samples": described}
 
 
 class _BankSaver(TrainerCallback):

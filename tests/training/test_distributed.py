@@ -1,0 +1,90 @@
+"""Two processes do what one does, started by torchrun and by accelerate with the configurations of examples/."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tests" / "training" / "run_ranks.py"
+CONFIGS = ROOT / "examples" / "accelerate"
+OPTIONS = {"max_steps": 3, "optim": "sgd", "learning_rate": 0.1, "contrastive_gather": True}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def launch(launcher: list[str], output: Path, **options) -> dict:
+    """Run the script; its record and what it trained."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(output / "cache")}
+    output.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, *launcher, str(SCRIPT), str(output), json.dumps({**OPTIONS, **options})]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    record = json.loads((output / "record.json").read_text())
+    return record | {"trained": torch.load(output / "trained.pt", weights_only=True)}
+
+
+def torchrun(processes: int = 2) -> list[str]:
+    return [
+        *("-m", "torch.distributed.run", "--nproc_per_node", str(processes)),
+        *("--master_addr", "127.0.0.1", "--master_port", str(free_port())),
+    ]
+
+
+def accelerate(config: str) -> list[str]:
+    return ["-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / config), "--main_process_port", str(free_port())]
+
+
+@pytest.fixture(scope="module")
+def one_rank(tmp_path_factory):
+    return launch([], tmp_path_factory.mktemp("one"), total_train_batch_size=4)
+
+
+def assert_alike(found, expected):
+    for name in ("loss", "grad_norm", "ce_loss", "mask_bce_loss", "mask_dice_loss", "contrastive_loss"):
+        assert found[name] == pytest.approx(expected[name], rel=1e-4), name
+    torch.testing.assert_close(found["trained"], expected["trained"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "batch_size"),
+    [(torchrun, 1), pytest.param(torchrun, 2, marks=pytest.mark.slow), (lambda: accelerate("multi_cpu.yaml"), 1)],
+    ids=["torchrun-1", "torchrun-2", "accelerate-1"],
+)
+def test_two_ranks_equal_one(tmp_path, one_rank, launcher, batch_size):
+    """The same four videos per step, as 1 x 2 x 2 and 2 x 2 x 1 instead of 2 x 1 x 2; contrastive bank shared."""
+    assert (one_rank["ranks"], one_rank["accumulation"]) == (1, 2)
+    # one batch per step: then the contrastive bank fills up in the same order
+    reference = one_rank if batch_size == 1 else launch([], tmp_path / "one", per_device_train_batch_size=4)
+    two = launch(launcher(), tmp_path / "two", total_train_batch_size=4, per_device_train_batch_size=batch_size)
+    assert two["ranks"] == 2 and two["accumulation"] == 2 // batch_size
+    assert max(two["contrastive_loss"]) > 0
+    assert_alike(two, reference)
+
+
+def test_two_ranks_resume(tmp_path):
+    """With a contrastive bank per process."""
+    options = {"contrastive_gather": False, "lora_dropout": 0.1, "per_device_train_batch_size": 1}
+    whole = launch(torchrun(), tmp_path, **options, save_strategy="steps", save_steps=1)
+    again = launch(torchrun(), tmp_path, **options, resume=str(tmp_path / "checkpoint-2"))
+    assert again["loss"] == whole["loss"] and again["grad_norm"] == whole["grad_norm"]
+    torch.testing.assert_close(again["trained"], whole["trained"], rtol=0, atol=0)
+
+
+def test_two_ranks_evaluate_together(tmp_path):
+    options = {"max_steps": 1, "eval_steps": 1, "validate": True, "per_device_train_batch_size": 1}
+    one = launch([], tmp_path / "one", **options, total_train_batch_size=2)
+    two = launch(torchrun(), tmp_path / "two", **options, total_train_batch_size=2)
+    assert len(two["eval_J&F"]) == 1
+    assert two["eval_J&F"] == pytest.approx(one["eval_J&F"], abs=0.5)
