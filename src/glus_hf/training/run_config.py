@@ -213,7 +213,8 @@ def _training(content, file: str) -> dict:
 
 def _checked(known: dataclasses.Field, value, file: str, path: str):
     """YAML reads 3e-4 as text: make it the number that it is, and refuse text or truth where a number belongs."""
-    kinds = str(known.type).replace(" ", "").split("|")
+    written = known.type if isinstance(known.type, str) else getattr(known.type, "__name__", str(known.type))
+    kinds = written.replace(" ", "").split("|")
     if value is None or "str" in kinds or any(kind.startswith(("dict", "list")) for kind in kinds):
         return value
     if "bool" in kinds:
