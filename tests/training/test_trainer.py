@@ -162,11 +162,18 @@ def test_bfloat16(tmp_path):
     """A frozen bfloat16 base with trained parts in float32, under autocast; the loss is that of float32, roughly."""
     exact = quick_trainer(tmp_path, max_steps=2, contrastive_loss_weight=0.0)
     rough = quick_trainer(tmp_path, model=fresh_model().bfloat16(), max_steps=2, bf16=True, contrastive_loss_weight=0.0)
+    rough.eval_dataset = videos(2)
+    rough.video_evaluator = VideoValidation(rows(2, "validation"), tmp_path / "videos", max_videos=1)
     dtypes = {parameter.requires_grad: parameter.dtype for parameter in rough.model.parameters()}
     assert dtypes == {True: torch.float32, False: torch.bfloat16}
     for trainer in (exact, rough):
         trainer.train()
     assert history(rough) == pytest.approx(history(exact), rel=0.02)
+    states = []
+    layer = rough.model.get_base_model().model.language_model.layers[0]
+    layer.register_forward_hook(lambda module, inputs, output: states.append(inputs[0].dtype))
+    assert 0 <= rough.evaluate()["eval_J&F"] <= 100
+    assert set(states) == {torch.bfloat16}
 
 
 # ---- saving and going on
@@ -385,3 +392,37 @@ def test_processor_is_saved_as_it_was(tmp_path):
     trainer.save_model(str(tmp_path / "adapter"))
     loaded = type(trainer.processing_class).from_pretrained(str(tmp_path / "adapter"))
     assert loaded.tokenize("USER: hello [SEG]") == small_processor().tokenize("USER: hello [SEG]")
+
+
+# ---- learning
+
+
+@pytest.mark.slow
+def test_one_batch_is_learned_by_heart(tmp_path):
+    """From random weights to J > 0.95 on two clips: every part of the chain lets the gradient through."""
+    largest = []
+    for index in range(24):
+        sample = videos(24)[index]
+        areas = sample["masks"].sum((-2, -1)).min(-1)
+        lists = ("expressions", "masks", "object_ids", "annotation_ids", "expression_ids")
+        chosen = int(areas.argmax())
+        one = {**sample, **{name: sample[name][chosen : chosen + 1] for name in lists}}
+        largest.append((int(areas.max()), index, one))
+    batch = Listed([sample for *_, sample in sorted(largest, key=lambda entry: -entry[0])[:2]])
+    trainer = quick_trainer(
+        tmp_path,
+        model=fresh_model(multimask_fallback=False),
+        dataset=batch,
+        eval_dataset=batch,
+        language_model_training="full",
+        mask_branch_training="full",
+        memory_gradient=True,
+        adam_beta2=0.99,
+        learning_rate=8e-3,
+        warmup_steps=10,
+        max_steps=150,
+        logging_steps=50,
+    )
+    assert trainer.evaluate()["eval_J_given_text"] < 0.3
+    trainer.train()
+    assert trainer.evaluate()["eval_J_given_text"] > 0.95

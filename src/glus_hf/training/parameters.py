@@ -6,6 +6,8 @@ holds nothing but what was trained, and `peft` alone can load and merge it.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
@@ -166,10 +168,18 @@ def _train_vision_tower(model: GLUSForVideoSegmentation) -> None:
 
 def _in_float32(model: nn.Module) -> nn.Module:
     """Optimizers need more digits than bfloat16 has: 3e-4 steps on weights near 1 would be rounded away."""
+    low = {torch.bfloat16, torch.float16}
+    dtype = next((one.dtype for one in model.parameters() if one.dtype in low and not one.requires_grad), None)
     for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+        if parameter.requires_grad and parameter.dtype in low:
             parameter.data = parameter.data.float()
+    if dtype is not None:  # else all states of the language model would be float32, twice as large
+        model.get_input_embeddings().register_forward_hook(functools.partial(_cast_output, dtype))
     return model
+
+
+def _cast_output(dtype: torch.dtype, module: nn.Module, inputs, output: torch.Tensor) -> torch.Tensor:
+    return output.to(dtype)
 
 
 def group_of(name: str) -> str:
