@@ -1,9 +1,9 @@
-"""Memory of training GLUS-7B, part by part. A CALCULATION: the model lies on the meta device, nothing is measured on a GPU.
+"""Memory of training GLUS-7B, part by part. A CALCULATION on the meta device: nothing is measured on a GPU.
 
     python benchmarks/training_memory.py
 
-Weights, gradients and optimizer are counted from the prepared model. Activations are the peak of live tensors while the
-parts run forward and backward on the meta device: the operations, shapes and recomputation are the real ones, the
+Weights, gradients and optimizer are counted from the prepared model. Activations are the peak of live tensors while
+the parts run forward and backward on the meta device: operations, shapes and recomputation are the real ones; the
 allocator's fragmentation, CUDA's context (about 0.5 GB) and the workspaces of libraries are not in it.
 """
 
@@ -158,7 +158,10 @@ def frozen_weights(model, setting: Setting) -> dict[str, float]:
 
 
 def language_activations(model, setting: Setting, conversations: int) -> tuple[float, float]:
-    """Bytes after the forward pass, and at most. Layer by layer: what the model puts around its layers looks at values, which the meta device has none of."""
+    """Bytes after the forward pass, and at most.
+
+    Layer by layer: what the model puts around its layers looks at values, which the meta device has none of.
+    """
     language_model = model.model.language_model
     with torch.device("meta"), flash_attention():
         states = torch.empty(conversations, setting.text_length, 4096, dtype=HALF, requires_grad=True)

@@ -23,6 +23,8 @@ _EXPORTS = {
     "GLUSModel": "models.glus.modeling_glus",
     "GLUSProcessor": "models.glus.processing_glus",
     "GLUSSegmentationOutput": "models.glus.modeling_glus",
+    "GLUSTrainer": "training.trainer",
+    "GLUSTrainingArguments": "training.arguments",
     "GLUSVideoSegmentationOutput": "models.glus.inference_glus",
     "ReferringVideoSegmentationPipeline": "pipelines.referring_video_segmentation",
     "Video": "data.video",

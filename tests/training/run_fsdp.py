@@ -1,7 +1,7 @@
 """Shard a prepared model over two processes and compare one training step with the whole model's; see
 test_distributed.py.
 
-accelerate does not shard on CPUs, so this calls what it calls, with the layers named in examples/accelerate/fsdp2.yaml.
+accelerate does not shard on CPUs, so this calls what it calls, with the layers of examples/accelerate/fsdp2.yaml.
 """
 
 import sys

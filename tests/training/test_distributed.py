@@ -24,9 +24,13 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+def python_path() -> str:
+    return os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+
+
 def launch(launcher: list[str], output: Path, **options) -> dict:
     """Run the script; its record and what it trained."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path()}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(output / "cache")}
     output.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, *launcher, str(SCRIPT), str(output), json.dumps({**OPTIONS, **options})]
@@ -44,7 +48,8 @@ def torchrun(processes: int = 2) -> list[str]:
 
 
 def accelerate(config: str) -> list[str]:
-    return ["-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / config), "--main_process_port", str(free_port())]
+    options = ["--config_file", str(CONFIGS / config), "--main_process_port", str(free_port())]
+    return ["-m", "accelerate.commands.launch", *options]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +98,7 @@ def test_two_ranks_evaluate_together(tmp_path):
 
 def run(command: list[str], **environment) -> subprocess.CompletedProcess:
     variables = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    variables["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    variables["PYTHONPATH"] = python_path()
     return subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
@@ -182,8 +187,9 @@ def test_the_script_under_every_launcher(tmp_path, base):
     assert len(found["python"]) == 3
     for name in ("torchrun", "accelerate"):
         assert found[name] == pytest.approx(found["python"], rel=1e-4), name
-    again = tiny_run(tmp_path / "python", base, "training.contrastive_loss_weight=0", "--export", str(tmp_path / "again"))
-    done = run([*again, "--resume", str(tmp_path / "python" / "run" / "checkpoint-1")])
+    again = tiny_run(tmp_path / "python", base, "training.contrastive_loss_weight=0")
+    checkpoint = tmp_path / "python" / "run" / "checkpoint-1"
+    done = run([*again, "--export", str(tmp_path / "again"), "--resume", str(checkpoint)])
     assert done.returncode == 0, done.stderr[-4000:]
     assert losses(tmp_path / "python") == found["python"]
 

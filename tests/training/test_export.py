@@ -64,9 +64,10 @@ def test_export_of_a_checkpoint(tmp_path, base):
     trainer = quick_trainer(tmp_path / "run", load(base), **STRONG, save_strategy="steps", save_steps=3)
     trainer.train()
     export_adapter(tmp_path / "run" / "checkpoint-3", tmp_path / "exported")
-    torch.testing.assert_close(outputs(load(tmp_path / "exported"), trainer), outputs(trainer.model, trainer), rtol=0, atol=1e-5)
+    trained = outputs(trainer.model, trainer)
+    torch.testing.assert_close(outputs(load(tmp_path / "exported"), trainer), trained, rtol=0, atol=1e-5)
     peft_alone = PeftModel.from_pretrained(load(base), str(tmp_path / "run" / "checkpoint-3"))
-    torch.testing.assert_close(outputs(peft_alone, trainer), outputs(trainer.model, trainer), rtol=0, atol=0)
+    torch.testing.assert_close(outputs(peft_alone, trainer), trained, rtol=0, atol=0)
 
 
 def test_options_of_the_run_are_exported(tmp_path, base):

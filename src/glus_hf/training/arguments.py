@@ -121,14 +121,14 @@ class GLUSTrainingArguments(TrainingArguments):
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
 
     def _move_checkpointing_option(self) -> None:
-        """Newer transformers call `gradient_checkpointing` `activation_checkpointing`; take both, without the warning."""
+        """`activation_checkpointing` is the new name of `gradient_checkpointing`; take both without a warning."""
         kwargs = {"use_reentrant": False}  # the reentrant kind loses gradients of frozen inputs
         if not hasattr(self, "activation_checkpointing"):
             if self.gradient_checkpointing and self.gradient_checkpointing_kwargs is None:
                 self.gradient_checkpointing_kwargs = kwargs
             return
-        if self.gradient_checkpointing and not self.activation_checkpointing:
-            self.activation_checkpointing, self.gradient_checkpointing = True, None
+        if self.activation_checkpointing is None and self.gradient_checkpointing is not None:
+            self.activation_checkpointing, self.gradient_checkpointing = self.gradient_checkpointing, None
         if self.gradient_checkpointing_kwargs and not self.activation_checkpointing_kwargs:
             self.activation_checkpointing_kwargs, self.gradient_checkpointing_kwargs = (
                 self.gradient_checkpointing_kwargs,

@@ -41,8 +41,8 @@ def token_ids(sample: Mapping, num_query_frames: int, datasets: Sequence[str] | 
         datasets: names of the data sets that take part; all by default.
 
     Example:
-        >>> sample = {"dataset": "mevis", "video_id": "v", "expression_ids": ["0", "1"], "object_ids": [["3", "1"], ["1", "3"]],
-        ...           "frame_names": ["00007", "00000"]}
+        >>> sample = {"dataset": "mevis", "video_id": "v", "expression_ids": ["0", "1"]}
+        >>> sample |= {"object_ids": [["3", "1"], ["1", "3"]], "frame_names": ["00007", "00000"]}
         >>> ids = token_ids(sample, num_query_frames=1)
         >>> ids.shape, (ids[0, 0] == ids[1, 0]).tolist()
         (torch.Size([2, 1, 4]), [True, False, True, True])
@@ -152,13 +152,14 @@ class ObjectContrastiveLoss:
         embeddings, ids = embeddings[kept].float(), ids.to(embeddings.device)[kept]
         all_embeddings, all_ids, own = self._gather(embeddings, ids)
         self.bank.push(all_embeddings, all_ids)
-        chosen, weights, valid = self._draw(all_ids.cpu())
+        chosen, is_drawn, valid = self._draw(all_ids.cpu())
         count = int(valid.sum())
         if count < (2 if self.negatives == "upstream" else 1):
             return ContrastiveTerm(embeddings.sum() * 0, 0)
         mine = torch.zeros_like(valid)
         mine[own] = True
-        losses = self._info_nce(embeddings[valid[own].to(embeddings.device)], chosen[valid & mine], weights[valid & mine])
+        anchors = embeddings[valid[own].to(embeddings.device)]
+        losses = self._info_nce(anchors, chosen[valid & mine], is_drawn[valid & mine])
         return ContrastiveTerm(losses.sum() / count, count)
 
     def _info_nce(self, anchors: Tensor, chosen: Tensor, is_drawn: Tensor) -> Tensor:
@@ -178,8 +179,9 @@ class ObjectContrastiveLoss:
         if self.negatives == "upstream":
             count, enough = self.num_negatives, negative.sum(-1) >= self.num_negatives
             weights = torch.where(enough[:, None], negative, True).float()
-            rest = torch.multinomial(weights, count, replacement=True, generator=self.generator) if len(anchors) else None
-            rest = first.new_empty(0, count) if rest is None else rest
+            rest = first.new_empty(0, count)
+            if len(anchors):
+                rest = torch.multinomial(weights, count, replacement=True, generator=self.generator)
             is_drawn = enough[:, None].expand(-1, count)
         else:
             keys = torch.rand(negative.shape, generator=self.generator).masked_fill(~negative, -1.0)

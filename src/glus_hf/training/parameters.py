@@ -31,7 +31,7 @@ DECODER_PARTS = (
     *("transformer", "upscale_conv1", "upscale_conv2", "upscale_layer_norm", "output_hypernetworks_mlps.0"),
     *("iou_token", "mask_tokens", "obj_score_token"),
 )
-"""Parts of SAM-2's mask decoder that get a gradient. Its other heads judge masks, or draw ones that GLUS leaves out."""
+"""Parts of SAM-2's mask decoder that get a gradient. Its other heads judge masks or draw others."""
 
 
 class NothingToTrainError(ValueError):
@@ -124,7 +124,7 @@ def _check(language_model: str, embeddings: str, mask_branch: str, vision_tower:
             "an adapter holds the mask decoder only; to train all of CLIP or SAM-2 set language_model_training: full"
         )
     if embeddings == "new_tokens" and language_model == "full":
-        raise ValueError("embedding_training: new_tokens needs an adapter; set language_model_training: lora or frozen")
+        raise ValueError("embedding_training: new_tokens needs an adapter; set language_model_training: lora")
     if embeddings == "new_tokens" and not new_token_ids:
         raise ValueError("embedding_training: new_tokens needs new_token_ids; pass the processor to the trainer")
 

@@ -261,4 +261,4 @@ def _check_choice(file, name: str, value, choices: tuple) -> None:
         raise ConfigError(f"{file}: {name} must be one of {shown}, got {value!r}")
 
 
-__all__ = ["ConfigError", "DataSection", "DatasetSection", "ModelSection", "RunConfig", "ValidationSection", "load_run_config"]
+__all__ = ["ConfigError", "RunConfig", "load_run_config"]

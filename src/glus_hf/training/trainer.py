@@ -11,33 +11,28 @@ import torch
 from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from ..data.collator import GLUSCollator
 from ..data.resumable_sampler import EpochDataset, ResumableSampler
-from ..models.glus.loss_glus import mask_bce_loss, mask_dice_loss
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import ADDED_TOKENS, IGNORE_INDEX
 from .arguments import GLUSTrainingArguments
 from .export import BASE_CONFIG, export_adapter
 from .losses import ObjectContrastiveLoss, token_ids
+from .non_finite import GradientWatch, NonFiniteLossError, stop_at_samples
 from .parameters import describe_trainable, prepare_model
+from .validation import sums_to_means, video_sums
 
 
 logger = logging.get_logger(__name__)
 
 TERMS = ("ce_loss", "mask_bce_loss", "mask_dice_loss", "contrastive_loss")
 BANK_FILE = "contrastive_bank_{rank}.safetensors"
-BAD_SAMPLES_FILE = "non_finite_samples.json"
 SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names", "key")
 NOT_OF_THE_MODEL = ("mask_labels", "samples")
-
-
-class NonFiniteLossError(FloatingPointError):
-    """The loss or a gradient is NaN or infinite. One line that names the samples and the file that lists them."""
 
 
 class GLUSTrainer(Trainer):
@@ -98,7 +93,7 @@ class GLUSTrainer(Trainer):
         logger.info(f"what trains:\n{describe_trainable(model)}")
         if data_collator is None:
             data_collator = GLUSCollator(processing_class, labels=args.supervised_text)
-        callbacks = [*(callbacks or []), _BankSaver(self), _GradientWatch(self)]
+        callbacks = [*(callbacks or []), _BankSaver(self), GradientWatch(self)]
         if args.early_stopping_patience is not None:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         super().__init__(
@@ -116,7 +111,7 @@ class GLUSTrainer(Trainer):
         self.contrastive_loss = self._make_contrastive_loss() if args.contrastive_loss_weight else None
         self._sums = dict.fromkeys(TERMS, 0.0)
         self._summed_steps = 0
-        self._current_samples: list = []
+        self.current_samples: list = []
 
     def _make_contrastive_loss(self) -> ObjectContrastiveLoss:
         args = self.args
@@ -139,7 +134,7 @@ class GLUSTrainer(Trainer):
                 batches.append(next(epoch_iterator))
             except StopIteration:
                 break
-        self._current_samples = [sample for batch in batches for sample in batch["samples"]]
+        self.current_samples = [sample for batch in batches for sample in batch["samples"]]
         counts = torch.stack([_counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
         return batches, self.accelerator.reduce(counts.to(device), "sum")
 
@@ -155,41 +150,21 @@ class GLUSTrainer(Trainer):
             "mask_dice_loss": output.mask_dice_loss * share_of_masks,
         }
         if self.contrastive_loss is not None:
-            terms["contrastive_loss"] = self._contrastive_term(output.seg_embeddings, inputs["samples"], counts, totals)
+            terms["contrastive_loss"] = self._contrastive_term(output, inputs["samples"], counts, totals)
         processes = 1 if num_items_in_batch is None else self.accelerator.num_processes  # gradients are averaged
         loss = sum(getattr(self.args, f"{name}_weight") * term for name, term in terms.items()) * processes
-        self._stop_if_not_finite(loss, terms, inputs["samples"])
+        if not torch.isfinite(loss):
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            stop_at_samples("loss", self, inputs["samples"], values)
         for name, term in terms.items():
             self._sums[name] += term.detach() * processes
         return (loss, output) if return_outputs else loss
 
-    def _contrastive_term(self, embeddings: Tensor, samples: list[dict], counts: Tensor, totals: Tensor) -> Tensor:
-        queries = embeddings.shape[1]
+    def _contrastive_term(self, output, samples: list[dict], counts: Tensor, totals: Tensor) -> Tensor:
+        embeddings, queries = output.seg_embeddings, output.seg_embeddings.shape[1]
         ids = [token_ids(sample, queries, self.args.contrastive_datasets).flatten(0, 1) for sample in samples]
         masks = self.accelerator.reduce(counts, "sum")[1] if self.contrastive_loss.gather else counts[1]
         return self.contrastive_loss(embeddings.flatten(0, 1), torch.cat(ids)).loss * masks / totals[1]
-
-    # ---- bad numbers
-
-    def _stop_if_not_finite(self, loss: Tensor, terms: dict[str, Tensor], samples: list) -> None:
-        if not torch.isfinite(loss):
-            values = {name: float(term.detach()) for name, term in terms.items()}
-            self.stop_at_bad_samples("loss", samples, values)
-
-    def stop_at_bad_samples(self, what: str, samples: list, values: dict[str, float]) -> None:
-        """Write down the samples of a loss or gradient that is NaN or infinite, and raise [`NonFiniteLossError`]."""
-        processes = self.accelerator.num_processes
-        name = BAD_SAMPLES_FILE if processes == 1 else f"rank_{self.args.process_index}_{BAD_SAMPLES_FILE}"
-        file = Path(self.args.output_dir) / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        record = {"step": self.state.global_step, "what": what, "values": values, "samples": samples}
-        file.write_text(json.dumps(record, indent=2, default=_plain) + "\n", encoding="utf-8")
-        shown = ", ".join(_sample_name(sample) for sample in samples[:3]) or "samples without names"
-        more = f" and {len(samples) - 3} more" if len(samples) > 3 else ""
-        raise NonFiniteLossError(
-            f"the {what} is not finite at step {self.state.global_step + 1}; in it: {shown}{more}; all ids are in "
-            f"{file}; look at these samples, or lower the learning rate"
-        )
 
     # ---- data, log
 
@@ -232,25 +207,18 @@ class GLUSTrainer(Trainer):
         return dict(found[0])
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Sums per video, of one size, so that they can be gathered: see `_validation_metrics`."""
+        """Sums per video, of one size, so that they can be gathered."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad():
             output = model(**{name: value for name, value in inputs.items() if name not in NOT_OF_THE_MODEL})
         tokens = (inputs["labels"][:, 1:] != IGNORE_INDEX).sum(1).split(inputs["expressions_per_video"].tolist())
-        rows = []
-        for logits, labels, count in zip(output.mask_logits, inputs["mask_labels"], tokens, strict=True):
-            logits = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
-            sums = [mask_bce_loss(logits, labels).sum(), mask_dice_loss(logits, labels).sum(), _ious(logits, labels)]
-            number = torch.tensor(float(labels[..., 0, 0].numel()), device=logits.device)
-            rows.append(torch.stack([*sums, number, output.ce_loss * count.sum(), count.sum().float()]))
-        rows = torch.stack(rows)
-        return None, rows, rows[:, :1]
+        sums = video_sums(output, inputs["mask_labels"], tokens)
+        return None, sums, sums[:, :1]
 
     def _validation_metrics(self, prediction) -> dict[str, float]:
-        bce, dice, iou, masks, ce, tokens = (float(column) for column in prediction.predictions.sum(0))
-        means = {"ce_loss": ce / tokens, "mask_bce_loss": bce / masks, "mask_dice_loss": dice / masks}
-        loss = sum(getattr(self.args, f"{name}_weight") * value for name, value in means.items())
-        return {"loss": loss, **means, "J_given_text": iou / masks}
+        means = sums_to_means(prediction.predictions.sum(0))
+        loss = sum(getattr(self.args, f"{name}_weight") * means[name] for name in TERMS if name in means)
+        return {"loss": loss, **means}
 
     # ---- saving
 
@@ -332,41 +300,11 @@ class _BankSaver(TrainerCallback):
             self.trainer.save_bank(folder)
 
 
-class _GradientWatch(TrainerCallback):
-    """A gradient that is not finite would ruin the weights, and the next samples would get the blame."""
-
-    def __init__(self, trainer: GLUSTrainer):
-        self.trainer = trainer
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        if args.fp16 or self.trainer.is_deepspeed_enabled:  # their scalers skip such steps
-            return
-        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        if not gradients:
-            return
-        norm = torch.stack([_local(gradient).detach().float().abs().max() for gradient in gradients]).max()
-        if not torch.isfinite(norm):
-            self.trainer.stop_at_bad_samples("gradient", self.trainer._current_samples, {"largest": float(norm)})
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """The shard of a sharded tensor (FSDP) that this process has; maybe none of it."""
-    tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return tensor if tensor.numel() else tensor.new_zeros(1)
-
-
 def _counts(batch: Mapping) -> Tensor:
     """Supervised tokens and masks of a batch."""
     tokens = (batch["labels"][:, 1:] != IGNORE_INDEX).sum().cpu()
     masks = sum(labels.shape[0] * labels.shape[1] for labels in batch["mask_labels"])
     return torch.tensor([float(tokens), float(masks)])
-
-
-def _ious(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum of the intersections over unions of masks `[..., H, W]`; 1 where both are empty."""
-    predicted, wanted = logits > 0, labels > 0
-    union = (predicted | wanted).sum((-2, -1))
-    return torch.where(union > 0, (predicted & wanted).sum((-2, -1)) / union.clamp(min=1), 1.0).sum()
 
 
 def _check_size(dataset, args: GLUSTrainingArguments) -> None:
@@ -393,15 +331,6 @@ def _parameter_options(args: GLUSTrainingArguments, processor) -> dict:
         "lora_targets": tuple(args.lora_targets),
         "new_token_ids": tuple(processor.tokenizer.convert_tokens_to_ids(list(ADDED_TOKENS))),
     }
-
-
-def _sample_name(sample: Mapping) -> str:
-    expressions = ",".join(map(str, sample.get("expression_ids", ())))
-    return f"{sample.get('dataset')}/{sample.get('video_id')} expressions {expressions}"
-
-
-def _plain(value):
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _step_of(checkpoint: str | os.PathLike | None) -> int:
