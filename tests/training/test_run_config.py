@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from glus_hf import GLUSForVideoSegmentation
 from glus_hf.training.run import build_trainer, training_set
 from glus_hf.training.run_config import ConfigError, load_run_config
 from tests.models.glus.small_glus import small_processor
@@ -171,5 +173,10 @@ def test_four_bits_need_bitsandbytes(tmp_path, base):
     except ImportError:
         with pytest.raises(ConfigError, match="pip install bitsandbytes"):
             build_trainer(config)
-    else:
-        assert build_trainer(config).model.is_quantized
+        return
+    trainer = build_trainer(config)
+    linear = [name for name, module in trainer.model.named_modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
+    assert linear and all(".language_model.layers." in name for name in linear)
+    trainer.train()
+    exported = GLUSForVideoSegmentation.from_pretrained(trainer.export(tmp_path / "model"))
+    assert exported.dtype == torch.float32 and not hasattr(exported.config, "quantization_config")

@@ -400,7 +400,6 @@ def test_processor_is_saved_as_it_was(tmp_path):
 # ---- learning
 
 
-@pytest.mark.slow
 def test_one_batch_is_learned_by_heart(tmp_path):
     """From random weights to J > 0.95 on two clips: every part of the chain lets the gradient through."""
     largest = []

@@ -70,6 +70,8 @@ def _config(adapter: Path, stored: GLUSConfig) -> GLUSConfig:
     config = GLUSConfig.from_json_file(str(file))
     for name in ONLY_IN_TRAINING:
         setattr(config, name, getattr(stored, name))
+    if hasattr(config, "quantization_config"):  # the base was loaded in 4 bit: merge into its full weights
+        del config.quantization_config
     return config
 
 
