@@ -9,6 +9,7 @@ from peft import PeftModel
 import glus_hf
 from glus_hf import CheckpointError, GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.training.export import export_adapter
+from glus_hf.training.parameters import prepare_model
 from tests.training.small_training import quick_trainer, saved_model, videos
 
 
@@ -95,6 +96,11 @@ def test_errors_are_one_line(tmp_path, base):
     trainer = quick_trainer(tmp_path / "run", load(base))
     with pytest.raises(CheckpointError, match="is not empty"):
         trainer.export(tmp_path / "used")
+
+
+def test_an_adapter_of_a_packaged_model_names_its_alias():
+    adapted = prepare_model(load("glus-tiny"))
+    assert adapted.peft_config["default"].base_model_name_or_path == "glus-tiny"
 
 
 def test_the_adapter_names_its_base(tmp_path, base):

@@ -7,12 +7,14 @@ holds nothing but what was trained, and `peft` alone can load and merge it.
 from __future__ import annotations
 
 import functools
+import os
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
+from ..hub import PACKAGED, packaged_folder
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 
 
@@ -104,9 +106,8 @@ def prepare_model(
         modules_to_save=whole or None,
         trainable_token_indices=rows,
     )
-    model.name_or_path = base_name or model.name_or_path
     adapted = get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = base_name or model.name_or_path
+    adapted.peft_config["default"].base_model_name_or_path = base_name or _portable_name(model.name_or_path)
     return _in_float32(adapted)
 
 
@@ -127,6 +128,14 @@ def _check(language_model: str, embeddings: str, mask_branch: str, vision_tower:
         raise ValueError("embedding_training: new_tokens needs an adapter; set language_model_training: lora")
     if embeddings == "new_tokens" and not new_token_ids:
         raise ValueError("embedding_training: new_tokens needs new_token_ids; pass the processor to the trainer")
+
+
+def _portable_name(name: str) -> str:
+    """The alias of a packaged checkpoint instead of its folder, which is another one on every machine."""
+    for alias in PACKAGED:
+        if name and os.path.realpath(name) == os.path.realpath(packaged_folder(alias)):
+            return alias
+    return name
 
 
 def _train_in_place(model: GLUSForVideoSegmentation, names: list[str], mask_branch: str, vision_tower: bool) -> None:

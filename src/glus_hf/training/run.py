@@ -72,7 +72,10 @@ def load_model(section: ModelSection) -> GLUSForVideoSegmentation:
         options["attn_implementation"] = section.attn_implementation
     if section.quantization == "4bit":
         options["quantization_config"] = _four_bit(section.dtype)
-    return GLUSForVideoSegmentation.from_pretrained(section.pretrained, dtype=getattr(torch, section.dtype), **options)
+    dtype = getattr(torch, section.dtype)
+    model = GLUSForVideoSegmentation.from_pretrained(section.pretrained, dtype=dtype, **options)
+    model.name_or_path = section.pretrained  # not the folder of an alias: adapters name their base
+    return model
 
 
 def _four_bit(dtype: str):
