@@ -107,6 +107,7 @@ class GLUSTrainer(Trainer):
             callbacks=callbacks,
             **kwargs,
         )
+        self.model_accepts_loss_kwargs = True  # what older transformers have for loss_is_scaled_for_ga
         self.video_evaluator = video_evaluator
         self.contrastive_loss = self._make_contrastive_loss() if args.contrastive_loss_weight else None
         self._sums = dict.fromkeys(TERMS, 0.0)
