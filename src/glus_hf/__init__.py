@@ -24,6 +24,8 @@ _EXPORTS = {
     "GLUSModel": "models.glus.modeling_glus",
     "GLUSProcessor": "models.glus.processing_glus",
     "GLUSSegmentationOutput": "models.glus.modeling_glus",
+    "GLUSTrainer": "training.trainer",
+    "GLUSTrainingArguments": "training.arguments",
     "GLUSVideoSegmentationOutput": "models.glus.inference_glus",
     "MixtureDataset": "data.mixture",
     "ReferringVideoDataset": "data.referring_video_dataset",
