@@ -88,6 +88,16 @@ def test_missing_predictions(tmp_path):
     assert (totals["J"], totals["missing"]) == (34.18, 1)  # the mean of 68.36 and 0
 
 
+def test_missing_predictions_of_a_fused_protocol(tmp_path):
+    shutil.copytree(DATASETS / "pred" / "davis17", tmp_path / "tree")
+    (tmp_path / "tree" / "toy-seq" / "5" / "00003.png").unlink()
+    arguments = ("--dataset", "ref_davis17", "--data-dir", DATASETS / "DAVIS17", "--split", "valid", "--quiet")
+    arguments += ("--predictions", tmp_path / "tree", "--protocol", "ref_davis17_official", "--missing", "zero")
+    result = run(*arguments)
+    warning = "Warning: missing masks: 1, in expressions: 1; they are fused as empty masks\n"
+    assert (result.exit_code, result.stderr) == (0, warning)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -78,11 +78,15 @@ def print_totals(totals: dict) -> None:
 
 def missing_note(totals: dict) -> str:
     """One line that says what was missing and what it did to the scores."""
-    effect = {
+    from .evaluation.protocols import PROTOCOLS
+
+    fused = PROTOCOLS[totals["protocol"]].unit == "davis_object"
+    effects = {
         "zero": "they score 0",
         "skip": "they are left out, which may raise the scores",
         "empty": "a missing frame counts as an empty mask, an expression without any scores 0",
-    }[totals["missing_policy"]]
+    }
+    effect = "they are fused as empty masks" if fused else effects[totals["missing_policy"]]
     return f"Warning: missing masks: {totals['missing_frames']}, in expressions: {totals['missing']}; {effect}"
 
 

@@ -204,7 +204,7 @@ def bad_runs(masks, index, rle):
 MASKS = CLIP.masks[0]
 BAD_LINES = [
     ("{'video': 'clip1'}", "is not JSON"),
-    ('{"video": "clip1", "expression": "a"', "is not JSON"),
+    ('{"video": "clip1", "expression": "a"', "is not JSON (Expecting ',' delimiter, column 37)"),
     ("[1, 2]", "is a JSON list"),
     ('{"video": "clip1", "video": "clip1", "expression": "a"}', "'video' comes twice"),
     ("[" * 100_000, "is not JSON"),

@@ -74,6 +74,7 @@ EXPRESSION_DAMAGE = {
         lambda e: first_expression(e).update(anno_id=[17, 17], obj_id=[0, 1]), "expression '0'", "annotation id twice",
     ),
     "ids do not match": (lambda e: first_expression(e).update(obj_id=[0, 1]), "expression '0'", "2 in 'obj_id'"),
+    "no annotation": (lambda e: first_expression(e).pop("anno_id"), "expression '0'", "no 'anno_id'"),
     "no text": (lambda e: first_expression(e).pop("exp"), "expression '0'", "no 'exp'"),
     "number for a text": (lambda e: first_expression(e).update(exp=3), "expression '0'", "int"),
     "dict for an id": (lambda e: first_expression(e).update(anno_id=[{}]), "expression '0'", "anno_id"),
@@ -88,6 +89,7 @@ EXPRESSION_DAMAGE = {
     "absolute expression": (lambda e: video_of(e)["expressions"].update({"/x": first_expression(e)}), "'/x'"),
     "no videos": (lambda e: e.pop("videos"), "'videos'"),
     "videos is a list": (lambda e: e.update(videos=[]), "'videos'"),
+    "videos is empty": (lambda e: e.update(videos={}), "no video"),
     "expressions is missing": (lambda e: video_of(e).pop("expressions"), "0ab4afe7fb46", "'expressions'"),
 }  # fmt: skip
 
@@ -229,7 +231,7 @@ def test_unknown_object_ids(name, folder, split, tmp_path):
     refuse(name, root, split, tmp_path, file, "expression '0'", "no 'obj_id'")
     (root / split / "meta.json").unlink()
     edit(file, lambda e: first_expression(e).update(obj_id="255"))
-    refuse(name, root, split, tmp_path, "object id '255' is not a number from 1 to 254")
+    refuse(name, root, split, tmp_path, root / split / "Annotations", "object id '255' is not a number from 1 to 254")
 
 
 def test_reasonvos_lists(tmp_path):

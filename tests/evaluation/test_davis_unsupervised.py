@@ -61,6 +61,14 @@ def test_swapped_objects_cost_nothing(tmp_path):
     assert [(record["expression"], record["object_id"]) for record in second] == [("0 by 1", "2"), ("1 by 1", "1")]
 
 
+def test_annotators_go_by_id_not_by_place(tmp_path):
+    rows = make_data(tmp_path, annotators=12)
+    write(tmp_path / "pred", rows, lambda number, annotator: OBJECTS[1 - number if annotator else number])
+    expected = score(rows, tmp_path / "pred")
+    by_text = sorted(rows, key=lambda row: row["expression_id"])  # "10" before "2"
+    assert score(by_text, tmp_path / "pred") == expected
+
+
 def test_annotators_are_averaged(tmp_path):
     rows = make_data(tmp_path)
     nothing = [np.zeros(SIZE, dtype=bool)] * 2

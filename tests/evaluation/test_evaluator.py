@@ -276,3 +276,5 @@ def test_nothing_to_evaluate(evaluate, cache, tmp_path):
         evaluate([], tmp_path)
     with pytest.raises(ValueError, match="on_error must be one of"):
         EvaluationOptions(on_error="ignore")
+    with pytest.raises(ValueError, match="threshold must be a finite number, got nan"):
+        EvaluationOptions(threshold=float("nan"))

@@ -95,10 +95,23 @@ def test_equal_settings_go_on_and_leftovers_go(tmp_path):
 )
 def test_other_settings_are_refused(tmp_path, change, words):
     prepare_output(tmp_path, SETTINGS)
+    with Manifest(tmp_path) as manifest:
+        manifest.append(facts(0))
     with pytest.raises(ValueError, match=f"holds a run with {words}.*; use another --output or --overwrite"):
         prepare_output(tmp_path, SETTINGS | change)
     prepare_output(tmp_path, SETTINGS | change, overwrite=True)
     prepare_output(tmp_path, SETTINGS | change)
+
+
+def test_a_run_that_finished_nothing_binds_nobody(tmp_path):
+    folders = [expression_folder(row) for row in ROWS]
+    prepare_output(tmp_path, SETTINGS | {"context_frames": "a typing error"}, folders)
+    prepare_output(tmp_path, SETTINGS, folders)
+    assert json.loads((tmp_path / ".glus_hf/settings.json").read_text())["context_frames"] == [1, 2]
+    write(tmp_path, 0)  # killed before the line was written: the same settings go on, others do not
+    prepare_output(tmp_path, SETTINGS, folders)
+    with pytest.raises(ValueError, match="a/b/0: was not written by an evaluation"):
+        prepare_output(tmp_path, SETTINGS | {"threshold": 1.0}, folders)
 
 
 def test_predictions_of_others_are_not_overwritten(tmp_path):

@@ -136,6 +136,19 @@ def test_clips_must_fit(load):
         load("j_and_f").compute(predictions=predictions, references=[targets[0].astype(float)])
 
 
+def test_nothing_to_score(load):
+    for name in metrics.NAMES:
+        inputs = {"predictions": [], "references": []} | ({"foregrounds": []} if name == "revos_robustness" else {})
+        with pytest.raises(ValueError, match="there is nothing to score"):
+            load(name).compute(**inputs)
+
+
+def test_giou_ciou_takes_masks_not_clips(load):
+    predictions, targets = clips(count=1)
+    with pytest.raises(ValueError, match="must be one mask"):
+        load("giou_ciou").compute(predictions=predictions, references=targets)
+
+
 def test_unknown_names():
     with pytest.raises(ValueError, match="use one of giou_ciou, j_and_f"):
         metrics.path("iou")

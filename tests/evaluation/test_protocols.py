@@ -67,6 +67,8 @@ def test_revos_rounds_first_and_weighs_types_equally():
     assert totals["J"] == pytest.approx((12.35 + 77.78) / 2, abs=1e-12)
     assert (totals["F"], totals["A"], totals["R"]) == (37.5, 75, 25)
     assert totals["num_expressions"] == 4 and totals["by_type"]["nonexistent"]["J"] == 100
+    # NumPy's rounding, as in the public code: Python's would give 0.03 here
+    assert aggregate([record(1 / 4000, 0.5, "referring", A=1.0, R=1.0)], PROTOCOLS["revos"])["J"] == 0.02
     # a split may lack one of the types
     assert aggregate(records[:3], PROTOCOLS["revos"])["F"] == 50
     with pytest.raises(ValueError, match="none of the 1 expressions"):

@@ -257,11 +257,15 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
         # the list is what datasets divides among processes
         return [
-            datasets.SplitGenerator(
-                name=split_name(split), gen_kwargs={"split": split, "videos": self.video_ids(split)}
-            )
+            datasets.SplitGenerator(name=split_name(split), gen_kwargs={"split": split, "videos": self._videos(split)})
             for split in self.source
         ]
+
+    def _videos(self, split: str) -> list[str]:
+        videos, files = self.video_ids(split), self.source[split]
+        if not videos:
+            raise DatasetFileError(f"{(*files.metadata, *files.annotations)[0]}: holds no video of {split!r}")
+        return videos
 
     def _generate_examples(self, split: str, videos: list[str]) -> Iterator[tuple]:
         for video_id in videos:

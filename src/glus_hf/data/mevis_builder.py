@@ -31,7 +31,7 @@ class MeViSLayoutBuilder(ReferringDatasetBuilder):
         entry = VideoEntry(self.name, video_id, frames, frame_paths, size or image_size(frame_paths[0]), path)
         foreground = self.foreground(split, video_id, entry)
         for expression_id, expression in expressions:
-            annotations, objects = self._ids(path, video_id, expression_id, expression)
+            annotations, objects = self._ids(split, video_id, expression_id, expression)
             yield make_row(
                 entry,
                 expression_id,
@@ -59,7 +59,7 @@ class MeViSLayoutBuilder(ReferringDatasetBuilder):
         tracks: dict[str, Track] = {}
         size = self._stated_size(path, video_id)
         for expression_id, expression in expressions:
-            annotations, _ = self._ids(path, video_id, expression_id, expression)
+            annotations, _ = self._ids(split, video_id, expression_id, expression)
             for annotation in annotations or ():
                 if annotation in tracks:
                     continue
@@ -84,9 +84,12 @@ class MeViSLayoutBuilder(ReferringDatasetBuilder):
             raise DatasetFileError(f"{path}: video {video_id!r}: height and width are {size}, not pixels")
         return size
 
-    def _ids(self, path: str, video_id: str, expression_id: str, expression: dict) -> tuple[list | None, list | None]:
+    def _ids(self, split: str, video_id: str, expression_id: str, expression: dict) -> tuple[list | None, list | None]:
+        path, *masks = self.source[split].metadata
         where = f"video {video_id!r}, expression {expression_id!r}"
         annotations = id_list(path, where, expression, "anno_id")
+        if annotations is None and masks:
+            raise DatasetFileError(f"{path}: {where} has no 'anno_id': without a target it would be []")
         objects = id_list(path, where, expression, "obj_id")
         if annotations is not None and objects is not None and len(annotations) != len(objects):
             raise DatasetFileError(

@@ -39,7 +39,7 @@ def read_lines(file: Path) -> Iterator[tuple[int, dict | str]]:
 
 def _parse_line(raw: bytes) -> dict | str:
     try:
-        entry = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        entry = json.loads(raw.rstrip().decode("utf-8"), object_pairs_hook=_without_duplicates)
     except UnicodeDecodeError as error:
         return f"is not UTF-8 (byte {error.start + 1}): save the file as UTF-8"
     except json.JSONDecodeError as error:

@@ -68,7 +68,8 @@ def read_index_tracks(
     """
     for object_id in object_ids:
         if not (object_id.isascii() and object_id.isdecimal() and 0 < int(object_id) < VOID):
-            raise DatasetFileError(f"{where}: object id {object_id!r} is not a number from 1 to {VOID - 1}")
+            folder = os.path.dirname(paths[0])
+            raise DatasetFileError(f"{folder}: {where}: object id {object_id!r} is not a number from 1 to {VOID - 1}")
     tracks: dict[str, Track] = {object_id: [] for object_id in object_ids}
     for path in paths:
         values = read_mask_png(path, size, where)

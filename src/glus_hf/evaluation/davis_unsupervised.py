@@ -85,9 +85,9 @@ def _annotation_folder(row: Mapping) -> Path:
 
 
 def _rows_by_annotator(rows: Sequence[Mapping]) -> list[list[Mapping]]:
-    """`[annotators][objects]`: the k-th expression of every object belongs to the k-th annotator."""
+    """`[annotators][objects]`: the k-th expression of every object, by id, belongs to the k-th annotator."""
     by_object: dict[str, list[Mapping]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (len(row["expression_id"]), row["expression_id"])):  # "2" before "10"
         by_object.setdefault(_object_id(row), []).append(row)
     counts = {name: len(listed) for name, listed in by_object.items()}
     video = rows[0]["video_id"]
@@ -95,7 +95,7 @@ def _rows_by_annotator(rows: Sequence[Mapping]) -> list[list[Mapping]]:
         raise ValueError(f"video {video}: every object needs equally many expressions, but they have {counts}")
     if len(counts) > MAX_PROPOSALS:
         raise ValueError(f"video {video}: {len(counts)} objects are more than the {MAX_PROPOSALS} that DAVIS allows")
-    objects = sorted(by_object, key=lambda name: (len(name), name))  # "2" before "10"
+    objects = sorted(by_object, key=lambda name: (len(name), name))
     return [list(listed) for listed in zip(*(by_object[name] for name in objects), strict=True)]
 
 

@@ -121,7 +121,7 @@ def prepare_output(
         overwrite: forget an earlier run: its predictions, results and settings are removed, other files stay.
 
     Raises:
-        ValueError: the folder holds a run with other settings, or predictions without settings.
+        ValueError: the folder holds expressions of a run with other settings, or predictions without settings.
     """
     output = Path(output)
     if overwrite:
@@ -130,8 +130,12 @@ def prepare_output(
     path = output / PRIVATE_FOLDER / "settings.json"
     settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
     if path.is_file():
-        _check_settings(path, settings)
-        return
+        difference = _difference(path, settings)
+        if difference is None:
+            return
+        if read_folders(output):
+            raise ValueError(difference)
+        # nothing was finished with the old settings, so they bind nobody
     foreign = None if overwrite else next((name for name in folders if (output / name).exists()), None)
     if foreign is not None:
         raise ValueError(f"{output / foreign}: was not written by an evaluation; use another --output or --overwrite")
@@ -139,18 +143,18 @@ def prepare_output(
         temporary.write_text(json.dumps(settings, indent=1, sort_keys=True))
 
 
-def _check_settings(path: Path, settings: dict) -> None:
+def _difference(path: Path, settings: dict) -> str | None:
+    """How the settings in the file differ, as the message of an error; None where they do not."""
     try:
         found = json.loads(path.read_text())
     except ValueError:
         raise ValueError(f"{path}: is broken; use --overwrite or another --output") from None
     names = [name for name in sorted({*found, *settings}) if found.get(name) != settings.get(name)]
-    if names:
-        name, output = names[0], path.parent.parent
-        old, new = (json.dumps(one.get(name), sort_keys=True) for one in (found, settings))
-        raise ValueError(
-            f"{output}: holds a run with another {name} ({old} then, {new} now); use another --output or --overwrite"
-        )
+    if not names:
+        return None
+    name, output = names[0], path.parent.parent
+    old, new = (json.dumps(one.get(name), sort_keys=True) for one in (found, settings))
+    return f"{output}: holds a run with another {name} ({old} then, {new} now); use another --output or --overwrite"
 
 
 def _remove_run(output: Path) -> None:

@@ -32,6 +32,8 @@ class MaskMetric(evaluate.Metric):
     def add_batch(self, *, predictions=None, references=None, **kwargs):
         """Add several examples, see `evaluate.Metric.add_batch`."""
         inputs = {"predictions": predictions, "references": references, **kwargs}
+        if not all(len(values) for values in inputs.values()):
+            raise ValueError("there is nothing to score: a batch without masks")
         super().add_batch(**{name: [to_stored(value) for value in values] for name, values in inputs.items()})
 
 

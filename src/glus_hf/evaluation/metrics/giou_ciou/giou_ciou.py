@@ -68,7 +68,10 @@ class GiouCiou(mask_metric.MaskMetric):
             definition.check_labels(index, reference)
             ignored = encode_rle(reference == definition.IGNORED)["counts"]
             reference = reference == 1
-        return mask_metric.to_stored(reference) | {"ignored": ignored}
+        stored = mask_metric.to_stored(reference)
+        if not isinstance(stored, dict):
+            raise ValueError(f"reference {index} must be one mask, [height, width], not a clip: add frames one by one")
+        return stored | {"ignored": ignored}
 
     def _compute(self, predictions, references, convention="lisa"):
         pairs = [self._decode(*pair) for pair in zip(predictions, references, strict=True)]
