@@ -28,6 +28,7 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """List every problem of a folder of your own data, with file and line. Exit code 2 if there are errors."""
+    from .cli import _set_progress
     from .data.own_data_check import check_own_data
 
     _set_progress(quiet)
@@ -57,6 +58,7 @@ def convert_coco(
     quiet: Quiet = False,
 ) -> None:
     """Convert YouTube-VIS or COCO video annotations into the layout of docs/own-data.md."""
+    from .cli import _set_progress
     from .data.coco_video import convert_coco_video
 
     _set_progress(quiet)
@@ -73,10 +75,3 @@ def convert_coco(
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _set_progress(quiet: bool) -> None:
-    from transformers.utils import logging
-
-    if quiet:
-        logging.disable_progress_bar()

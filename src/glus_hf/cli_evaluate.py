@@ -53,16 +53,14 @@ def evaluate(
     if zip_file is not None:
         _check_zip(zip_file, dataset)
     from .cli import _load_pipeline, _set_progress
+    from .cli_score import _set_dataset_progress
     from .evaluation.evaluator import EvaluationOptions, evaluate_model
     from .evaluation.processes import Processes
     from .evaluation.scores_as_they_come import choose_protocol
     from .evaluation.work_plan import read_key_frames
 
     _set_progress(quiet)
-    if quiet:
-        import datasets
-
-        datasets.disable_progress_bars()
+    _set_dataset_progress(quiet)
     options = EvaluationOptions(
         texts_per_pass=texts_per_pass,
         threshold=threshold,

@@ -1,0 +1,13 @@
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def progress_bars_as_in_a_new_process():
+    """`--quiet` switches the bars of this process off; commands run in it must not decide about later tests."""
+    yield
+    import datasets
+    from transformers.utils import logging
+
+    logging.enable_progress_bar()
+    logging.set_verbosity_warning()
+    datasets.enable_progress_bars()
