@@ -1,4 +1,10 @@
+import os
+
 import pytest
+
+
+# before torch is imported: on two cores, two test processes of two threads each are slower than of one
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
