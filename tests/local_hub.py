@@ -16,13 +16,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class LocalHub:
     """Serves `repositories`, "owner/name" -> folder or files by name, while the `with` block runs.
 
-    `requests` counts what was asked for: (method, path). `broken` makes every answer an error 500.
+    `requests` counts what was asked for: (method, path). `broken` makes every answer an error 500. `histories` are the
+    commits of a repository, "owner/name" -> hashes; a repository without one does not tell them.
     """
 
     def __init__(self, repositories):
         self.repositories = {repo: _files(content) for repo, content in repositories.items()}
         self.requests = Counter()
         self.broken = False
+        self.histories = {}
 
     def __enter__(self):
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -77,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.hub.repositories.get(repo)
         if files is None:
             return self.send(b"", status=404, headers={"X-Error-Code": "RepoNotFound"})
+        if what == "commits":
+            return self.list_commits(repo)
         if what == "tree":
             oid = "0" * 40
             rows = [{"type": "file", "path": n, "size": f.stat().st_size, "oid": oid} for n, f in files.items()]
@@ -85,6 +89,13 @@ class _Handler(BaseHTTPRequestHandler):
         content = {"_id": "0", "id": repo, "modelId": repo, "private": False, "siblings": siblings}
         content["sha"] = _commit(revision)
         return self.send(json.dumps(content).encode(), kind="application/json")
+
+    def list_commits(self, repo):
+        if repo not in self.hub.histories:
+            return self.send(b"", status=404)
+        about = {"title": "", "message": "", "date": "2025-06-01T00:00:00.000Z", "authors": []}
+        rows = [{"id": commit, **about} for commit in self.hub.histories[repo]]
+        return self.send(json.dumps(rows).encode(), kind="application/json")
 
     def send(self, body, status=200, kind="application/octet-stream", headers=None):
         self.send_response(status)

@@ -186,8 +186,20 @@ def test_a_pinned_revision_is_another_folder(used, hub):
     assert finish(start(same, folder, HF_HUB_OFFLINE="1")) == [str(folder / "cache" / "glus-s")]
 
 
+def test_the_known_commit_is_taken_from_the_history(used, hub):
+    """main has moved on; the Hub needs the whole hash of the commit of which seven digits are known."""
+    folder, *_ = used
+    known = RELEASED["glus-a"].known_commit.ljust(40, "0")
+    hub.histories["Swindl/GLUS-A"] = [COMMIT, OTHER, known]
+    messages = []
+    assert finish(start(RESOLVE.format("glus-a"), folder, hub.url), messages) == [str(folder / "cache" / "glus-a")]
+    record = json.loads((folder / "cache" / "glus-a" / "conversion.json").read_text())
+    assert record["sources"]["checkpoint"]["revision"] == known
+    assert known in hub.revisions("Swindl/GLUS-A") and "is at commit" not in messages[0]
+
+
 def test_another_commit_than_the_one_known_is_said(used):
-    """main may move; the line says how to stay where one is."""
+    """Without a history main is followed, and may have moved; the line says how to stay where one is."""
     _, _, text = used
     assert f"Swindl/GLUS-S is at commit {COMMIT}, not at {RELEASED['glus-s'].known_commit}" in text
     assert f"glus-s@{COMMIT}" in text

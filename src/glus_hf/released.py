@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReleasedCheckpoint:
-    """A released folder on the Hub, and the start of the commit that its branch "main" was last seen at."""
+    """A released folder on the Hub, and how the hash of the commit to take begins."""
 
     repo: str
     known_commit: str | None = None
 
 
-# The Hub takes only whole hashes, and of these we know seven digits, from its lists of files (GLUS-S in spring 2025,
-# GLUS-A half a year later). So the branch is followed, conversion.json says where it was, and another commit is said.
+# Of the hashes we know seven digits, from the Hub's lists of files (GLUS-S in spring 2025, GLUS-A half a year later).
+# The Hub takes only whole ones, which its history tells; without it the branch is followed, and another commit said.
 RELEASED = {
     "glus-s": ReleasedCheckpoint("Swindl/GLUS-S", "679f666"),
     "glus-s-partial": ReleasedCheckpoint("Swindl/GLUS-S-partial"),
@@ -57,8 +57,8 @@ def fetch_released(alias: str, revision: str | None = None) -> str:
 
     Args:
         alias (`str`): "glus-7b" (the same as "glus-s"), "glus-s", "glus-s-partial" or "glus-a".
-        revision (`str`, *optional*): whole hash of a commit, tag or branch of the repository; kept beside that of
-            "main", the default.
+        revision (`str`, *optional*): whole hash of a commit, tag or branch of the repository, kept in a folder of its
+            own. Default: the commit that this version of glus-hf knows; "main" where it knows none or it is gone.
 
     Raises:
         CheckpointError: it is not in the cache and cannot be downloaded or converted, or `revision` is none; one line.
@@ -110,7 +110,7 @@ def _commit_of(folder: Path) -> str | None:
 
 def _download_and_convert(name: str, folder: Path, revision: str | None) -> None:
     from .models.glus.convert_glus import convert_checkpoint
-    from .models.glus.download_glus import CLIP_PATTERNS, CLIP_REPO, download_folder
+    from .models.glus.download_glus import CLIP_PATTERNS, CLIP_REPO, download_folder, full_commit
 
     released = RELEASED[name]
     remedy = (
@@ -118,6 +118,8 @@ def _download_and_convert(name: str, folder: Path, revision: str | None) -> None
         f"glus-hf convert --source <{released.repo.split('/')[1]}> --clip <{CLIP_REPO.split('/')[1]}> "
         f"--output {folder}"
     )
+    if revision is None and released.known_commit:
+        revision = full_commit(released.repo, released.known_commit)
     source = download_folder(released.repo, CONFIG_PATTERNS, remedy, revision or BRANCH)
     if revision is None and released.known_commit and not source.name.startswith(released.known_commit):
         logger.warning(

@@ -46,6 +46,17 @@ def download_folder(repo: str, patterns: list[str], remedy: str, revision: str |
     return folder
 
 
+def full_commit(repo: str, start: str) -> str | None:
+    """The whole hash of the commit of a Hub repository that begins with `start`; None if the Hub does not tell."""
+    from huggingface_hub import HfApi
+
+    try:
+        hashes = [commit.commit_id for commit in HfApi().list_repo_commits(repo)]
+    except Exception:  # as above; without its history the branch is followed, and the caller says where it is
+        return None
+    return next((commit for commit in hashes if commit.startswith(start)), None)
+
+
 def clip_folder(clip: str | Path) -> tuple[Path, str]:
     """A CLIP folder, downloaded if `clip` is no folder but a name on the Hub; and what to call it."""
     path = Path(clip)
@@ -57,4 +68,4 @@ def clip_folder(clip: str | Path) -> tuple[Path, str]:
     return download_folder(str(clip), CLIP_PATTERNS, remedy), str(clip)
 
 
-__all__ = ["CLIP_REPO", "clip_folder", "download_folder"]
+__all__ = ["CLIP_REPO", "clip_folder", "download_folder", "full_commit"]
