@@ -15,6 +15,10 @@ __version__ = "0.1.0.dev0"
 
 _EXPORTS = {
     "AutoModelForReferringVideoSegmentation": "models.auto",
+    "ChatUniViConfig": "models.glus_selector.configuration_chat_univi",
+    "ChatUniViForConditionalGeneration": "models.glus_selector.modeling_chat_univi",
+    "ChatUniViModel": "models.glus_selector.modeling_chat_univi",
+    "ChatUniViProcessor": "models.glus_selector.processing_chat_univi",
     "CheckpointError": "models.glus.checkpoint_glus",
     "GLUSConfig": "models.glus.configuration_glus",
     "GLUSForVideoSegmentation": "models.glus.modeling_glus",
@@ -23,6 +27,11 @@ _EXPORTS = {
     "GLUSModel": "models.glus.modeling_glus",
     "GLUSProcessor": "models.glus.processing_glus",
     "GLUSSegmentationOutput": "models.glus.modeling_glus",
+    "GLUSSelector": "models.glus_selector.modeling_glus_selector",
+    "GLUSSelectorConfig": "models.glus_selector.configuration_glus_selector",
+    "GLUSSelectorOutput": "models.glus_selector.modeling_glus_selector",
+    "GLUSSelectorProcessor": "models.glus_selector.processing_glus_selector",
+    "GLUSSelectorSession": "models.glus_selector.inference_glus_selector",
     "GLUSVideoSegmentationOutput": "models.glus.inference_glus",
     "ReferringVideoSegmentationPipeline": "pipelines.referring_video_segmentation",
     "Video": "data.video",
