@@ -92,7 +92,9 @@ def _is_chat_univi(source: Path) -> bool:
 def _refuse_glus_options(options: dict) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise ValueError(f"--{given[0].replace('_', '-')} is an option of GLUS; --source is a Chat-UniVi or a selector")
+        raise ValueError(
+            f"--{given[0].replace('_', '-')} is an option of GLUS; --source is a Chat-UniVi or a selector"
+        )
 
 
 def _convert_chat_univi(source, clip, output, dtype, max_shard_size, quiet, new_score_head, seed) -> Path:

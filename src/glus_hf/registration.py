@@ -38,7 +38,7 @@ OTHERS = {
         "processor": "ChatUniViProcessor",
     },
 }
-"""The same of models that help: the key-frame selector and what it is trained from. They use CLIP's image processor."""
+"""The same of models that help: the key-frame selector and its base. Both use CLIP's image processor."""
 
 
 def register_lazily() -> None:

@@ -72,7 +72,10 @@ class ChatUniViConfig(PreTrainedConfig):
         clusters, neighbours = self.spatial_clusters, self.spatial_neighbours
         chain = [self.num_patches, *clusters]
         if len(clusters) != len(neighbours) or not clusters or min(clusters) < 2 or min(neighbours) < 1:
-            raise ValueError(f"spatial_clusters {clusters} (each at least 2) and spatial_neighbours {neighbours} do not fit together.")
+            raise ValueError(
+                f"spatial_clusters {clusters} (at least 2) and spatial_neighbours {neighbours} (at least 1) must be as "
+                "many."
+            )
         if self.use_cluster and chain != sorted(chain, reverse=True):
             raise ValueError(
                 f"{self.num_patches} patches cannot be merged into {clusters} tokens; each stage needs at least as "

@@ -77,8 +77,8 @@ def convert_checkpoint(
 ) -> Path:
     """Convert a Chat-UniVi folder, or a selector that upstream's program exported.
 
-    The first becomes a [`ChatUniViForConditionalGeneration`], the second a [`GLUSSelector`]. Weights are mapped file by
-    file and written shard by shard; `output` appears only when it is complete.
+    The first becomes a [`ChatUniViForConditionalGeneration`], the second a [`GLUSSelector`]. Weights are mapped file
+    by file and written shard by shard; `output` appears only when it is complete.
 
     Args:
         source (`str`): the folder, with `config.json`, weights and tokenizer.

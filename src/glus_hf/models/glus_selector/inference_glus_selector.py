@@ -140,9 +140,7 @@ def _default_batch_size(model, session: GLUSSelectorSession) -> int:
     if device.type != "cuda":
         return 8
     config = model.config.text_config
-    prefix, target = (
-        max(len(ids) for ids in parts) for parts in (session.prefix_input_ids, session.target_input_ids)
-    )
+    prefix, target = (max(len(ids) for ids in parts) for parts in (session.prefix_input_ids, session.target_input_ids))
     head_size = config.head_dim or config.hidden_size // config.num_attention_heads
     cache = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * (prefix + target)
     floats = cache + target * (8 * config.hidden_size + 3 * config.intermediate_size)

@@ -157,7 +157,9 @@ class ChatUniViModel(ChatUniViPreTrainedModel):
         config = self.config
         if not config.use_cluster:
             return patches
-        return merge_image(self._for_merging(patches), config.spatial_clusters, config.spatial_neighbours, density_noise)
+        return merge_image(
+            self._for_merging(patches), config.spatial_clusters, config.spatial_neighbours, density_noise
+        )
 
     def _merge_video(self, patches: Tensor, density_noise: DensityNoise) -> Tensor:
         config = self.config
@@ -181,7 +183,7 @@ class ChatUniViModel(ChatUniViPreTrainedModel):
     # tokens -> states -------------------------------------------------------------------------------------------
 
     def embed_prompt(self, input_ids: Tensor, image_tokens: Tensor | None) -> Tensor:
-        """Token embeddings `[n, length, hidden]`, image positions filled one after the other from `[positions, hidden]`.
+        """Token embeddings `[n, length, hidden]`; image positions take `image_tokens` `[positions, hidden]` in order.
 
         Raises:
             `ValueError`: more or fewer image positions than image tokens.
@@ -255,7 +257,9 @@ class ChatUniViForConditionalGeneration(ChatUniViPreTrainedModel, GenerationMixi
         Returns:
             [`ChatUniViOutput`]
         """
-        kwargs = {name: value for name, value in kwargs.items() if name not in ("output_hidden_states", "output_attentions")}
+        kwargs = {
+            name: value for name, value in kwargs.items() if name not in ("output_hidden_states", "output_attentions")
+        }
         outputs = self.model(input_ids, pixel_values, attention_mask, frames_per_group, density_noise, **kwargs)
         states = outputs.last_hidden_state
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep

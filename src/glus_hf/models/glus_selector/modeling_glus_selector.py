@@ -172,7 +172,9 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
     def _check_positions(self, input_ids: Tensor, frames: list[int], counts: list[int]) -> None:
         """Every conversation must have its own frames' positions: a surplus cannot be made up for by another."""
         found = (input_ids == self.config.image_token_id).sum(1).tolist()
-        wanted = [n * self.config.num_image_tokens for n, count in zip(frames, counts, strict=True) for _ in range(count)]
+        wanted = [
+            n * self.config.num_image_tokens for n, count in zip(frames, counts, strict=True) for _ in range(count)
+        ]
         if found != wanted:
             raise ValueError(f"The conversations have {found} image positions, but their frames give {wanted} tokens.")
 
@@ -230,7 +232,12 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
 
     @torch.no_grad()
     def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> DynamicCache:
-        """Read what prompts of one context share, up to the target frame: `[frames, tokens, hidden]` are its images."""
+        """Read what prompts of one context share, up to the target frame.
+
+        Args:
+            input_ids: of that part, images expanded.
+            image_tokens: of the context frames, `[frames, tokens, hidden]`.
+        """
         ids = torch.tensor([input_ids], device=image_tokens.device)
         embeddings = self.model.embed_prompt(ids, image_tokens.flatten(0, 1))
         cache = DynamicCache(config=self.config.text_config)

@@ -156,7 +156,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
 
         Example:
 
-            >>> processor.build_conversation("cat", 2)[157:243]
+            >>> processor.build_conversation("cat", 2)[157:242]
             'USER: Reference Video: (0)<image>, (1)<image> \\nTarget Image: <image> \\nDoes the Target'
         """
         questions = _questions(expression)
@@ -202,7 +202,9 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             return list(range(frame % step, num_frames, step))
         if num_frames <= self.num_context_frames:
             return list(range(num_frames))
-        return [(2 * part + 1) * num_frames // (2 * self.num_context_frames) for part in range(self.num_context_frames)]
+        return [
+            (2 * part + 1) * num_frames // (2 * self.num_context_frames) for part in range(self.num_context_frames)
+        ]
 
     def sample_training_frames(self, num_frames: int, rng: np.random.Generator) -> tuple[list[int], int]:
         """Context frames and a target frame as upstream draws them for training.

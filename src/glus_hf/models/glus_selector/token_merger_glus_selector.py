@@ -63,7 +63,7 @@ def merge_tokens(
 
         >>> tokens = torch.tensor([[[0.0], [0.1], [5.0], [5.1], [5.3]]])
         >>> merge_tokens(tokens, rate=2, neighbours=5).labels.tolist()
-        [[1, 1, 0, 0, 0]]
+        [[0, 0, 1, 1, 1]]
     """
     count = num_clusters(rate, tokens.shape[1])
     if tokens.shape[1] < count:
@@ -120,8 +120,9 @@ def _draw(density_noise: DensityNoise, density: Tensor) -> Tensor:
 def _means(tokens: Tensor, labels: Tensor, count: int) -> Tensor:
     """Mean token of each cluster, `[batch, count, dim]`; upstream adds 1e-6 to the number of tokens.
 
-    Sums run over the tokens in their order, as upstream's do on a CPU. A GPU adds in any order, so there full precision
-    takes a product, which is the same on every run. In half precision, sums are rounded to it as upstream's are.
+    Sums run over the tokens in their order, as upstream's do on a CPU. A GPU adds in any order, so there full
+    precision takes a product, which is the same on every run. In half precision, sums are rounded to it as upstream's
+    are.
     """
     member = F.one_hot(labels, count)
     weights = (1 / (member.sum(1) + WEIGHT_EPS)).to(tokens.dtype)  # [batch, count]

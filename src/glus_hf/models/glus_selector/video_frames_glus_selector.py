@@ -15,9 +15,7 @@ def clip_view(image_processor, images) -> torch.Tensor:
     The left and right ends of a wide video are cut off, as upstream does.
     """
     images = as_rgb_arrays(images)
-    return image_processor.preprocess(
-        images, input_data_format="channels_last", return_tensors="pt"
-    ).pixel_values
+    return image_processor.preprocess(images, input_data_format="channels_last", return_tensors="pt").pixel_values
 
 
 def load_frames(video) -> Sequence[np.ndarray]:
