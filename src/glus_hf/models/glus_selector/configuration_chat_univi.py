@@ -73,8 +73,8 @@ class ChatUniViConfig(PreTrainedConfig):
         chain = [self.num_patches, *clusters]
         if len(clusters) != len(neighbours) or not clusters or min(clusters) < 2 or min(neighbours) < 1:
             raise ValueError(
-                f"spatial_clusters {clusters} (at least 2) and spatial_neighbours {neighbours} (at least 1) must be as "
-                "many."
+                f"spatial_clusters {clusters} (at least 2) and spatial_neighbours {neighbours} (at least 1) must be "
+                "equally many."
             )
         if self.use_cluster and chain != sorted(chain, reverse=True):
             raise ValueError(
