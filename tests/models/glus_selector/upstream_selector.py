@@ -2,7 +2,6 @@
 
 import functools
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,11 +68,6 @@ def make_selector_folder(folder, weights=None, **kwargs):
 
 def convert(output, source=CHECKPOINT, clip=CLIP, **kwargs):
     return convert_checkpoint(source, clip, output, progress=False, **kwargs)
-
-
-def copy_clip(folder):
-    shutil.copytree(CLIP, folder)
-    return folder
 
 
 def load_selector(folder):
