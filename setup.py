@@ -3,7 +3,9 @@
 from setuptools import find_packages, setup
 
 
+DATASETS = "glus_hf.datasets_scripts"
+
 setup(
-    packages=[*find_packages("src"), "glus_hf.datasets_scripts"],
-    package_dir={"": "src", "glus_hf.datasets_scripts": "datasets_scripts"},
+    packages=[*find_packages("src"), DATASETS, *(f"{DATASETS}.{name}" for name in find_packages("datasets_scripts"))],
+    package_dir={"": "src", DATASETS: "datasets_scripts"},
 )

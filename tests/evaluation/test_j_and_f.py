@@ -1,6 +1,9 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,10 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from glus_hf.data.masks import decode_rle
-from glus_hf.evaluation.j_and_f import contour_accuracy, j_and_f, region_similarity
+from glus_hf.evaluation.j_and_f import ScoredMask, contour_accuracy, j_and_f, region_similarity
 
 
-DATASETS = Path(__file__).parent.parent / "fixtures" / "datasets"
+ROOT = Path(__file__).parents[2]
+DATASETS = ROOT / "tests" / "fixtures" / "datasets"
 
 
 def naive_contour(mask):
@@ -72,6 +76,67 @@ def test_contour_accuracy_equals_the_naive_definition(masks, bound):
 def test_region_similarity_equals_the_naive_definition(masks):
     a, b = ({tuple(point) for point in np.argwhere(mask)} for mask in masks)
     assert region_similarity(*masks) == (len(a & b) / len(a | b) if a | b else 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(mask_pairs(), mask_pairs(), st.sampled_from([0.008, 0.1, 1, 3, 50]))
+def test_a_prepared_mask_scores_as_a_new_one(masks, others, bound):
+    target, *predictions = [paste(mask) for mask in (*masks, *others)]
+    prepared = ScoredMask(target, bound)
+    for prediction in [*predictions, target]:
+        expected = region_similarity(prediction, target), contour_accuracy(prediction, target, bound)
+        assert ScoredMask(prediction, bound).j_and_f(prepared) == expected
+        assert prepared.j_and_f(ScoredMask(prediction, bound))[0] == expected[0]
+
+
+def paste(mask):
+    result = np.zeros((24, 24), dtype=bool)
+    result[: mask.shape[0], : mask.shape[1]] = mask
+    return result
+
+
+@pytest.mark.parametrize("size", [(120, 213), (101, 64), (64, 257)])
+def test_frames_wider_than_a_word(size):
+    """Against the dense way: OpenCV's dilation of whole frames."""
+    random = np.random.default_rng(0)
+    for density in (0.0005, 0.01, 0.5):
+        prediction, target = random.random((2, *size)) < density
+        prediction[20:60, 10:50] ^= True
+        target[22:61, 14:55] ^= True
+        expected = dense_contour_accuracy(prediction, target)
+        assert contour_accuracy(prediction, target) == expected
+        assert contour_accuracy(np.asfortranarray(prediction), target) == expected
+
+
+def dense_contour_accuracy(prediction, target):
+    radius = int(np.ceil(0.008 * np.hypot(*target.shape)))
+    offsets = np.arange(-radius, radius + 1)
+    disk = (offsets[:, None] ** 2 + offsets**2 <= radius**2).astype(np.uint8)
+    contours = []
+    for mask in (prediction, target):
+        contour = np.zeros(mask.shape, dtype=np.uint8)
+        contour[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+        contour[:-1] |= mask[:-1] != mask[1:]
+        contour[:-1, :-1] |= mask[:-1, :-1] != mask[1:, 1:]
+        contours.append(contour)
+    precision = (contours[0] * cv2.dilate(contours[1], disk)).sum() / contours[0].sum()
+    recall = (contours[1] * cv2.dilate(contours[0], disk)).sum() / contours[1].sum()
+    return 2 * precision * recall / (precision + recall)
+
+
+def test_prepared_masks_must_fit():
+    mask = ScoredMask(MASK)
+    with pytest.raises(ValueError, match="make them equal"):
+        mask.j_and_f(ScoredMask(np.zeros((6, 4), dtype=bool)))
+    with pytest.raises(ValueError, match="tolerances"):
+        mask.j_and_f(ScoredMask(MASK, bound=3))
+
+
+def test_benchmark_compares_equal_scores():
+    command = [sys.executable, ROOT / "benchmarks" / "j_and_f.py", "--rounds", "1", "--sizes", "48x64"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [line for line in result.stdout.splitlines() if line.startswith("| 48x64")]
+    assert len(rows) == 4 and all(row.count("|") == 8 for row in rows)
 
 
 @settings(max_examples=50, deadline=None)

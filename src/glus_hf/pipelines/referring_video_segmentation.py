@@ -10,6 +10,7 @@ from transformers.pipelines.base import Pipeline
 from transformers.utils import logging
 
 from ..data.video import load_video
+from .frame_masks import iterate_frame_masks, missing_seg_frames
 
 
 CALL_PARAMETERS = (
@@ -131,16 +132,15 @@ class ReferringVideoSegmentationPipeline(Pipeline):
     def _forward(self, inputs: dict, threshold: float = 0.0, progress: bool = False, batch_size=None) -> dict:
         """Run all passes; masks go to the CPU as they come. Results per text in `"results"`."""
         results: list[dict] = [{} for _ in inputs["texts"]]
-        kwargs = {} if batch_size is None else {"batch_size": batch_size}
+        settings = {"threshold": threshold, "batch_size": batch_size}
         total = inputs["num_frames"] * len(inputs["passes"])
         with logging.tqdm(total=total, desc="segmenting", unit="frame", disable=not progress) as bar:
             for session, start, rows in inputs["passes"]:
                 frames = {}
-                for output in self.model.propagate_in_video_iterator(session, key_frame=start, **kwargs):
-                    masks = self.processor.post_process_masks(output.mask_logits, threshold=threshold)
-                    frames[int(output.frame_idx)] = masks.cpu().numpy(), output.scores.float().cpu().numpy()
+                for frame in iterate_frame_masks(self.model, self.processor, session, start, **settings):
+                    frames[frame.frame_index] = frame.masks, frame.scores
                     bar.update()
-                missing = getattr(session, "missing_seg_frames", None) or [[] for _ in rows]
+                missing = missing_seg_frames(session, len(rows))
                 for position, row in enumerate(rows):
                     results[row] = _one_text(frames, position, missing[position])
         return {**inputs, "passes": [], "results": results}
@@ -203,7 +203,7 @@ def _one_text(frames: dict, position: int, missing: list[int]) -> dict:
         "masks": np.stack([frames[index][0][position] for index in indices]),
         "scores": np.array([frames[index][1][position] for index in indices], dtype=np.float32),
         "frame_indices": np.array(indices, dtype=np.int64),
-        "missing_seg_frames": sorted(missing),
+        "missing_seg_frames": missing,
     }
 
 

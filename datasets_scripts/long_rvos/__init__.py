@@ -1,0 +1,1 @@
+"""Long-RVOS: minute-long videos, static, dynamic and hybrid expressions."""

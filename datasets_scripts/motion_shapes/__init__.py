@@ -1,0 +1,1 @@
+"""MotionShapes: generated clips of moving shapes with exact masks."""

@@ -1,0 +1,1 @@
+"""ReasonVOS: reasoning expressions on videos of four data sets, for testing."""

@@ -1,0 +1,1 @@
+"""Ref-DAVIS17: four expressions per object of DAVIS 2017."""

@@ -1,0 +1,1 @@
+"""Refer-YouTube-VOS: expressions for YouTube-VOS, every fifth frame annotated."""

@@ -1,0 +1,95 @@
+"""Refer-YouTube-VOS. Layout and options: docs/datasets.md."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterator
+
+from glus_hf.data.dataset_files import (
+    DatasetFileError,
+    FrameFolder,
+    SourceFiles,
+    find_frames,
+    image_size,
+    require_files,
+)
+from glus_hf.data.dataset_schema import ReferringDatasetBuilder, VideoEntry, make_row
+from glus_hf.data.expression_files import id_list, read_videos, video_expressions, video_frames
+from glus_hf.data.json_files import cached_json
+from glus_hf.data.png_tracks import read_index_tracks
+
+
+class ReferYouTubeVOS(ReferringDatasetBuilder):
+    """Refer-YouTube-VOS: referring video object segmentation on YouTube-VOS."""
+
+    SPLITS = ("train", "valid", "test")
+    FOLDERS = ("Refer-YouTube-VOS", "refer_youtube_vos", "ref-youtube-vos", "refytvos", "rvos")
+    LICENSE = "see the terms of YouTube-VOS"
+
+    def source_files(self, root: str, split: str) -> SourceFiles:
+        expressions = os.path.join(root, "meta_expressions", split, "meta_expressions.json")
+        annotations = os.path.join(root, split, "Annotations")
+        require_files([expressions, *([annotations] if split == "train" else [])], f"refer_youtube_vos {split}")
+        extra = os.path.join(root, *_EXTRA_FILE[split])
+        # the videos of test are part of the download of valid
+        folders = [os.path.join(root, part, "JPEGImages") for part in dict.fromkeys((split, _FRAMES_TOO[split]))]
+        return SourceFiles(
+            (expressions, *([extra] if os.path.exists(extra) else [])),
+            (annotations,) if split == "train" else (),
+            find_frames(folders, f"refer_youtube_vos {split}"),
+        )
+
+    def video_ids(self, split: str) -> list[str]:
+        """All videos of the file; valid's also lists those of test, which are left out if test's file is there."""
+        path, *extra = self.source[split].metadata
+        left_out = read_videos(extra[0]) if split == "valid" and extra else {}
+        return [video_id for video_id in read_videos(path) if video_id not in left_out]
+
+    def video_rows(self, split: str, video_id: str) -> Iterator[dict]:
+        files = self.source[split]
+        path = files.metadata[0]
+        video = read_videos(path)[video_id]
+        frames = video_frames(path, video_id, video)
+        expressions = video_expressions(path, video_id, video)
+        frame_paths = FrameFolder(files.frames).paths(video_id, frames)
+        entry = VideoEntry(self.name, video_id, frames, frame_paths, image_size(frame_paths[0]), path)
+        objects = {
+            expression_id: self._object_ids(split, video_id, expression_id, expression)
+            for expression_id, expression in expressions
+        }
+        tracks = None
+        if files.annotations:
+            masks = [os.path.join(files.annotations[0], video_id, f"{frame}.png") for frame in frames]
+            wanted = list(dict.fromkeys(item for ids in objects.values() for item in ids))
+            tracks = read_index_tracks(masks, wanted, entry.size, f"video {video_id!r}")
+        for expression_id, expression in expressions:
+            ids = objects[expression_id]
+            yield make_row(
+                entry,
+                expression_id,
+                expression["exp"],
+                object_ids=ids,
+                tracks=None if tracks is None else [tracks[item] for item in ids],
+            )
+
+    def _object_ids(self, split: str, video_id: str, expression_id: str, expression: dict) -> list[str]:
+        path, *extra = self.source[split].metadata
+        where = f"video {video_id!r}, expression {expression_id!r}"
+        ids = id_list(path, where, expression, "obj_id")
+        if split != "train":
+            return ids or []
+        if not ids:
+            raise DatasetFileError(f"{path}: {where} has no 'obj_id'")
+        if extra:
+            known = cached_json(extra[0]).get("videos", {}).get(video_id, {}).get("objects", {})
+            if unknown := [item for item in ids if item not in known]:
+                raise DatasetFileError(f"{path}: {where}: unknown object id {unknown[0]!r}: {extra[0]} has no such")
+        return ids
+
+
+_EXTRA_FILE = {
+    "train": ("train", "meta.json"),
+    "valid": ("meta_expressions", "test", "meta_expressions.json"),
+    "test": ("test", "meta.json"),
+}
+_FRAMES_TOO = {"train": "train", "valid": "valid", "test": "valid"}

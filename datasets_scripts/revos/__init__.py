@@ -1,0 +1,1 @@
+"""ReVOS: referring, reasoning and nonexistent expressions."""

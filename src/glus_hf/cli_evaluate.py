@@ -1,0 +1,216 @@
+"""`glus-hf evaluate`: segment a data set, score it, make its submission."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    dataset: Annotated[str, typer.Option(help="mevis, refer_youtube_vos, revos, motion_shapes, own, ...")],
+    split: Annotated[str, typer.Option(help="The data set's own name of the split.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set; generated data needs none.")] = None,
+    model: Annotated[str, typer.Option(help="Packaged model, folder or Hub name.")] = "glus-tiny",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Tree of predictions. Default: outputs/DATASET-SPLIT-MODEL."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run in --output first.")] = False,
+    zip_file: Annotated[Path | None, typer.Option("--zip", help="Make the server's submission archive.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for plots of where it fails.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="How to score; by default the data set's own.")] = None,
+    videos: Annotated[str | None, typer.Option(help="Only these video ids, separated by commas.")] = None,
+    max_videos: Annotated[int | None, typer.Option(min=1, help="Only the first N videos.")] = None,
+    key_frame: Annotated[int | None, typer.Option(min=0, help="Frame to start from, counted from 0.")] = None,
+    key_frames: Annotated[Path | None, typer.Option(help='JSON {"VIDEO_EXPRESSION": frame name as a number}.')] = None,
+    context_frames: Annotated[str | None, typer.Option(help="middle, uniform, or indices as 0,5,10,15.")] = None,
+    threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,
+    texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, ...; by default the first accelerator.")] = None,
+    dtype: Annotated[str, typer.Option(help="Precision of the weights: auto, float32, bfloat16, float16.")] = "auto",
+    seed: Annotated[int | None, typer.Option(min=0, help="Of generated data.")] = None,
+    num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
+    data_option: Annotated[
+        list[str] | None, typer.Option(help="Another option of the data set as NAME=VALUE (version=v2); repeatable.")
+    ] = None,
+    on_error: Annotated[str, typer.Option(help="raise, or skip: report expressions that fail and go on.")] = "raise",
+    num_workers: Annotated[int, typer.Option(min=0, help="Processes that score again, for another protocol.")] = 1,
+    timeout_minutes: Annotated[float, typer.Option(min=0.1, help="Wait this long for the slowest process.")] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
+) -> None:
+    """Segment every expression of a data set and score the masks. Run it again to resume."""
+    data_options = _data_options(data_option, seed, num_videos)
+    if zip_file is not None:
+        _check_zip(zip_file, dataset)
+    from .cli import _load_pipeline, _set_progress
+    from .evaluation.evaluator import EvaluationOptions, evaluate_model
+    from .evaluation.processes import Processes
+    from .evaluation.scores_as_they_come import choose_protocol
+    from .evaluation.work_plan import read_key_frames
+
+    _set_progress(quiet)
+    if quiet:
+        import datasets
+
+        datasets.disable_progress_bars()
+    options = EvaluationOptions(
+        texts_per_pass=texts_per_pass,
+        threshold=threshold,
+        batch_size=batch_size or None,
+        context_frames=_context_frames(context_frames),
+        key_frame=key_frame,
+        key_frames=None if key_frames is None else read_key_frames(key_frames),
+        on_error=on_error,
+    )
+    processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
+    if device is not None and ":" in device and processes.size > 1:
+        raise ValueError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
+    rows = _load_rows(dataset, data_dir, split, data_options, processes)
+    selected = _select_videos(rows, videos, max_videos)
+    if plots is not None and choose_protocol(selected, protocol) is None:
+        raise ValueError("--plots: there is no ground truth to score against; leave it out")
+    single = processes.size == 1
+    pipe = _load_pipeline(model, device if single else str(processes.device), dtype)
+    output = output or _default_output(dataset, split, data_options, model)
+    data_options.pop("num_videos", None)  # more videos may join a run
+    report = evaluate_model(
+        pipe.model,
+        pipe.processor,
+        selected,
+        output,
+        split=split,
+        data_options=data_options,
+        model_name=model,
+        protocol=protocol,
+        options=options,
+        overwrite=overwrite,
+        num_workers=num_workers,
+        processes=processes,
+        progress=not quiet,
+    )
+    processes.close()
+    if report is not None:
+        _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, quiet)
+
+
+def _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, quiet) -> None:
+    """What the first process does at the end: table, plots, archive, JSON."""
+    result = report.to_dict()
+    for record in report.records:
+        if "error" in record:
+            name = f"video {record['video_id']}, expression {record['expression_id']}"
+            print(f"Failed: {name}: {record['error']}", file=sys.stderr)
+    if not quiet and not as_json:
+        _print_report(report)
+    if plots is not None:
+        from .evaluation.plots import draw_plots
+
+        result["plots"] = [str(path) for path in draw_plots(report, selected, plots)]
+    if zip_file is not None:
+        _write_zip(report.output, rows, dataset, split, zip_file)
+        result["zip"] = str(zip_file)
+    if not quiet and not as_json:
+        for path in [*result.get("plots", []), *([zip_file] if zip_file else [])]:
+            print(f"Wrote {path}")
+    if as_json:
+        print(json.dumps(result))
+
+
+def _load_rows(dataset: str, data_dir: Path | None, split: str, data_options: dict, processes):
+    """All rows of the split; the first process prepares the cache, the others wait for it."""
+    from .data.load_dataset import load_referring_dataset
+
+    rows = {}
+
+    def load() -> None:
+        rows["all"] = load_referring_dataset(dataset, data_dir, split, **data_options)
+
+    processes.from_main(load)
+    if "all" not in rows:
+        load()
+    return rows["all"]
+
+
+def _select_videos(rows, videos: str | None, max_videos: int | None):
+    """The rows of the wanted videos, in order."""
+    if videos is None and max_videos is None:
+        return rows
+    ids = rows["video_id"]
+    wanted = list(dict.fromkeys(ids))
+    if videos is not None:
+        asked = [name.strip() for name in videos.split(",") if name.strip()]
+        unknown = [name for name in asked if name not in wanted]
+        if unknown:
+            raise ValueError(f"--videos: there is no video {unknown[0]} in the split; the first is {wanted[0]}")
+        wanted = [name for name in wanted if name in asked]
+    chosen = set(wanted[:max_videos])
+    return rows.select([index for index, video_id in enumerate(ids) if video_id in chosen])
+
+
+def _data_options(pairs: list[str] | None, seed: int | None, num_videos: int | None) -> dict:
+    """Options of the data set's builder."""
+    options = {}
+    for pair in pairs or ():
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise ValueError(f"--data-option {pair}: write NAME=VALUE, as in version=v2")
+        options[name] = _value(value)
+    options |= {} if seed is None else {"seed": seed}
+    return options | ({} if num_videos is None else {"num_videos": num_videos})
+
+
+def _value(text: str):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _context_frames(text: str | None):
+    if text is None or not text.replace(",", "").isdecimal():
+        return text
+    return [int(part) for part in text.split(",") if part]
+
+
+def _default_output(dataset: str, split: str, data_options: dict, model: str) -> Path:
+    options = [f"{name}{value}" for name, value in sorted(data_options.items()) if name != "num_videos"]
+    name = "-".join([dataset, split, *options, Path(model).resolve().name])
+    return Path("outputs") / re.sub(r"[^\w.-]", "_", name)
+
+
+def _check_zip(zip_file: Path, dataset: str) -> None:
+    """Refuse an impossible archive before the long work."""
+    from .data.submission_zip import check_submission
+
+    check_submission(zip_file, dataset)
+
+
+def _write_zip(root: Path, rows, dataset: str, split: str, zip_file: Path) -> None:
+    from .data.submission_zip import SubmissionError, write_submission_zip
+
+    try:
+        write_submission_zip(root, rows, dataset, split, zip_file)
+    except SubmissionError as error:
+        print(error, file=sys.stderr)
+        raise ValueError(f"{zip_file}: not written; the predictions are in {root}") from None
+
+
+def _print_report(report) -> None:
+    from .cli_score import print_totals
+
+    counts = report.counts
+    if report.totals is not None:
+        print_totals(report.totals)
+    else:
+        print(f"{counts['num_expressions']} expressions segmented; there is no ground truth to score against")
+    if counts["expressions_missing_seg"]:
+        num_frames, num_expressions = counts["missing_seg_frames"], counts["expressions_missing_seg"]
+        print(f"No answer on {num_frames} frames of {num_expressions} expressions: empty masks there")
+    print(f"Predictions, results.jsonl and summary.json: {report.output}")

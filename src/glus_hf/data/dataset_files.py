@@ -1,0 +1,185 @@
+"""Files of a data set: where they are, whether their names are safe, and when they last changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from PIL import Image
+
+from .tar_frames import TarError, open_tar
+
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+
+
+class DatasetFileError(ValueError):
+    """A data set cannot be read. The message is one line: file, id, what is wrong, what to do about it."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(str(message).split()))
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """What the rows of one split are made from.
+
+    Attributes:
+        metadata: files; name, size and time of change go into the cache key.
+        annotations: folders of masks; every file in them goes into the cache key.
+        frames: folder or tar with the images. Of a folder only the path goes into the cache key, of a tar its size
+            and time of change too.
+    """
+
+    metadata: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    frames: str | None = None
+
+    def fingerprint(self) -> str:
+        """Digest that changes when a file is edited, added, removed or replaced."""
+        digest = hashlib.sha256()
+        for line in sorted(self._lines()):
+            digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+        return digest.hexdigest()[:16]
+
+    def _lines(self) -> Iterator[str]:
+        for file in self.metadata:
+            yield _stat_line(file, os.stat(file))
+        for folder in self.annotations:
+            yield from _stat_tree(folder)
+        if self.frames and os.path.isfile(self.frames):
+            yield _stat_line(self.frames, os.stat(self.frames))
+        yield f"frames {self.frames}"
+
+
+def _stat_line(name: str, status: os.stat_result) -> str:
+    return f"{name} {status.st_size} {status.st_mtime_ns}"
+
+
+def _stat_tree(folder: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _stat_tree(entry.path)
+            else:
+                yield _stat_line(entry.path, entry.stat())
+
+
+def check_name(name, kind: str, file: str) -> str:
+    """Return `name` if it is a relative path that stays inside its folder.
+
+    Names of videos, frames and expressions come out of downloaded files and become paths that are read and written.
+
+    Args:
+        name: may hold `/` (ReVOS' videos do).
+        kind: what it names, for the error ("frame of video 'abc'").
+        file: where it was found, for the error.
+
+    Raises:
+        DatasetFileError: it is not a string, is empty or absolute, or holds `..`, a backslash or a control character.
+
+    Example:
+        >>> check_name("UVO/all/2E4T5NCywcE", "video", "meta_expressions.json")
+        'UVO/all/2E4T5NCywcE'
+    """
+    if not isinstance(name, str):
+        raise DatasetFileError(f"{file}: {kind} {name!r} is a {type(name).__name__}, not a string")
+    parts = name.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts) or re.search(r"^[A-Za-z]:|::|[\\\x00-\x1f\x7f]", name):
+        raise DatasetFileError(
+            f"{file}: {kind} {name!r} is not a plain name: absolute paths, '..', '::' and '\\' are not allowed"
+        )
+    return name
+
+
+def require_files(files: Iterable[str], what: str) -> None:
+    """Raise [`DatasetFileError`] with all of `files` that are missing."""
+    missing = [file for file in files if not os.path.exists(file)]
+    if missing:
+        raise DatasetFileError(f"{what}: missing {', '.join(missing)}: check data_dir and the download")
+
+
+def first_existing(candidates: Iterable[str]) -> str | None:
+    """First of `candidates` that exists, or None."""
+    return next((path for path in candidates if os.path.exists(path)), None)
+
+
+def find_frames(folders: Iterable[str], what: str) -> str:
+    """The first of `folders` that is there, as a folder or as a tar of the same name (`JPEGImages.tar`).
+
+    Raises:
+        DatasetFileError: none is; the message lists what was looked for.
+    """
+    folders = list(folders)
+    candidates = [candidate for folder in folders for candidate in (folder, f"{folder}.tar")]
+    found = first_existing(candidates)
+    if found is None:
+        raise DatasetFileError(f"{what}: no frames: looked for {', '.join(candidates)}")
+    return found
+
+
+class FrameFolder:
+    """Frames `<video>/<frame>.jpg` in a folder or a tar.
+
+    Args:
+        source: folder, or uncompressed tar whose members end in `<video>/<frame>.jpg`.
+    """
+
+    def __init__(self, source: str):
+        self.source = os.path.abspath(source)
+        self.is_tar = os.path.isfile(source)
+        self._prefix: str | None = None
+
+    def paths(self, video_id: str, frames: list[str]) -> list[str]:
+        """One address per frame, as [`read_frame`] takes them. Looks only for the first frame.
+
+        Raises:
+            DatasetFileError: the first frame is not there.
+        """
+        if not frames:
+            return []
+        if self.is_tar:
+            prefix, suffix = self._find_member(video_id, frames[0])
+            return [f"tar://{prefix}{video_id}/{frame}{suffix}::{self.source}" for frame in frames]
+        stem = os.path.join(self.source, video_id, frames[0])
+        suffix = next((suffix for suffix in IMAGE_SUFFIXES if os.path.exists(stem + suffix)), None)
+        if suffix is None:
+            raise DatasetFileError(f"{stem}.jpg: no such frame of video {video_id!r}: unpack the images again")
+        return [os.path.join(self.source, video_id, frame + suffix) for frame in frames]
+
+    def _find_member(self, video_id: str, frame: str) -> tuple[str, str]:
+        try:
+            members = open_tar(self.source)
+        except TarError as error:
+            raise DatasetFileError(str(error)) from None
+        for suffix in IMAGE_SUFFIXES:
+            ending = f"{video_id}/{frame}{suffix}"
+            if self._prefix is None:
+                prefixes = (name[: -len(ending)] for name in members if name.endswith(ending))
+                self._prefix = next((prefix for prefix in prefixes if prefix == "" or prefix[-1] == "/"), None)
+            if self._prefix is not None and self._prefix + ending in members:
+                return self._prefix, suffix
+        raise DatasetFileError(f"{self.source}: no member {video_id}/{frame}.jpg: download the archive again")
+
+
+def image_size(path: str) -> tuple[int, int]:
+    """`(height, width)` of the frame at an address, EXIF orientation applied; only its header is decoded.
+
+    Raises:
+        DatasetFileError: it cannot be read as an image.
+    """
+    try:
+        if path.startswith("tar://"):
+            file = open_tar(path.partition("::")[2]).open(path.removeprefix("tar://").partition("::")[0])
+        else:
+            file = path
+        with Image.open(file) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else "cannot be read as an image"
+        raise DatasetFileError(f"{path}: {reason}: download or unpack it again") from None
+    return (width, height) if turned else (height, width)

@@ -1,0 +1,111 @@
+"""Frames by address: an image, a member of a tar, a frame of a video file, or a generated MotionShapes frame."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+
+import numpy as np
+
+from .tar_frames import open_tar
+
+
+def read_frame(path: str) -> np.ndarray:
+    """Read one frame by an address out of the column `frame_paths`.
+
+    Args:
+        path: one of
+
+            - a path of an image
+            - `tar://MEMBER::/path/to/JPEGImages.tar`: a member of an uncompressed tar, read in place
+            - `video://INDEX::/path/to/clip.mp4`: a frame of a video file; the last two files stay decoded in memory
+            - `motion_shapes://SPLIT/SEED/SIZE/NUM_FRAMES or auto/INDEX/FRAME`: drawn, see [`generate_clip`]
+
+    Returns:
+        `[height, width, 3]` uint8 RGB. EXIF orientation is applied, grey is repeated.
+
+    Raises:
+        ValueError: it cannot be read; one line that names it.
+
+    Example:
+        >>> read_frame("motion_shapes://test/0/64/8/0/3").shape
+        (64, 64, 3)
+    """
+    path = str(path)
+    if path.startswith("motion_shapes://"):
+        return _read_motion_shapes(path)
+    from .video import load_video
+
+    if path.startswith("tar://"):
+        return _read_tar_member(path)
+    if path.startswith("video://"):
+        return _read_video_frame(path)
+    return load_video([path]).frames[0]
+
+
+def read_frames(paths: Iterable[str]) -> list[np.ndarray]:
+    """[`read_frame`] for each of `paths`."""
+    return [read_frame(path) for path in paths]
+
+
+def _split_address(path: str, scheme: str, example: str) -> tuple[str, str]:
+    inside, separator, file = path.removeprefix(scheme).partition("::")
+    if not separator or not inside or not file:
+        raise ValueError(f"{path}: not an address: write {scheme}{example}")
+    return inside, file
+
+
+def _read_tar_member(path: str) -> np.ndarray:
+    from PIL import Image
+
+    from .video import VideoError, load_video
+
+    member, tar = _split_address(path, "tar://", "MEMBER::/path/to/archive.tar")
+    file = open_tar(tar).open(member)
+    try:
+        with Image.open(file) as image:
+            return load_video([image]).frames[0]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise VideoError(f"{path}: cannot be read as an image: download the archive again") from None
+
+
+def _read_video_frame(path: str) -> np.ndarray:
+    index, file = _split_address(path, "video://", "INDEX::/path/to/clip.mp4")
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be opened ({error.strerror or error})") from None
+    frames = _decode_video(file, status.st_size, status.st_mtime_ns)
+    if not index.isdecimal() or int(index) >= len(frames):
+        raise ValueError(f"{path}: the video has frames 0 to {len(frames) - 1}")
+    return frames[int(index)].copy()
+
+
+@functools.lru_cache(maxsize=2)
+def _decode_video(file: str, size: int, mtime_ns: int) -> list[np.ndarray]:
+    from .video import load_video
+
+    return load_video(file).frames
+
+
+def _read_motion_shapes(path: str) -> np.ndarray:
+    parts = path.removeprefix("motion_shapes://").split("/")
+    try:
+        split, seed, size, num_frames, index, frame = parts
+        numbers = [int(part) for part in (seed, size, index, frame)]
+        length = None if num_frames == "auto" else int(num_frames)
+    except ValueError:
+        raise ValueError(f"{path}: not an address: write motion_shapes://SPLIT/SEED/SIZE/auto/INDEX/FRAME") from None
+    clip = cached_clip(split, numbers[0], numbers[1], length, numbers[2])
+    if not 0 <= numbers[3] < len(clip.frames):
+        raise ValueError(f"{path}: the clip has frames 0 to {len(clip.frames) - 1}")
+    return clip.frames[numbers[3]].copy()
+
+
+@functools.lru_cache(maxsize=16)
+def cached_clip(split: str, seed: int, size: int, num_frames: int | None, index: int):
+    """[`generate_clip`], keeping the last few clips of this process. Do not write into them."""
+    from .motion_shapes import generate_clip
+
+    return generate_clip(index, split=split, seed=seed, size=size, num_frames=num_frames)

@@ -1,0 +1,116 @@
+"""Load any referring video segmentation data set by its name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+
+PACKAGE = "glus_hf.datasets_scripts"
+
+
+def load_referring_dataset(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    split: str = "train",
+    *,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    **options,
+):
+    """Load one split of a data set as rows of one schema, whatever the layout on disk.
+
+    The first call reads and checks the files and writes rows into the cache of `datasets`; later calls map that into
+    memory. Edited files (name, size or time of change) are read anew. Images are not opened and not copied.
+
+    Args:
+        name: see [`available_datasets`]: "mevis", "refer_youtube_vos", "ref_davis17", "revos", "reasonvos", "lvvis",
+            "long_rvos", "motion_shapes", "own".
+        data_dir: the data set's folder as downloaded, or the folder that holds it. Generated data takes none.
+        split: the data set's own name; "validation" also works where only one split can be meant.
+        streaming: give rows one by one without writing a cache.
+        num_proc: processes that share the work of the first call.
+        cache_dir: where rows are kept; by default where `datasets` keeps its own.
+        options: of the data set, see docs/datasets.md (`version="v2"` for mevis, `seed=1` for motion_shapes).
+
+    Returns:
+        `datasets.Dataset`, or `datasets.IterableDataset` with `streaming`, one row per video and expression, with the
+        columns of [`FEATURES`].
+
+    Raises:
+        ValueError: unknown name, split or option, or files that are missing or malformed. One line with file and id.
+
+    Example:
+        >>> rows = load_referring_dataset("motion_shapes", split="test", num_videos=2, size=64, streaming=True)
+        >>> row = next(iter(rows))
+        >>> row["video_id"], row["height"], len(row["masks"]) == len(row["frames"])
+        ('test_0_00000', 64, True)
+        >>> load_referring_dataset("mevis", "data/mevis", split="valid_u")  # doctest: +SKIP
+    """
+    builder = builder_class(name)(
+        None if cache_dir is None else os.fspath(cache_dir), data_dir=data_dir, split=split, **options
+    )
+    from .dataset_schema import split_name
+
+    (split,) = builder.source
+    if streaming:
+        return builder.as_streaming_dataset(split=split_name(split))
+    builder.download_and_prepare(num_proc=num_proc)
+    return builder.as_dataset(split=split_name(split))
+
+
+def builder_class(name: str) -> type:
+    """The `datasets.GeneratorBasedBuilder` of a data set.
+
+    Raises:
+        ValueError: there is no such data set; the known ones are listed.
+
+    Example:
+        >>> builder_class("mevis").__name__
+        'MeViS'
+    """
+    name = str(name)
+    if name not in available_datasets():
+        raise ValueError(f"unknown data set {name!r}: known are {', '.join(available_datasets())}")
+    from .dataset_schema import ReferringDatasetBuilder
+
+    module = importlib.import_module(f"{PACKAGE}.{name}.{name}")
+    classes = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, ReferringDatasetBuilder)
+        and value.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        raise ValueError(f"{module.__file__}: must define one builder, found {len(classes)}")
+    return classes[0]
+
+
+def available_datasets() -> list[str]:
+    """Names that [`load_referring_dataset`] knows.
+
+    Example:
+        >>> {"mevis", "revos", "motion_shapes"} <= set(available_datasets())
+        True
+    """
+    folder = Path(_scripts_package().__file__).parent
+    return sorted(file.parent.name for file in folder.glob("*/*.py") if file.stem == file.parent.name)
+
+
+def _scripts_package():
+    """`glus_hf.datasets_scripts`, or the folder `datasets_scripts` of a clone that is only on PYTHONPATH."""
+    if importlib.util.find_spec(PACKAGE) is None:
+        folder = Path(__file__).resolve().parents[3] / "datasets_scripts"
+        file = folder / "__init__.py"
+        if not file.is_file():
+            raise ValueError(f"{folder}: the data set builders are not installed: install glus_hf again")
+        spec = importlib.util.spec_from_file_location(PACKAGE, file, submodule_search_locations=[str(folder)])
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[PACKAGE] = package
+        spec.loader.exec_module(package)
+    return importlib.import_module(PACKAGE)

@@ -1,0 +1,75 @@
+"""Read pickled mask dictionaries without running what is in them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+
+from .dataset_files import DatasetFileError
+from .json_files import file_stamp
+
+
+def load_plain_pickle(path: str | os.PathLike):
+    """Unpickle a file that holds only dicts, lists, tuples, strings, bytes, numbers, booleans and None.
+
+    A pickle may call any function of any module while it is read. This reader refuses every global (functions and
+    classes, NumPy's too) before anything is called, except the one that old protocols write for bytes.
+
+    Args:
+        path: pickle file, such as Ref-DAVIS17's `mask_dict.pkl`.
+
+    Raises:
+        DatasetFileError: the file is damaged or holds anything else; the message names the file and the global.
+
+    Example:
+        >>> load_plain_pickle("mask_dict.pkl")  # doctest: +SKIP
+    """
+    try:
+        with open(path, "rb") as file:
+            return _PlainUnpickler(file).load()
+    except _ForbiddenGlobal as error:
+        raise DatasetFileError(
+            f"{path}: refused: the pickle wants to load {error}, a mask dictionary holds only plain values: "
+            "do not use this file"
+        ) from None
+    except OSError as error:
+        raise DatasetFileError(f"{path}: cannot be opened ({error.strerror or error})") from None
+    except Exception as error:  # the pickle machine raises whatever its damaged input leads to
+        raise DatasetFileError(
+            f"{path}: cannot be read as a pickle ({type(error).__name__}): download it again"
+        ) from None
+
+
+class _ForbiddenGlobal(Exception):
+    pass
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str):
+        if (module, name) == ("_codecs", "encode"):
+            return _encode_latin1
+        raise _ForbiddenGlobal(f"{module}.{name}"[:200])
+
+    def persistent_load(self, pid):
+        raise _ForbiddenGlobal("a persistent id")
+
+    def get_extension(self, code):
+        raise _ForbiddenGlobal("an extension")
+
+
+def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
+    """How protocols 0 to 2 spell bytes."""
+    if encoding != "latin1" or not isinstance(text, str):
+        raise _ForbiddenGlobal(f"_codecs.encode to {encoding!r}"[:200])
+    return text.encode("latin1")
+
+
+def cached_plain_pickle(path: str):
+    """[`load_plain_pickle`], kept for the next call while the file stays the same. Do not change what it returns."""
+    return _cached_plain_pickle(path, *file_stamp(path))
+
+
+@functools.lru_cache(maxsize=2)
+def _cached_plain_pickle(path: str, size: int, mtime_ns: int):
+    return load_plain_pickle(path)

@@ -1,0 +1,89 @@
+"""The results of an evaluation: scores, one line per expression, totals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..data.atomic_write import atomic_path
+from .work_plan import Job
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What an evaluation found.
+
+    Attributes:
+        output: root of the tree of predictions.
+        records: one dict per expression, in the order of the rows: scores, if there is a ground truth, and
+            `num_frames`, `key_frame`, `mean_score`, `missing_seg_frames` (names of frames without [SEG]); or `error`.
+        totals: of the protocol: `J`, `F`, `J&F`, `by_type` and what else it defines; None without a ground truth.
+        counts: `num_expressions`, `num_frames`, `missing_seg_frames`, `expressions_missing_seg`, `failed`.
+    """
+
+    output: Path
+    records: list[dict]
+    totals: dict | None
+    counts: dict
+
+    def to_dict(self) -> dict:
+        """Totals and counts in one JSON-able dict."""
+        return {**(self.totals or {}), **self.counts, "output": str(self.output)}
+
+
+def write_report(
+    output: Path,
+    rows: Sequence[Mapping],
+    jobs: Sequence[Job],
+    facts: Mapping[tuple[str, str], dict],
+    failures: Sequence[dict],
+    settings: Mapping,
+    scored: tuple[list[dict], dict] | None,
+) -> EvaluationReport:
+    """Write `results.jsonl` and `summary.json`. Nothing in them differs from run to run.
+
+    Args:
+        output: where.
+        rows, jobs: what was to be done; masks are not read.
+        facts: of the finished expressions.
+        failures: of the others.
+        settings: of the run.
+        scored: records and totals of the protocol; None without a ground truth.
+    """
+    records, totals = scored or ([], None)
+    scores = {(record["video_id"], record["expression_id"]): record for record in records}
+    errors = {(one["video_id"], one["expression_id"]): one["error"] for one in failures}
+    records = [_record(rows[job.index], job, scores, facts, errors) for job in jobs]
+    report = EvaluationReport(output, records, totals, _counts(records))
+    with atomic_path(output / "results.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    with atomic_path(output / "summary.json") as temporary:
+        content = {"settings": settings, "totals": totals, **report.counts}
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return report
+
+
+def _record(row: Mapping, job: Job, scores: Mapping, facts: Mapping, errors: Mapping) -> dict:
+    """One line of `results.jsonl`."""
+    record = {"video_id": job.video_id, "expression_id": job.expression_id, "expression": row["expression"]}
+    record |= {"expression_type": row["expression_type"], "num_frames": job.num_frames}
+    record |= scores.get(job.key, {})
+    if job.key in facts:
+        record |= {key: facts[job.key][key] for key in ("key_frame", "mean_score", "missing_seg_frames")}
+    return record | ({"error": errors[job.key]} if job.key in errors else {})
+
+
+def _counts(records: Sequence[dict]) -> dict:
+    missing = [len(record.get("missing_seg_frames", ())) for record in records]
+    return {
+        "num_expressions": len(records),
+        "num_frames": sum(record["num_frames"] for record in records),
+        "missing_seg_frames": sum(missing),
+        "expressions_missing_seg": sum(count > 0 for count in missing),
+        "failed": sum("error" in record for record in records),
+    }
+
+
+__all__ = ["EvaluationReport", "write_report"]

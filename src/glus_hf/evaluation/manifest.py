@@ -1,0 +1,186 @@
+"""What an output folder knows about its own run: the settings, and which expressions are done.
+
+    <output>/.glus_hf/settings.json       what the predictions depend on; a run with other settings is refused
+    <output>/.glus_hf/rank-00000.jsonl    one line per finished expression, appended by one process
+    <output>/.glus_hf/run.lock            held while an evaluation writes here; a kill releases it
+
+An expression is done when its folder is in place *and* a line says so. The folder comes first, so after a kill between
+the two the expression is merely segmented again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..data.atomic_write import atomic_path
+from ..data.predictions import PRIVATE_FOLDER, expression_folder, partial_folder
+
+
+RESULT_FILES = ("results.jsonl", "summary.json")
+
+
+class Manifest:
+    """Appends the lines of one process.
+
+    Args:
+        output: the folder of the evaluation.
+        rank: number of this process among all.
+    """
+
+    def __init__(self, output: str | os.PathLike, rank: int = 0):
+        self.path = Path(output) / PRIVATE_FOLDER / f"rank-{rank:05d}.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "ab")  # noqa: SIM115 - closed by `close`
+        self._cut_broken_end()
+
+    def append(self, facts: Mapping) -> None:
+        """Add one line; it is on the disk when this returns."""
+        self._file.write(json.dumps(facts).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _cut_broken_end(self) -> None:
+        """A kill may have left half a line; the next one must not be glued to it."""
+        content = self.path.read_bytes()
+        self._file.truncate(content.rfind(b"\n") + 1)
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def read_manifests(output: str | os.PathLike) -> dict[tuple[str, str], dict]:
+    """Facts of all finished expressions by `(video_id, expression_id)`, from all processes of all runs.
+
+    Raises:
+        ValueError: a line is broken that is not the last of its file.
+    """
+    done = {}
+    for path in sorted((Path(output) / PRIVATE_FOLDER).glob("rank-*.jsonl")):
+        *lines, last = path.read_bytes().split(b"\n")  # `last` is empty, or half a line
+        for number, line in enumerate(lines, 1):
+            try:
+                facts = json.loads(line)
+                done[facts["video_id"], facts["expression_id"]] = facts
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(f"{path}, line {number}: is broken; use --overwrite or another --output") from None
+    return done
+
+
+def finished(output: str | os.PathLike, rows: Iterable[Mapping], jobs: Iterable) -> dict[tuple[str, str], dict]:
+    """Facts of the jobs that are done, by `(video_id, expression_id)`; their folders are looked at.
+
+    Raises:
+        ValueError: an expression is done, but its text or frames were different then.
+    """
+    recorded, done = read_manifests(output), {}
+    if not recorded:
+        return {}
+    for job, row in zip(jobs, rows, strict=True):
+        facts = recorded.get(job.key)
+        if facts is None:
+            continue
+        if facts["digest"] != job.digest:
+            name = f"video {job.video_id}, expression {job.expression_id}"
+            raise ValueError(
+                f"{output}: {name} had another text, frames or key frame when it was segmented; "
+                "use another --output or --overwrite"
+            )
+        if _is_complete(Path(output) / expression_folder(row), row["frames"]):
+            done[job.key] = facts
+    return done
+
+
+def _is_complete(folder: Path, frames: Iterable[str]) -> bool:
+    """Whether all PNGs are there and not empty, which a power cut can leave behind."""
+    try:
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return all(sizes.get(f"{frame}.png") for frame in frames)
+
+
+def prepare_output(
+    output: str | os.PathLike, settings: Mapping, folders: Iterable[str] = (), overwrite: bool = False
+) -> None:
+    """Make the folder ready: check or write the settings, remove what a kill left behind.
+
+    Args:
+        output: created if needed.
+        settings: JSON-able; what the predictions depend on.
+        folders: relative folders that will be written; in a folder without settings none may exist.
+        overwrite: forget an earlier run: its predictions, results and settings are removed, other files stay.
+
+    Raises:
+        ValueError: the folder holds a run with other settings, or predictions without settings.
+    """
+    output = Path(output)
+    if overwrite:
+        _remove_run(output)
+    shutil.rmtree(partial_folder(output), ignore_errors=True)
+    path = output / PRIVATE_FOLDER / "settings.json"
+    settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
+    if path.is_file():
+        _check_settings(path, settings)
+        return
+    foreign = None if overwrite else next((name for name in folders if (output / name).exists()), None)
+    if foreign is not None:
+        raise ValueError(f"{output / foreign}: was not written by an evaluation; use another --output or --overwrite")
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(settings, indent=1, sort_keys=True))
+
+
+def _check_settings(path: Path, settings: dict) -> None:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        raise ValueError(f"{path}: is broken; use --overwrite or another --output") from None
+    names = [name for name in sorted({*found, *settings}) if found.get(name) != settings.get(name)]
+    if names:
+        name, output = names[0], path.parent.parent
+        old, new = (json.dumps(one.get(name), sort_keys=True) for one in (found, settings))
+        raise ValueError(
+            f"{output}: holds a run with another {name} ({old} then, {new} now); use another --output or --overwrite"
+        )
+
+
+def _remove_run(output: Path) -> None:
+    """Remove exactly what an evaluation wrote."""
+    for facts in read_folders(output):
+        shutil.rmtree(output / facts, ignore_errors=True)
+        for parent in list((output / facts).parents):
+            if parent == output:
+                break
+            try:
+                parent.rmdir()
+            except OSError:
+                break
+    for name in RESULT_FILES:
+        (output / name).unlink(missing_ok=True)
+    for path in (output / PRIVATE_FOLDER).glob("*.json*"):
+        path.unlink(missing_ok=True)
+
+
+def read_folders(output: Path) -> list[str]:
+    """Folders of the expressions that an earlier run recorded; broken lines are passed over."""
+    folders = []
+    for path in sorted((output / PRIVATE_FOLDER).glob("rank-*.jsonl")):
+        for line in path.read_bytes().split(b"\n"):
+            try:
+                facts = json.loads(line)
+                folders.append(expression_folder(facts))  # refuses ids that leave the tree
+            except (ValueError, KeyError, TypeError):
+                continue
+    return folders
+
+
+__all__ = ["Manifest", "finished", "prepare_output", "read_manifests"]

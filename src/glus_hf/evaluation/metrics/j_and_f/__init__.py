@@ -1,0 +1,1 @@
+"""The `evaluate` module `j_and_f`."""

@@ -1,0 +1,1 @@
+"""The `evaluate` module `n_acc_t_acc`."""

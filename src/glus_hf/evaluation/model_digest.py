@@ -1,0 +1,46 @@
+"""Tell models apart without reading all their weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+
+_VOLATILE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "_attn_implementation"}
+
+
+def model_digest(model) -> str:
+    """16 hexadecimal digits that depend on a model's config and on 64 values of each of its parameters.
+
+    The same weights in another folder or process give the same digest; training changes it.
+
+    Args:
+        model: a `PreTrainedModel`.
+
+    Example:
+        >>> from transformers import CLIPVisionConfig, CLIPVisionModel
+        >>> config = CLIPVisionConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+        >>> len(model_digest(CLIPVisionModel(config)))
+        16
+    """
+    import torch
+
+    digest = hashlib.sha256(json.dumps(_stable(model.config.to_dict()), sort_keys=True, default=str).encode())
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())
+        if parameter.is_meta or not parameter.numel():  # offloaded by accelerate
+            continue
+        values = parameter.detach().flatten()
+        chosen = torch.linspace(0, len(values) - 1, min(64, len(values)), dtype=torch.float64).long()
+        digest.update(values[chosen.to(values.device)].double().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _stable(config):
+    """Without entries that say where a config comes from instead of what it is."""
+    if isinstance(config, dict):
+        return {str(key): _stable(value) for key, value in config.items() if key not in _VOLATILE}
+    return config
+
+
+__all__ = ["model_digest"]

@@ -1,0 +1,58 @@
+import os
+
+import pytest
+
+from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, check_name
+from glus_hf.data.restricted_pickle import load_plain_pickle
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "/", "/a", "a/", "a//b", "..", "a/../b", "./a", "a/.", "a\\b", "C:a", "c:/a", "a\x00b", "a\nb", "a::b", 3,
+     None],
+)  # fmt: skip
+def test_names_that_could_leave_their_folder(name):
+    with pytest.raises(DatasetFileError, match="^file: frame of video 'v' ") as caught:
+        check_name(name, "frame of video 'v'", "file")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["00000", "UVO/all/2E4T5NCywcE", "_-x", "a..b", "...", "clip 1", "ü", "clip:1"])
+def test_plain_names(name):
+    assert check_name(name, "video", "file") == name
+
+
+def test_the_fingerprint_follows_every_change(tmp_path):
+    metadata, folder = tmp_path / "meta.json", tmp_path / "Annotations"
+    (folder / "deep").mkdir(parents=True)
+    metadata.write_text("1")
+    (folder / "deep" / "a.png").write_text("1")
+    tar = tmp_path / "JPEGImages.tar"
+    tar.write_text("1")
+    files = SourceFiles((str(metadata),), (str(folder),), str(tar))
+    seen = [files.fingerprint()]
+    assert files.fingerprint() == seen[0]
+    for change in (
+        lambda: metadata.write_text("22"),
+        lambda: os.utime(metadata, ns=(0, 5)),
+        lambda: (folder / "deep" / "b.png").write_text(""),
+        lambda: (folder / "deep" / "a.png").write_text("22"),
+        lambda: os.utime(folder / "deep" / "a.png", ns=(0, 5)),
+        lambda: (folder / "deep" / "a.png").rename(folder / "deep" / "c.png"),
+        lambda: (folder / "deep" / "b.png").unlink(),
+        lambda: tar.write_text("22"),
+    ):
+        change()
+        assert files.fingerprint() not in seen
+        seen.append(files.fingerprint())
+
+
+def test_pickles_with_persistent_ids_and_extensions(tmp_path):
+    file = tmp_path / "file.pkl"
+    for content in (b"Pabc\n.", b"\x80\x02\x82\x01.", b"c_codecs\nencode\n(Vx\nVutf-16\ntR.", b"cos\nsystem\n."):
+        file.write_bytes(content)
+        with pytest.raises(DatasetFileError, match="file.pkl") as caught:
+            load_plain_pickle(file)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(DatasetFileError, match="gone.pkl: cannot be opened"):
+        load_plain_pickle(tmp_path / "gone.pkl")
