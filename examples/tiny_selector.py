@@ -30,7 +30,12 @@ WIDTH = 128
 
 def selector_processor(grid: int = 8) -> GLUSSelectorProcessor:
     """Words of MotionShapes and of the selector's prompts, each one token; frames of 64 x 64 pixels."""
-    words = [SYSTEM_PROMPT, *QUESTIONS, *QUESTIONS_ABOUT_QUESTIONS, "USER: ASSISTANT: Reference Video: Target Image: , ."]
+    words = [
+        SYSTEM_PROMPT,
+        *QUESTIONS,
+        *QUESTIONS_ABOUT_QUESTIONS,
+        "USER: ASSISTANT: Reference Video: Target Image: , .",
+    ]
     words += [answer.replace(SCORE_TOKEN, " ") for answer in ANSWERS]
     words += [f"({number})" for number in range(MAX_CONTEXT_FRAMES)]
     tokenizer = build_word_tokenizer([*words, *vocabulary()])
@@ -97,7 +102,9 @@ class SelectorHeads(nn.Module):
     def __init__(self, width: int = WIDTH):
         super().__init__()
         sizes = {name: len(values) + 1 for name, values in ATTRIBUTES.items()}
-        self.patches = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items() if name != "motion"})
+        self.patches = nn.ModuleDict(
+            {name: nn.Linear(width, size) for name, size in sizes.items() if name != "motion"}
+        )
         self.tokens = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
         self.query, self.key = nn.Linear(width, 64), nn.Linear(width, 64)
 
@@ -108,7 +115,9 @@ class SelectorHeads(nn.Module):
             target, logits = labels[name].flatten(), head(patches).flatten(0, -2)
             weight = torch.ones(logits.shape[-1], device=logits.device)
             weight[-1] = 0.1
-            losses.append(F.cross_entropy(logits, target.masked_fill(target == BACKGROUND, logits.shape[-1] - 1), weight))
+            losses.append(
+                F.cross_entropy(logits, target.masked_fill(target == BACKGROUND, logits.shape[-1] - 1), weight)
+            )
             on_sprite = target >= 0
             accuracy[f"patch_{name}"] = (logits.argmax(-1) == target)[on_sprite].float().mean().item()
         return sum(losses), accuracy

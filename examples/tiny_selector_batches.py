@@ -59,7 +59,9 @@ def pack_targets(
     processor: GLUSSelectorProcessor, texts: list[list[str]], num_context: int, targets: np.ndarray
 ) -> PackedTargets:
     """Pack the prompts of inference of `texts[clip][expression]` for the frames `targets [clips, t]`."""
-    rows = [_pack_row(processor, row, num_context, chosen) for row, chosen in zip(texts, targets.tolist(), strict=True)]
+    rows = [
+        _pack_row(processor, row, num_context, chosen) for row, chosen in zip(texts, targets.tolist(), strict=True)
+    ]
     length = max(len(row["ids"]) for row in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     positions, inner, outer = torch.zeros_like(ids), torch.full_like(ids, -1), torch.full_like(ids, -1)

@@ -275,7 +275,9 @@ def _print_results(results: list[dict], output: Path, masks_dir: Path | None) ->
     _print_table(["", "expression", "frames with mask", "mean score"], rows)
     for result in results:
         if "key_frame" in result:
-            print(f"Started {result['label']!r} from frame {result['key_frame']}, confidence {result['confidence']:.2f}")
+            print(
+                f"Started {result['label']!r} from frame {result['key_frame']}, confidence {result['confidence']:.2f}"
+            )
         if result.get("no_target"):
             print(f"Nothing fits {result['label']!r}: empty masks")
         if result["missing_seg_frames"]:

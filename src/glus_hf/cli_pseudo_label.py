@@ -16,10 +16,14 @@ def pseudo_label(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set; generated data needs none.")] = None,
     split: Annotated[str, typer.Option(help="The data set's own name of the split.")] = "train",
     model: Annotated[str, typer.Option(help="Packaged model, folder or Hub name.")] = "glus-tiny",
-    half: Annotated[bool, typer.Option("--half", help="Label half of the videos, as the paper; --fraction 0.5.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Label half of the videos, as the paper; --fraction 0.5.")
+    ] = False,
     fraction: Annotated[float, typer.Option(help="Part of the videos to label.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Draws the videos of --fraction.")] = 0,
-    empty: Annotated[str, typer.Option(help="Label where nothing is to be found and nothing was: 1, 0 or skip.")] = "1",
+    empty: Annotated[
+        str, typer.Option(help="Label where nothing is to be found and nothing was: 1, 0 or skip.")
+    ] = "1",
     max_videos: Annotated[int | None, typer.Option(min=1, help="Only the first N videos.")] = None,
     context_frames: Annotated[str | None, typer.Option(help="middle, uniform, or indices as 0,5,10,15.")] = None,
     threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,

@@ -36,7 +36,9 @@ def test_packed_prompts_give_the_states_of_the_strict_prompts(tiny):
         for number, text in enumerate(texts):
             ids = processor.tokenize(processor.build_conversation(text, 3))
             ids = processor.expand_image_tokens(ids[: ids.index(processor.score_token_id)])
-            alone = model.model.embed_prompt(torch.tensor([ids]), torch.cat([tokens[0], tokens[:, target]]).flatten(0, 1))
+            alone = model.model.embed_prompt(
+                torch.tensor([ids]), torch.cat([tokens[0], tokens[:, target]]).flatten(0, 1)
+            )
             expected = model.model.language_model(inputs_embeds=alone).last_hidden_state[0, -1]
             found = states[0, packed.score_positions[0, place, number]]
             torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)

@@ -113,7 +113,10 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(models, rows, tmp_p
     last = [row for row in rows if row["video_id"] == rows[-1]["video_id"]]
     make_pseudo_labels(*models, last, tmp_path, empty="0", overwrite=True)
     files = {name for name in tree(tmp_path) if ".glus_hf" not in name}
-    assert files == {"motion_shapes/mine.txt", *(f"motion_shapes/{r['video_id']}/{r['expression_id']}.json" for r in last)}
+    assert files == {
+        "motion_shapes/mine.txt",
+        *(f"motion_shapes/{r['video_id']}/{r['expression_id']}.json" for r in last),
+    }
 
 
 def test_a_part_is_within_every_larger_part():

@@ -165,7 +165,9 @@ class ReferringVideoSegmentationPipeline(Pipeline):
     def _frame_selector(self, selector, processor) -> FrameSelector:
         """The selector, loaded on first use and kept."""
         if selector is None:
-            raise ValueError("key_frame='auto' and no_target_threshold need a selector; pass selector=, its name or model")
+            raise ValueError(
+                "key_frame='auto' and no_target_threshold need a selector; pass selector=, its name or model"
+            )
         if self._selector is None or self._selector[0] is not selector:
             self._selector = selector, load_selector(selector, processor, self.device, self.model.dtype)
         return self._selector[1]
