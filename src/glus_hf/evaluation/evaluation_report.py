@@ -18,8 +18,8 @@ class EvaluationReport:
     Attributes:
         output: root of the tree of predictions.
         records: one dict per expression, in the order of the rows: scores, if there is a ground truth, and
-            `num_frames`, `key_frame`, `mean_score`, `missing_seg_frames` (names of frames without [SEG]); with a selector
-            `confidence` and `no_target`; or `error`.
+            `num_frames`, `key_frame`, `mean_score`, `missing_seg_frames` (names of frames without [SEG]); with a
+            selector `confidence` and `no_target`; or `error`.
         totals: of the protocol: `J`, `F`, `J&F`, `by_type` and what else it defines; None without a ground truth.
         counts: `num_expressions`, `num_frames`, `missing_seg_frames`, `expressions_missing_seg`, `failed`.
     """
