@@ -1,8 +1,9 @@
-"""Train glus-tiny from nothing on MotionShapes, in stages that resume: `mask`, `read`, `join` (see train_tiny.sh).
+"""Train glus-tiny from nothing on MotionShapes, in stages that resume (see train_tiny.sh).
 
 python examples/train_tiny.py --stage mask --output runs/tiny/mask --minutes 20
 python examples/train_tiny.py --stage read --output runs/tiny/read --minutes 42
 python examples/train_tiny.py --stage join --output runs/tiny/join --minutes 35 --from runs/tiny/mask runs/tiny/read
+python examples/train_tiny.py --stage memory --output runs/tiny/memory --minutes 20 --start runs/tiny/join
 """
 
 from __future__ import annotations
@@ -17,17 +18,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_batches import GRID, IGNORED, coverage, normalize, sample_batch, sample_times
+from tiny_batches import GRID, IGNORED, coverage, sample_batch
+from tiny_mask import draw, ious, mask_loss, mask_step, scale_penalty
+from tiny_memory import memory_step
 from tiny_model import TrainingHeads, build_tiny, oracle_prompt
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from glus_hf.data.motion_shapes import sample_scene
-from glus_hf.models.glus.loss_glus import mask_bce_loss, mask_dice_loss
-from glus_hf.models.glus.memory_glus import MemoryBank
 
-
+STAGES = ("mask", "read", "join", "memory")
 KINDS = {"static": 0.44, "motion": 0.2, "conjunction": 0.16, "multi": 0.12, "relation": 0.03, "no_target": 0.05}
 
 
@@ -65,73 +65,6 @@ class Optimizers:
     def load_state_dict(self, states: list[dict]) -> None:
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
-
-
-# mask stage: the mask branch alone, prompted by the place of the target --------------------------------------------
-
-
-def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
-    """First single frames with an oracle prompt, then clips in which a third of the prompts are blank."""
-    with_memory = progress > 0.5
-    clips, frames, groups = (8, 5, 2) if with_memory else (16, 2, 2)
-    pixels, targets, objects = [], [], []
-    while len(pixels) < clips:
-        scene = sample_scene(rng)
-        times = sample_times(rng, processor, frames)[-frames:]
-        image, masks = scene.render(times, 64)
-        chosen = [
-            rng.choice(len(masks), size=min(len(masks), 1 + int(rng.random() < 0.25)), replace=False)
-            for _ in range(groups)
-        ]
-        pixels.append(image)
-        targets.append(np.stack([masks[one].any(0) for one in chosen]))
-        objects.append(masks.any(0))
-    _, mask_view = normalize(processor, np.stack(pixels))
-    targets = np.stack(targets)
-    prompts = oracle_prompt(model, torch.from_numpy(coverage(targets)))
-    if with_memory:
-        blank = torch.rand(prompts.shape[:3]) < 0.35
-        blank[:, :, 0] = False
-        prompts = prompts.masked_fill(blank[..., None], 0)
-    prompts = prompts * (1 + 0.15 * torch.randn(prompts.shape[:3])[..., None]) + 0.08 * torch.randn_like(prompts)
-    logits = draw(model, mask_view, prompts.flatten(0, 1), groups, 7 if with_memory else 0)
-    objects = torch.from_numpy(np.stack(objects)).float().repeat_interleave(groups, dim=0)
-    return mask_loss(logits, torch.from_numpy(targets).float().flatten(0, 1), objects)
-
-
-def draw(model, mask_pixel_values: Tensor, prompts: Tensor, groups: int, num_maskmem: int) -> Tensor:
-    """Masks of `[clips, frames]` images for `prompts [clips * groups, frames, dim]` -> logits, 32x32 each."""
-    clips, frames = mask_pixel_values.shape[:2]
-    features = model.model.encode_mask_frames(mask_pixel_values.flatten(0, 1))
-    owner = torch.arange(clips).repeat_interleave(groups)
-    bank = MemoryBank(num_maskmem, 1)
-    active = [True] * len(owner)
-    return torch.stack(
-        [
-            model.model.draw_masks(features.select(owner * frames + frame), prompts[:, frame], bank, frame, active)
-            for frame in range(frames)
-        ],
-        dim=1,
-    )
-
-
-def mask_loss(logits: Tensor, targets: Tensor, objects: Tensor) -> tuple[Tensor, dict]:
-    """GLUS's 2 BCE + 0.5 Dice, and a BCE near any object, where one is told from the others."""
-    logits = F.interpolate(logits, size=targets.shape[-2:], mode="bilinear", align_corners=False)
-    bce, dice = mask_bce_loss(logits, targets).mean(), mask_dice_loss(logits, targets).mean()
-    near = F.max_pool2d(objects, 7, stride=1, padding=3)
-    pixel = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    foreground = (pixel * near).sum() / near.sum().clamp(min=1)
-    return 2 * bce + 0.5 * dice + foreground, {"J": round(mean_iou(logits > 0, targets > 0.5), 3), "bce": bce.item()}
-
-
-def mean_iou(predictions: Tensor, targets: Tensor) -> float:
-    return ious(predictions, targets).mean().item()
-
-
-def ious(predictions: Tensor, targets: Tensor) -> Tensor:
-    union = (predictions | targets).flatten(-2).sum(-1)
-    return torch.where(union > 0, (predictions & targets).flatten(-2).sum(-1) / union.clamp(min=1), 1.0)
 
 
 # read stage: vision and language, packed strict prompts ------------------------------------------------------------
@@ -250,14 +183,14 @@ def join_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, di
     per_mask = ious(logits > 0, targets[:, -1] > 0.5).unflatten(0, (-1, groups))
     kinds = by_kind(per_mask, [row[:groups] for row in batch.kinds], torch.ones_like(per_mask, dtype=torch.bool))
     metrics |= {f"J_{kind}": round(value, 3) for kind, value in kinds.items()}
-    return 2 * masks + loss, metrics | mask_metrics
+    return 2 * masks + loss + scale_penalty(model, batch.mask_pixel_values), metrics | mask_metrics
 
 
 # the loop ----------------------------------------------------------------------------------------------------------
 
 
 def trainable(model, heads, stage: str):
-    if stage == "mask":
+    if stage in ("mask", "memory"):
         return [(f"mask_model.{name}", p) for name, p in model.model.mask_model.named_parameters()]
     parameters = [(name, p) for name, p in model.named_parameters() if stage == "join" or "mask_model" not in name]
     return parameters + [(f"heads.{name}", p) for name, p in heads.named_parameters()]
@@ -286,7 +219,7 @@ def load(folder: Path, model, heads, part: str = "all") -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", choices=["mask", "read", "join"], required=True)
+    parser.add_argument("--stage", choices=STAGES, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True, help="training time; the rate decays over its end")
     parser.add_argument("--from", dest="sources", type=Path, nargs=2, help="join: the mask and the read folders")
@@ -305,7 +238,7 @@ def main() -> None:
         load(args.sources[0], model, heads, "mask")
         load(args.sources[1], model, heads, "read")
     if args.start:
-        load(args.start, model, heads, "all" if args.stage == "join" else args.stage)
+        load(args.start, model, heads, args.stage if args.stage in ("mask", "read") else "all")
     model.train()
     optimizers = Optimizers(trainable(model, heads, args.stage), args.muon_lr, args.adam_lr, decay=args.decay)
     state = {"step": 0, "seconds": 0.0}
@@ -318,11 +251,13 @@ def main() -> None:
     last = time.monotonic()
     with (args.output / "log.jsonl").open("a") as log:
         while state["seconds"] < args.minutes * 60:
-            rng = np.random.default_rng([77, args.seed, ["mask", "read", "join"].index(args.stage), state["step"]])
+            rng = np.random.default_rng([77, args.seed, STAGES.index(args.stage), state["step"]])
             torch.manual_seed(state["step"])
             progress = state["seconds"] / (args.minutes * 60)
             if args.stage == "mask":
                 loss, metrics = mask_step(model, processor, rng, progress)
+            elif args.stage == "memory":
+                loss, metrics = memory_step(model, processor, rng, KINDS)
             else:
                 loss, metrics = steps[args.stage](model, heads, processor, rng, progress)
             if not math.isfinite(loss.item()):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from glus_hf import pipeline, pipelines
 from glus_hf.cli import app
 from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.data.video import load_video, write_video
@@ -74,9 +75,19 @@ def test_segment_json_quiet_and_options(folder):
     assert (folder / "sub" / "out.gif").is_file()
 
 
+def test_segment_with_a_preset(folder, monkeypatch):
+    used = []
+    monkeypatch.setattr(pipelines, "pipeline", lambda **kwargs: used.append(pipeline(**kwargs)) or used[-1])
+    arguments = ["segment", "clip.mp4", "the red circle", "-o", "out.gif", "--compat", "paper", "--quiet"]
+    monkeypatch.chdir(folder)
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert used[0].model.config.seg_hidden_state == "penultimate"
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
+        (["clip.mp4", "a dog", "--compat", "papers"], "unknown compat 'papers'"),
         (["no-such.mp4", "a dog"], "no such file"),
         (["notes.txt", "a dog"], "cannot be opened"),
         (["clip.mp4", " "], "empty"),

@@ -6,15 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from glus_hf import CheckpointError, GLUSConfig, released, resolve_checkpoint
+from glus_hf import CheckpointError, GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor, pipeline, resolve_checkpoint
+from glus_hf.models.auto import AutoModelForReferringVideoSegmentation
 from glus_hf.models.glus.convert_glus import convert_checkpoint
 from glus_hf.models.glus.download_glus import PINNED_REVISIONS
 from glus_hf.released import ALIASES, RELEASED, cache_folder
-from tests.local_hub import LocalHub
+from tests.local_hub import COMMIT, LocalHub
 
 
 pytest.importorskip("sentencepiece")
@@ -58,22 +60,24 @@ def start(code, folder, endpoint="http://127.0.0.1:9", **variables):
     return subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=folder, **arguments)
 
 
-def finish(process):
+def finish(process, messages=None):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
+    if messages is not None:
+        messages.append(err)
     return out.splitlines()
 
 
 @pytest.fixture(scope="module")
 def used(hub, tmp_path_factory):
-    """A folder in which two processes asked for glus-7b at the same time, and what they printed."""
-    folder = tmp_path_factory.mktemp("used")
+    """A folder in which two processes asked for glus-7b at the same time, what they printed and what they said."""
+    folder, messages = tmp_path_factory.mktemp("used"), []
     processes = [start(LOAD_MODEL, folder, hub.url) for _ in range(2)]
-    return folder, [finish(process) for process in processes]
+    return folder, [finish(process, messages) for process in processes], "".join(messages)
 
 
 def test_two_processes_convert_once(used, hub):
-    folder, outputs = used
+    folder, outputs, _ = used
     assert all(lines[-1] == "loaded 480 480" for lines in outputs)
     assert sum(lines.count("converting") for lines in outputs) == 1
     assert [path.name for path in (folder / "cache").iterdir() if not path.name.startswith(".")] == ["glus-s"]
@@ -85,12 +89,12 @@ def test_only_needed_files_are_downloaded_once(used, hub):
     needed |= {"Swindl/GLUS-S/sam2_config.yaml"} | {f"{CLIP}/{file.name}" for file in (FIXTURE / "clip").iterdir()}
     assert hub.downloads() == dict.fromkeys(needed, 1)
     assert hub.revisions(CLIP) == {PINNED_REVISIONS[CLIP]}
-    assert RELEASED["glus-s"].revision in hub.revisions("Swindl/GLUS-S")
+    assert "main" in hub.revisions("Swindl/GLUS-S")
 
 
 def test_the_cache_is_used_without_the_hub(used, tmp_path):
     """By the alias, and by a conversion that names CLIP as on the Hub."""
-    folder, _ = used
+    folder, *_ = used
     files = {
         "source": FIXTURE / "checkpoint",
         "output": tmp_path / "output",
@@ -103,7 +107,7 @@ def test_the_cache_is_used_without_the_hub(used, tmp_path):
 
 
 def test_converted_as_by_hand(used, tmp_path):
-    folder, _ = used
+    folder, *_ = used
     fixture = [FIXTURE / name for name in ("checkpoint", "clip", "sam2_config.yaml")]
     by_hand = convert_checkpoint(*fixture[:2], tmp_path / "by-hand", fixture[2], progress=False)
     for name in ("config.json", "model.safetensors", "tokenizer.json", "processor_config.json"):
@@ -111,6 +115,8 @@ def test_converted_as_by_hand(used, tmp_path):
     records = [json.loads((path / "conversion.json").read_text()) for path in (folder / "cache" / "glus-s", by_hand)]
     assert [record["sources"]["clip"].pop("name") for record in records] == [CLIP, "clip"]
     assert [record["sources"]["checkpoint"].pop("name") for record in records] == ["Swindl/GLUS-S", "checkpoint"]
+    for name, commit in (("checkpoint", COMMIT), ("clip", PINNED_REVISIONS[CLIP])):
+        assert [record["sources"][name].pop("revision", None) for record in records] == [commit, None]
     assert records[0] == records[1]
 
 
@@ -160,9 +166,66 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
         resolve_checkpoint("glus-a")
 
 
-def test_leftovers_of_a_killed_conversion_are_removed(tmp_path):
-    names = [".glus-s-0123abcd.partial", ".glus-s-partial-0123abcd.partial", "glus-s-mine.partial", ".glus-s.lock"]
-    for name in names:
-        (tmp_path / name).mkdir()
-    released._remove_leftovers(tmp_path / "glus-s")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+# ---- revisions
+
+OTHER = "fedcba9876543210fedcba9876543210fedcba98"
+RESOLVE = "import glus_hf; print(glus_hf.resolve_checkpoint('{}'))"
+
+
+def test_a_pinned_revision_is_another_folder(used, hub):
+    """It is asked for by its commit and kept beside the one of the branch, which stays as it is."""
+    folder, *_ = used
+    model = f"glus-s@{OTHER}"
+    code = RESOLVE.format(model)
+    assert finish(start(code, folder, hub.url)) == [str(folder / "cache" / model)]
+    record = json.loads((folder / "cache" / model / "conversion.json").read_text())
+    assert record["sources"]["checkpoint"]["revision"] == OTHER
+    assert OTHER in hub.revisions("Swindl/GLUS-S")
+    assert finish(start(code, folder, HF_HUB_OFFLINE="1")) == [str(folder / "cache" / model)]
+    same = RESOLVE.format(f"glus-7b@{COMMIT}")  # what the branch was at
+    assert finish(start(same, folder, HF_HUB_OFFLINE="1")) == [str(folder / "cache" / "glus-s")]
+
+
+def test_another_commit_than_the_one_known_is_said(used):
+    """main may move; the line says how to stay where one is."""
+    _, _, text = used
+    assert f"Swindl/GLUS-S is at commit {COMMIT}, not at {RELEASED['glus-s'].known_commit}" in text
+    assert f"glus-s@{COMMIT}" in text
+
+
+@pytest.mark.parametrize("revision", ["a b", "../x", "refs/pr/1"])
+def test_what_is_no_revision(revision, tmp_path, monkeypatch):
+    monkeypatch.setenv("GLUS_HF_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match="revision"):
+        resolve_checkpoint(f"glus-s@{revision}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_loader_takes_a_revision(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLUS_HF_CACHE", str(tmp_path))
+    shutil.copytree(resolve_checkpoint("glus-tiny"), tmp_path / f"glus-s@{OTHER}")
+    for name, revision in (("glus-7b", OTHER), (f"glus-7b@{OTHER}", None)):
+        pinned = {} if revision is None else {"revision": revision}
+        for loader in (GLUSConfig, GLUSProcessor, GLUSForVideoSegmentation, AutoModelForReferringVideoSegmentation):
+            loader.from_pretrained(name, **pinned)
+        assert pipeline(model=name, **pinned).model.config._name_or_path == str(tmp_path / f"glus-s@{OTHER}")
+
+
+# ---- waiting
+
+
+def test_who_waits_says_so(tmp_path, monkeypatch, caplog):
+    """One line, when another process is converting; nothing when nobody is."""
+    monkeypatch.setenv("GLUS_HF_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hold = "import filelock, sys\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path / ".glus-a.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout.readline() == b"held\n"
+    threading.Timer(0.5, holder.stdin.close).start()
+    shutil.copytree(resolve_checkpoint("glus-tiny"), tmp_path / "converting")
+    threading.Timer(0.3, os.rename, (tmp_path / "converting", tmp_path / "glus-a")).start()
+    assert resolve_checkpoint("glus-a") == str(tmp_path / "glus-a")
+    holder.wait(60)
+    assert caplog.messages == [f"glus-a: another process is converting it in {tmp_path}; waiting for it"]

@@ -84,6 +84,9 @@ def segment(
     ] = None,
     device: Device = None,
     dtype: Dtype = "auto",
+    compat: Annotated[
+        str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")
+    ] = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
@@ -97,7 +100,7 @@ def segment(
 
     _set_progress(quiet)
     clip = load_video(video, max_frames)
-    pipe = _load_pipeline(model, device, dtype)
+    pipe = _load_pipeline(model, device, dtype, compat)
     choice = {"selector": selector, "no_target_threshold": no_target_threshold}
     results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
     _save_overlay(output, clip, results)
@@ -212,14 +215,15 @@ def _set_progress(quiet: bool) -> None:
         logging.set_verbosity_error()
 
 
-def _load_pipeline(model: str, device: str | None, dtype: str):
+def _load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None):
     from .pipelines import pipeline
 
     if dtype not in DTYPES:
         raise ValueError(f"--dtype {dtype} is unknown; use {', '.join(DTYPES)}")
     if device is not None:
         _check_device(device)
-    return pipeline(model=model, device=device, dtype=dtype)
+    preset = {} if compat is None else {"compat": compat}
+    return pipeline(model=model, device=device, dtype=dtype, **preset)
 
 
 def _check_device(device: str) -> None:

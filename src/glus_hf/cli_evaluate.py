@@ -40,6 +40,9 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, ...; by default the first accelerator.")] = None,
     dtype: Annotated[str, typer.Option(help="Precision of the weights: auto, float32, bfloat16, float16.")] = "auto",
+    compat: Annotated[
+        str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of generated data.")] = None,
     num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
     data_option: Annotated[
@@ -87,7 +90,7 @@ def evaluate(
     if plots is not None and choose_protocol(selected, protocol) is None:
         raise ValueError("--plots: there is no ground truth to score against; leave it out")
     single = processes.size == 1
-    pipe = _load_pipeline(model, device if single else str(processes.device), dtype)
+    pipe = _load_pipeline(model, device if single else str(processes.device), dtype, compat)
     chooser = None if selector is None else load_selector(selector, device=pipe.device, dtype=dtype)
     output = output or _default_output(dataset, split, data_options, model, selector)
     data_options.pop("num_videos", None)  # more videos may join a run

@@ -15,15 +15,16 @@ PACKAGED = {"glus-tiny": "checkpoints/glus-tiny"}
 DEFAULT_MODEL = "glus-tiny"
 
 
-def resolve_checkpoint(name_or_path: str | os.PathLike) -> str:
+def resolve_checkpoint(name_or_path: str | os.PathLike, revision: str | None = None) -> str:
     """Turn the alias of a packaged or released checkpoint into its folder.
 
     A folder of that name in the current directory wins if it holds a `config.json`. A released checkpoint ("glus-7b")
-    is downloaded and converted on first use, which takes a while; later it comes from the cache. Everything else
-    (another folder, a name on the Hub) is returned unchanged.
+    is downloaded and converted on first use, which takes a while; later it comes from the cache. "glus-7b@COMMIT" is
+    the alias at one commit. Everything else (another folder, a name on the Hub) is returned unchanged.
 
     Args:
         name_or_path: alias, folder or Hub name.
+        revision: commit of a released checkpoint; the same as "alias@commit".
 
     Returns:
         A folder or Hub name for any `from_pretrained`.
@@ -39,14 +40,20 @@ def resolve_checkpoint(name_or_path: str | os.PathLike) -> str:
     name = os.fspath(name_or_path)
     if name and os.path.isfile(os.path.join(name, "config.json")):
         return name
-    if name in ALIASES:
-        return fetch_released(name)
+    alias, _, commit = name.partition("@")
+    if alias in ALIASES:
+        return fetch_released(alias, commit or revision)
     if name not in PACKAGED:
         return name
     folder = packaged_folder(name)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{name}: its folder {folder} is missing or incomplete; install glus-hf again")
     return str(folder)
+
+
+def is_alias(name: str) -> bool:
+    """Whether this is the alias of a packaged or released checkpoint, at any revision."""
+    return name in PACKAGED or name.partition("@")[0] in ALIASES
 
 
 def packaged_folder(alias: str) -> Path:

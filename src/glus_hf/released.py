@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
-import shutil
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .models.glus.checkpoint_glus import CheckpointError
 
 
+logger = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class ReleasedCheckpoint:
-    """A released folder on the Hub. `revision` is a commit, or "main" where we could not look the commit up."""
+    """A released folder on the Hub, and the start of the commit that its branch "main" was last seen at."""
 
     repo: str
-    revision: str
+    known_commit: str | None = None
 
 
-# The commits of these three are not known to us: they were never downloaded where this was written. "main" follows
-# the repository; conversion.json has the sha256 of every file that was converted.
+# The Hub takes only whole hashes, and of these we know seven digits, from its lists of files (GLUS-S in spring 2025,
+# GLUS-A half a year later). So the branch is followed, conversion.json says where it was, and another commit is said.
 RELEASED = {
-    "glus-s": ReleasedCheckpoint("Swindl/GLUS-S", "main"),
-    "glus-s-partial": ReleasedCheckpoint("Swindl/GLUS-S-partial", "main"),
-    "glus-a": ReleasedCheckpoint("Swindl/GLUS-A", "main"),
+    "glus-s": ReleasedCheckpoint("Swindl/GLUS-S", "679f666"),
+    "glus-s-partial": ReleasedCheckpoint("Swindl/GLUS-S-partial"),
+    "glus-a": ReleasedCheckpoint("Swindl/GLUS-A", "8c20b86"),
 }
 SAME = {"glus-7b": "glus-s"}
 ALIASES = (*SAME, *RELEASED)
+BRANCH = "main"
+REVISION = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]*")
 CACHE_VARIABLE = "GLUS_HF_CACHE"
 CONFIG_PATTERNS = ["*.json", "tokenizer.model", "sam2_config.yaml"]
 
@@ -40,29 +49,32 @@ def cache_folder() -> Path:
     return Path(HF_HOME) / "glus_hf"
 
 
-def fetch_released(alias: str) -> str:
-    """Folder of a released checkpoint, converted. The first call downloads 13 GB of weights and 2 GB of CLIP.
+def fetch_released(alias: str, revision: str | None = None) -> str:
+    """Folder of a released checkpoint, converted. The first call downloads 14.5 GB of weights and 1.7 GB of CLIP.
 
-    Several processes may call it at once: one converts, the others wait for it.
+    Several processes may call it at once: one converts, the others wait for it. What is in the cache is used as it is,
+    whatever has become of the repository.
 
     Args:
         alias (`str`): "glus-7b" (the same as "glus-s"), "glus-s", "glus-s-partial" or "glus-a".
+        revision (`str`, *optional*): whole hash of a commit, tag or branch of the repository; kept beside that of
+            "main", the default.
 
     Raises:
-        CheckpointError: it is not in the cache and cannot be downloaded or converted; one line.
+        CheckpointError: it is not in the cache and cannot be downloaded or converted, or `revision` is none; one line.
     """
-    name = SAME.get(alias, alias)
-    folder = cache_folder() / name
-    if (folder / "config.json").is_file():  # appears only when it is complete
-        return str(folder)
-    from filelock import FileLock
-
+    name, revision = SAME.get(alias, alias), None if revision == BRANCH else revision
+    if revision and not REVISION.fullmatch(revision):
+        raise CheckpointError(f"{alias}: {revision!r} is no revision; use the whole hash of a commit, or a tag")
+    folder = cache_folder() / (f"{name}@{revision}" if revision else name)
+    for place in (folder, folder.with_name(name)):
+        if (place / "config.json").is_file() and (place == folder or _commit_of(place) == revision):
+            return str(place)  # a folder appears only when it is complete
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(folder.with_name(f".{name}.lock"))):
+        with _lock(folder):
             if not (folder / "config.json").is_file():
-                _remove_leftovers(folder)
-                _download_and_convert(name, folder)
+                _download_and_convert(name, folder, revision)
     except CheckpointError as error:
         raise CheckpointError(f"{alias}: {error}") from None
     except OSError as error:
@@ -71,14 +83,32 @@ def fetch_released(alias: str) -> str:
     return str(folder)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """What a conversion left behind that was killed; nobody else is at work while we hold the lock."""
-    for path in folder.parent.glob(f".{folder.name}-*.partial"):
-        if path.name.removeprefix(f".{folder.name}-").removesuffix(".partial").isalnum():
-            shutil.rmtree(path, ignore_errors=True)
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """One process at a time; the others say that they wait."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(str(folder.with_name(f".{folder.name}.lock")))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.warning("%s: another process is converting it in %s; waiting for it", folder.name, folder.parent)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _download_and_convert(name: str, folder: Path) -> None:
+def _commit_of(folder: Path) -> str | None:
+    """The commit that a converted folder was made from."""
+    try:
+        return json.loads((folder / "conversion.json").read_text())["sources"]["checkpoint"]["revision"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _download_and_convert(name: str, folder: Path, revision: str | None) -> None:
     from .models.glus.convert_glus import convert_checkpoint
     from .models.glus.download_glus import CLIP_PATTERNS, CLIP_REPO, download_folder
 
@@ -88,7 +118,12 @@ def _download_and_convert(name: str, folder: Path) -> None:
         f"glus-hf convert --source <{released.repo.split('/')[1]}> --clip <{CLIP_REPO.split('/')[1]}> "
         f"--output {folder}"
     )
-    source = download_folder(released.repo, CONFIG_PATTERNS, remedy, released.revision)
+    source = download_folder(released.repo, CONFIG_PATTERNS, remedy, revision or BRANCH)
+    if revision is None and released.known_commit and not source.name.startswith(released.known_commit):
+        logger.warning(
+            "%s is at commit %s, not at %s, which this version of glus-hf knows; %s@%s stays at this commit",
+            *(released.repo, source.name, released.known_commit, name, source.name),
+        )
     clip = download_folder(CLIP_REPO, CLIP_PATTERNS, remedy)
     convert_checkpoint(source, clip, folder, source_name=released.repo, clip_name=CLIP_REPO)
 

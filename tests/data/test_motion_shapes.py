@@ -182,3 +182,21 @@ def test_mevis_layout(tmp_path):
             for track in tracks:
                 union |= np.stack([decode_rle(rle, (48, 48)) for rle in track])
             np.testing.assert_array_equal(union, clip.target_masks(expression))
+
+
+def test_occlusion_clips_hide_who_is_who_but_not_where():
+    for index in range(20):
+        clip = generate_clip(index, split="occlusion", size=64, num_frames=16)
+        shapes = {(sprite.shape, sprite.size) for sprite in clip.scene.sprites}
+        colors = {sprite.color for sprite in clip.scene.sprites}
+        assert len(shapes) == 1 and len(colors) == len(clip.scene.sprites) >= 2  # colour alone tells them apart
+        assert all(expression.kind == "static" for expression in clip.expressions)
+        times = np.linspace(0, 1, 16)
+        veiled = (times > clip.scene.veil[0]) & (times < clip.scene.veil[1])
+        assert not veiled[:4].any() and veiled.sum() >= 4  # everyone is seen first
+        inside = clip.masks.any(0)
+        grey = np.ptp(clip.frames.astype(int), axis=-1) == 0
+        core = clip.frames[inside & veiled[:, None, None]]
+        assert (np.abs(core.astype(int) - 128).max(-1) < 40).mean() > 0.9  # silhouettes, blended at their edges
+        assert not (grey & inside)[~veiled].any()
+        assert not (clip.masks.sum(0) > 1).any()  # they never touch

@@ -14,7 +14,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 from tiny_batches import cell_labels, coverage, pack_prompts, sample_batch  # noqa: E402
+from tiny_memory import read_clip  # noqa: E402
 from tiny_model import build_tiny  # noqa: E402
+
+from glus_hf.data.motion_shapes import sample_expressions, sample_veiled_scene  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +72,22 @@ def test_cell_labels_name_the_sprite_under_the_cell(tiny):
         assert (labels["color"][full] == list(COLORS).index(sprite.color)).all()
 
 
+def test_the_memory_stage_prompts_with_what_inference_reads(tiny):
+    model, processor = tiny
+    scene = sample_veiled_scene(np.random.default_rng(0))
+    sentences = sample_expressions(np.random.default_rng(1), scene, 2, {"static": 1.0})
+    prompts, targets, images, _ = read_clip(model, processor, scene, sentences, 9, range(2, 7))
+    frames, _ = scene.render(np.linspace(0, 1, 9), 64)
+    session = processor.init_video_session(frames, [sentence.text for sentence in sentences])
+    outputs = {out.frame_idx: out for out in model.propagate_in_video_iterator(session, key_frame=2)}
+    for place, frame in enumerate(range(2, 7)):
+        torch.testing.assert_close(prompts[:, place], outputs[frame].seg_embeddings, atol=1e-5, rtol=1e-5)
+        assert (images[place] == frames[frame]).all()
+    assert targets.shape == (2, 5, 64, 64)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["mask", "read", "join"])
+@pytest.mark.parametrize("stage", ["mask", "read", "join", "memory"])
 def test_each_stage_runs_and_resumes(tmp_path, stage):
     command = [sys.executable, str(EXAMPLES / "train_tiny.py"), "--stage", stage, "--output", str(tmp_path)]
     steps = []

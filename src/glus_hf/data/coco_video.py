@@ -48,7 +48,7 @@ def convert_coco_video(
         >>> convert_coco_video("instances.json", "JPEGImages", "own")  # doctest: +SKIP
         {'videos': 2238, 'expressions': 3310, 'frames': 61845, 'empty_videos': 0}
     """
-    from ..models.glus.weight_files_glus import new_folder
+    from ..models.glus.output_folder_glus import new_folder
 
     file, frames, output = Path(annotations), Path(frames), Path(output)
     content = _read(file)

@@ -26,7 +26,8 @@ COLORS = {
 SIZES = {"small": 0.092, "large": 0.145}
 MOTIONS = tuple(motion for motion in MOTION_PHRASES if motion not in ("enter_first", "enter_last"))
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-SPLITS = {"train": 0, "validation": 1, "test": 2, "test_held_out": 3}
+SPLITS = {"train": 0, "validation": 1, "test": 2, "test_held_out": 3, "occlusion": 4}
+GREY = (128, 128, 128)
 KINDS = ("static", "motion", "conjunction", "multi", "relation", "no_target")
 HELD_OUT = frozenset(
     (color, shape, motion)
@@ -74,11 +75,15 @@ class Expression:
 
 @dataclass
 class Scene:
-    """Sprites in painting order (the last one is in front) on a background."""
+    """Sprites in painting order (the last one is in front) on a background.
+
+    From `veil[0]` to `veil[1]` (times in [0, 1]) frosted glass hides the colours: every sprite is a grey silhouette.
+    """
 
     sprites: list[Sprite]
     background: np.ndarray
     texture: np.ndarray
+    veil: tuple[float, float] | None = None
 
     def render(self, times: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Frames `uint8 [t, size, size, 3]` and visible masks `bool [sprites, t, size, size]` at `times` in [0, 1]."""
@@ -92,11 +97,18 @@ class Scene:
             dy = grid[None, :, None] - center[:, 1, None, None]
             distance = _signed_distance(sprite.shape, dx, dy, radius[:, None, None])
             alpha = np.clip(0.5 - distance * size, 0, 1)
-            color = np.asarray(COLORS[sprite.color], dtype=np.float32) + sprite.tint.astype(np.float32)
-            frames += alpha[..., None] * (color - frames)
+            frames += alpha[..., None] * (self._colors(sprite, times) - frames)
             masks[:index] &= ~(alpha > 0.5)[None]
             masks[index] = alpha > 0.5
         return np.clip(frames + 0.5, 0, 255).astype(np.uint8), masks
+
+    def _colors(self, sprite: Sprite, times: np.ndarray) -> np.ndarray:
+        """Colour at each time, `[t, 1, 1, 3]`."""
+        color = np.asarray(COLORS[sprite.color], dtype=np.float32) + sprite.tint.astype(np.float32)
+        colors = np.tile(color, (len(times), 1))
+        if self.veil is not None:
+            colors[(times > self.veil[0]) & (times < self.veil[1])] = GREY
+        return colors[:, None, None]
 
     def _paint_background(self, size: int) -> np.ndarray:
         cells = len(self.texture) - 1
@@ -134,7 +146,8 @@ def generate_clip(
     Args:
         index: number of the clip in the split.
         split: one of `SPLITS`; splits never share a scene. `test_held_out` has combinations of colour, shape
-            and motion that no other split shows.
+            and motion that no other split shows. `occlusion` has clips that are veiled from about a third of the clip
+            on, with sprites that differ in colour alone: who is who must be remembered.
         seed: a different seed is a different data set.
         size: side of the square frames in pixels.
         num_frames: length; by default 8 to 24, drawn from the seed.
@@ -150,8 +163,12 @@ def generate_clip(
         raise ValueError(f"MotionShapes has the splits {tuple(SPLITS)}, not {split!r}.")
     rng = np.random.default_rng([SPLITS[split], seed, index])
     drawn_length = int(rng.integers(8, 25))
-    scene = sample_scene(rng, held_out=split == "test_held_out")
-    expressions = sample_expressions(rng, scene, num_expressions)
+    if split == "occlusion":
+        scene = sample_veiled_scene(rng)
+        expressions = sample_expressions(rng, scene, num_expressions, {"static": 1.0, "no_target": 0.0})
+    else:
+        scene = sample_scene(rng, held_out=split == "test_held_out")
+        expressions = sample_expressions(rng, scene, num_expressions)
     length = num_frames or drawn_length
     frames, masks = scene.render(np.linspace(0, 1, length) if length > 1 else np.zeros(1), size)
     return Clip(frames, masks, expressions, scene)
@@ -176,6 +193,30 @@ def sample_scene(rng: np.random.Generator, held_out: bool = False) -> Scene:
     background = rng.uniform(20, 95) + rng.uniform(-14, 14, 3)
     texture = rng.normal(0, 1, (7, 7)) * rng.choice([0.0, 4.0, 10.0])
     return Scene([sprites[index] for index in order], background, texture)
+
+
+def sample_veiled_scene(rng: np.random.Generator) -> Scene:
+    """A scene whose sprites differ in colour alone, behind frosted glass from about a third of the time on."""
+    sprites = _sample_apart(rng)
+    while sprites is None:
+        sprites = _sample_apart(rng)
+    background = rng.uniform(20, 70) + rng.uniform(-14, 14, 3)
+    texture = rng.normal(0, 1, (7, 7)) * rng.choice([0.0, 4.0])
+    veil = (float(rng.uniform(0.25, 0.45)), float(rng.choice([rng.uniform(0.75, 0.95), 2.0])))
+    return Scene(sprites, background, texture, veil)
+
+
+def _sample_apart(rng) -> list[Sprite] | None:
+    """Two to four sprites of one shape and size that never touch: silhouettes that do cannot be told apart again."""
+    shape, size = str(rng.choice(SHAPES)), str(rng.choice(list(SIZES)))
+    sprites: list[Sprite] = []
+    for color in rng.permutation(list(COLORS))[: int(rng.integers(2, 5))]:
+        motion = str(rng.choice([*DIRECTIONS, "still", "circle"]))
+        sprite = _place(rng, (shape, str(color), size, motion), sprites, set())
+        if _gap(sprite, sprites, np.linspace(0, 1, 25)) <= 0:
+            return None
+        sprites.append(sprite)
+    return sprites
 
 
 def _sample_looks(rng) -> list[tuple[str, str, str]]:
@@ -222,16 +263,21 @@ def _place(rng, spec, others: list[Sprite], labels: set[str]) -> Sprite:
     times = np.linspace(0, 1, 9)
     for _ in range(30):
         sprite = _sample_sprite(rng, spec, labels)
-        gaps = [
-            (np.linalg.norm(sprite.position(times) - other.position(times), axis=-1) - sprite.radius - other.radius)
-            for other in others
-        ]
-        gap = min((gap.min() for gap in gaps), default=1.0)
+        gap = _gap(sprite, others, times)
         if gap > best_gap:
             best, best_gap = sprite, gap
         if gap > 0.0 or (gap > -0.12 and rng.random() < 0.15):  # some overlap: occlusions belong to the task
             break
     return best
+
+
+def _gap(sprite: Sprite, others: list[Sprite], times: np.ndarray) -> float:
+    """Smallest distance between the outlines of a sprite and any other; 1 without others."""
+    gaps = [
+        (np.linalg.norm(sprite.position(times) - other.position(times), axis=-1) - sprite.radius - other.radius)
+        for other in others
+    ]
+    return min((gap.min() for gap in gaps), default=1.0)
 
 
 def _sample_sprite(rng, spec, labels: set[str]) -> Sprite:

@@ -45,7 +45,7 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
         Raises:
             CheckpointError: the folder holds no model of this kind, or its weights do not fit; one line.
         """
-        name = resolve_name(pretrained_model_name_or_path)
+        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         if kwargs.get("config") is None:
             check_folder(name, kwargs.get("subfolder") or "")
         with readable_errors(name):

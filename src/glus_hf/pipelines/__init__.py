@@ -7,9 +7,8 @@ import os
 # first, because its import registers our pipeline class, whose module must not be half imported then
 import transformers.pipelines
 
-from ..hub import DEFAULT_MODEL, PACKAGED
+from ..hub import DEFAULT_MODEL, is_alias
 from ..registration import TASK
-from ..released import ALIASES
 
 
 def pipeline(task: str = TASK, model=None, **kwargs):
@@ -18,7 +17,8 @@ def pipeline(task: str = TASK, model=None, **kwargs):
     Args:
         task: any task of `transformers.pipeline`.
         model: alias ("glus-tiny"), folder, Hub name or a model in memory (which needs `processor=` too).
-        kwargs: as for `transformers.pipeline` (`device`, `dtype`, ...), and the settings of
+        kwargs: `compat="released"`, `"evaluation-script"` or `"paper"`, for model and processor; `revision`, of an
+            alias too ("glus-7b"); else as for `transformers.pipeline` (`device`, `dtype`, ...), and the settings of
             [`ReferringVideoSegmentationPipeline`] (`threshold`, `progress`, ...), which become its defaults.
 
     Returns:
@@ -38,7 +38,7 @@ def pipeline(task: str = TASK, model=None, **kwargs):
 def is_ours(arguments: dict) -> bool:
     """Whether the arguments of `transformers.pipeline` mean our task: by name, or by an alias alone."""
     task, model = arguments.get("task"), arguments.get("model")
-    return task == TASK or (task is None and isinstance(model, str) and model in (*PACKAGED, *ALIASES))
+    return task == TASK or (task is None and isinstance(model, str) and is_alias(model))
 
 
 def load_components(arguments: dict) -> dict:
@@ -46,24 +46,29 @@ def load_components(arguments: dict) -> dict:
 
     `transformers.pipeline` would load the model itself, but hides the reason of a failure in a traceback.
     """
+    from transformers import AutoProcessor
+
     from ..models.auto import AutoModelForReferringVideoSegmentation
     from ..models.glus.checkpoint_glus import resolve_name
 
     arguments = {**arguments, "task": TASK}
-    model = arguments.get("model") or DEFAULT_MODEL
+    model, compat = arguments.get("model") or DEFAULT_MODEL, arguments.pop("compat", None)
     if isinstance(arguments.get("processor"), str):
         arguments["processor"] = resolve_name(arguments["processor"])
     if not isinstance(model, (str, os.PathLike)):
+        if compat is not None:
+            raise ValueError("compat goes with a model's name; pass compat to its from_pretrained")
         return arguments
-    name = resolve_name(model)
+    name = resolve_name(model, arguments.get("revision"))
     load = {key: arguments[key] for key in ("config", "revision", "token", "trust_remote_code") if key in arguments}
     load["dtype"] = arguments.pop("torch_dtype", None) or arguments.get("dtype") or "auto"
     if arguments.get("device_map") is not None:
         load["device_map"] = arguments.pop("device_map")
     load.update(arguments.pop("model_kwargs", None) or {})
-    arguments["model"] = AutoModelForReferringVideoSegmentation.from_pretrained(name, **load)
+    preset = {} if compat is None else {"compat": compat}
+    arguments["model"] = AutoModelForReferringVideoSegmentation.from_pretrained(name, **preset, **load)
     if arguments.get("processor") is None:
-        arguments["processor"] = name
+        arguments["processor"] = AutoProcessor.from_pretrained(name, **preset) if preset else name
     return arguments
 
 

@@ -1,1 +1,1 @@
-"""Training of GLUS: losses, trainer, arguments and the tokenizer of the tiny model."""
+"""Training of GLUS: trainer, arguments, losses, what trains, configuration files, export, the tiny tokenizer."""

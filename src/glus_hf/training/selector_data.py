@@ -206,7 +206,7 @@ class SelectorCollator:
                 raise ValueError(f"{sample['dataset']}/{sample['video_id']}, expression {name}: {error}") from None
             question = answer = 0
             if rng is not None:
-                cleaned = " ".join(text.split())
+                cleaned = text.strip()
                 questions = QUESTIONS_ABOUT_QUESTIONS if cleaned.endswith("?") else QUESTIONS
                 question, answer = int(rng.integers(len(questions))), int(rng.integers(len(ANSWERS)))
             conversations.append(self.processor.build_conversation(cleaned, num_context, question, answer))

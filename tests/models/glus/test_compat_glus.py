@@ -1,13 +1,16 @@
 """Every option in which paper and public code differ: what it computes, and the presets that set them all."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import transformers.pipelines
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoProcessor
 
+import glus_hf
 from glus_hf import AutoModelForReferringVideoSegmentation, GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.models.glus.compat_glus import (
     COMPAT,
@@ -116,6 +119,22 @@ def test_auto_classes_take_presets(folder):
     model = AutoModelForReferringVideoSegmentation.from_pretrained(folder, compat="paper")
     assert model.config.seg_hidden_state == "penultimate"
     assert AutoProcessor.from_pretrained(folder, compat="evaluation-script").overlap == "sum"
+
+
+def test_the_pipeline_takes_presets(folder):
+    """Both its parts; a part that is given stays as it is."""
+    for make in (glus_hf.pipeline, partial(transformers.pipelines.pipeline, "referring-video-segmentation")):
+        pipe = make(model=str(folder), compat="evaluation-script")
+        assert (pipe.model.config.fuser_scale, pipe.processor.overlap) == ("identity", "sum")
+    pipe = glus_hf.pipeline(model=str(folder), compat="paper", model_kwargs={"memory_features": "conditioned"})
+    assert (pipe.model.config.seg_hidden_state, pipe.model.config.memory_features) == ("penultimate", "conditioned")
+    processor = small_processor()
+    pipe = glus_hf.pipeline(model=str(folder), processor=processor, compat="evaluation-script")
+    assert pipe.processor is processor and processor.overlap == "union"
+    with pytest.raises(ValueError, match=r"^compat goes with a model's name; pass compat to its from_pretrained$"):
+        glus_hf.pipeline(model=pipe.model, processor=processor, compat="paper")
+    with pytest.raises(ValueError, match="^unknown compat 'papers'"):
+        glus_hf.pipeline(model=str(folder), compat="papers")
 
 
 def test_options_of_the_processor_stay_out_of_the_tokenizer(folder, tmp_path):

@@ -1,12 +1,15 @@
 """The converters: every weight arrives unchanged, everything that does not fit is refused, nothing is left behind."""
 
+import errno
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,14 +18,17 @@ from safetensors.torch import load_file, save_file
 from transformers import Sam2VideoModel
 
 from glus_hf import CheckpointError, GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor
-from glus_hf.models.glus import conversion_plan_glus
+from glus_hf.models.glus import conversion_plan_glus, output_folder_glus
 from glus_hf.models.glus.convert_glus import (
     convert_checkpoint,
     convert_starting_weights,
     convert_state_dict,
     replace_sam2,
 )
-from glus_hf.models.glus.key_mapping_glus import our_name, upstream_names
+from glus_hf.models.glus.export_glus import export_checkpoint
+from glus_hf.models.glus.key_mapping_glus import MEMORY_PROJECTION, our_name, upstream_names
+from glus_hf.models.glus.modeling_glus import GLUSModel
+from glus_hf.models.glus.output_folder_glus import new_folder
 from glus_hf.models.glus.sam2_config_glus import (
     IMAGE_ENCODERS,
     mask_config_from_sam2,
@@ -103,6 +109,23 @@ def test_processor(converted):
     for frame in range(10):
         prompt = processor.build_window_prompt(text, min(frame + 1, 4))
         assert processor.tokenize(prompt) == golden[f"input_ids.{frame}"].flatten().tolist()
+
+
+def test_other_tokens_and_another_order(tmp_path):
+    """An added token that nobody uses, as the released tokenizer has one, and a padding token of its own."""
+    rows = {name: torch.cat([t, t[:1]]) if t.shape[0] == 483 else t for name, t in upstream_weights().items()}
+    source = make_folder(tmp_path / "source", rows, vocab_size=484)
+    ids = {"[PAD]": 480, "<im_start>": 481, "[SEG]": 482, "<im_end>": 483}
+    (source / "added_tokens.json").write_text(json.dumps(ids))
+    special = json.loads((source / "special_tokens_map.json").read_text())
+    (source / "special_tokens_map.json").write_text(json.dumps(special | {"pad_token": "[PAD]"}))
+    output = convert(tmp_path / "output", source=source)
+    processor = GLUSProcessor.from_pretrained(output)
+    assert {token: processor.tokenizer.get_vocab()[token] for token in ids} == ids
+    assert GLUSConfig.from_pretrained(output).seg_token_id == processor.seg_token_id == 482
+    assert processor.pad_token_id == 0
+    exported = export_checkpoint(output, tmp_path / "back", progress=False)
+    assert json.loads((exported / "added_tokens.json").read_text()) == ids
 
 
 def test_record(converted, tmp_path):
@@ -253,8 +276,9 @@ def test_damaged_and_missing_files(tmp_path):
     assert_refused(tmp_path, "pytorch_model.bin", "download it again", source=broken)
     path.unlink()
     assert_refused(tmp_path, "no weights", source=broken)
-    torch.save([1, 2], path)
-    assert_refused(tmp_path, "no weights by name", source=broken)
+    for content in ([1, 2], {"lm_head.weight": torch.zeros(3, 3).to_sparse()}):
+        torch.save(content, path)
+        assert_refused(tmp_path, "no weights by name", source=broken)
 
     sharded = make_folder(tmp_path / "sharded", upstream_weights(), shards=3)
     (sharded / "pytorch_model-00002-of-00003.bin").unlink()
@@ -262,8 +286,9 @@ def test_damaged_and_missing_files(tmp_path):
     index = sharded / "pytorch_model.bin.index.json"
     index.write_text(json.dumps({"weight_map": {"lm_head.weight": "../broken/pytorch_model.bin"}}))
     assert_refused(tmp_path, "outside", source=sharded)
-    index.write_text("{")
-    assert_refused(tmp_path, "index.json", source=sharded)
+    for content in ("{", "[]", '{"weight_map": {"lm_head.weight": 1}}'):
+        index.write_text(content)
+        assert_refused(tmp_path, "index.json", source=sharded)
 
     spoiled = make_folder(tmp_path / "spoiled", upstream_weights(), safetensors=True)
     (spoiled / "model.safetensors").write_bytes(b"nothing")
@@ -284,6 +309,11 @@ def test_wrong_configs(tmp_path):
     scaled = make_folder(tmp_path / "scaled", weights, rope_scaling={"type": "linear", "factor": 2.0})
     assert_refused(tmp_path, "rope_scaling", error=ValueError, source=scaled)
     lisa = make_folder(tmp_path / "no-seg", weights)
+    ids = {"[SEG]": 480, "<im_start>": 481, "<im_end>": 483}  # a gap
+    (lisa / "added_tokens.json").write_text(json.dumps(ids))
+    assert_refused(tmp_path, "<im_end> has id 483", source=lisa)
+    (lisa / "added_tokens.json").write_text(json.dumps(ids | {"[PAD]": 482}))
+    assert_refused(tmp_path, "<im_end> has id 483", "vocab_size of 483", source=lisa)
     (lisa / "added_tokens.json").write_text("{}")
     assert_refused(tmp_path, "[SEG]", "--llm", source=lisa)
     (lisa / "tokenizer.model").unlink()
@@ -296,6 +326,91 @@ def test_a_yaml_in_the_folder_is_found(tmp_path, expected):
     source = make_folder(tmp_path / "source", upstream_weights())
     shutil.copy(SAM2_CONFIG, source / "sam2_config.yaml")
     assert_equal_weights(load_folder(convert(tmp_path / "output", source=source, sam2_config=None)), expected)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("hidden_size", "64", "expected int"),
+        ("num_attention_heads", 5, "not a multiple"),
+        ("hidden_act", "nothing", "nothing"),
+        ("mm_vision_select_layer", -9, "CLIP has 3 layers"),
+    ],
+)
+def test_configs_that_make_no_model(tmp_path, field, value, words):
+    source = make_folder(tmp_path / "source", upstream_weights(), **{field: value})
+    assert_refused(tmp_path, words, source=source, error=ValueError)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("image_encoder", None, "wrong"),
+        ("image_size", "1024", "wrong"),
+        ("image_encoder.scalp", 0, "image_encoder.scalp: 0"),
+        ("image_encoder.trunk.q_pool", 2, "only 3"),
+        ("memory_attention.layer.pos_enc_at_attn", True, "pos_enc_at_attn"),
+        ("memory_attention.layer.self_attention.num_heads", 2, "cross_attention.num_heads"),
+        ("memory_encoder.fuser", {}, "lacks 'layer'"),
+    ],
+)
+def test_variants_of_sam2_that_transformers_lacks(tmp_path, path, value, words):
+    """They would change results, not shapes."""
+    settings = yaml.safe_load(SAM2_CONFIG.read_text())
+    *sections, name = path.split(".")
+    section = settings["model"]
+    for key in sections:
+        section = section[key]
+    section[name] = value
+    assert_refused(tmp_path, words, sam2_config=settings, error=ValueError)
+
+
+def test_weights_that_share_memory(tmp_path):
+    """Two names of one tensor, and views of one long vector, as some programs save them."""
+    weights = upstream_weights()
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    flat, at = torch.cat([tensor.flatten() for tensor in weights.values()]), 0
+    views = {}
+    for name, tensor in weights.items():
+        views[name] = flat[at : at + tensor.numel()].view(tensor.shape)
+        at += tensor.numel()
+    for number, saved in enumerate((weights, views)):
+        source = make_folder(tmp_path / f"source-{number}", saved)
+        ours = load_folder(convert(tmp_path / f"output-{number}", source=source))
+        assert_equal_weights(ours, convert_state_dict(weights, clip_weights()))
+
+
+def test_sam2_as_wide_as_its_memories(tmp_path):
+    """Then SAM-2 has no projection of memories; we have one that changes nothing, and leave it out again."""
+    config = yaml.safe_load(re.sub(r"\b48\b", "64", SAM2_CONFIG.read_text()))
+    with torch.device("meta"):
+        model = GLUSModel(GLUSConfig(mask_config=mask_config_from_sam2(config)))
+    generator, weights = torch.Generator().manual_seed(0), upstream_weights()
+    weights = {name: tensor for name, tensor in weights.items() if MASK_PREFIX not in name}
+    for name, tensor in model.mask_model.state_dict().items():
+        for theirs in upstream_names(MASKS + name):
+            if MEMORY_PROJECTION not in theirs:
+                shape = tensor[:1].shape if "point_embeddings" in theirs else tensor.shape
+                weights[theirs] = torch.randn(shape, generator=generator)
+    for name in ("model.text_hidden_fcs.0.2.weight", "model.text_hidden_fcs.0.2.bias"):
+        weights[name] = torch.cat([weights[name], weights[name][:16]])
+    source = make_folder(tmp_path / "source", weights, out_dim=64)
+    output = convert(tmp_path / "output", source=source, sam2_config=config)
+    projection = GLUSForVideoSegmentation.from_pretrained(output).model.mask_model.memory_encoder.projection
+    features = torch.randn(1, 64, 3, 3, generator=generator)
+    assert torch.equal(projection(features), features)
+    back = export_checkpoint(output, tmp_path / "back", progress=False)
+    assert_equal_weights(load_folder(back), weights)
+    replaced = replace_sam2(
+        output, make_sam2_file(tmp_path / "sam2.pt", source=weights), tmp_path / "b", progress=False
+    )
+    assert_equal_weights(load_folder(replaced), load_folder(output))
+    (file,) = output.glob("*.safetensors")
+    ours = load_file(file)
+    ours[our_name(MEMORY_PROJECTION + "weight")][0, 1] = 1
+    save_file(ours, file, {"format": "pt"})
+    with pytest.raises(CheckpointError, match="1 that upstream does not have .*out_proj.weight"):
+        export_checkpoint(output, tmp_path / "c", progress=False)
 
 
 # ---- the output folder
@@ -325,6 +440,78 @@ def test_an_existing_folder_is_kept(tmp_path, expected):
     assert_refused(tmp_path, "exists already")
     (output / "precious").unlink()
     assert_equal_weights(load_folder(convert(output)), expected)  # an empty one is used
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from glus_hf.models.glus.output_folder_glus import new_folder
+with new_folder(Path(sys.argv[1])) as folder:
+    (folder / "half").write_text("")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold(output):
+    """A process in the middle of a conversion, and its hidden folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(output)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    return process, Path(process.stdout.readline().strip())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs locks of folders")
+def test_leftovers_of_a_killed_conversion_are_removed(tmp_path, caplog):
+    """But not those of a conversion that is still running, of another output, or what only looks like one."""
+    (running, its_folder), (killed, leftover) = hold(tmp_path / "output"), hold(tmp_path / "output")
+    (other, of_another) = hold(tmp_path / "output-b")
+    for process in (killed, other):
+        process.kill()
+        process.wait(60)
+    kept = tmp_path / ".output-mine.partial"
+    kept.mkdir()
+    (tmp_path / ".output-01234567.partial").symlink_to(kept)
+    assert leftover.is_dir() and of_another.is_dir()
+    with new_folder(tmp_path / "output") as folder:
+        (folder / "whole").write_text("")
+        assert its_folder.is_dir() and not leftover.exists()
+    assert of_another.is_dir() and kept.is_dir() and (tmp_path / ".output-01234567.partial").is_symlink()
+    assert caplog.messages == [f"{leftover}: removed, a conversion that was killed left it behind"]
+    running.communicate()  # goes on, and finds the output there already
+    assert running.returncode != 0 and not its_folder.exists()
+    assert [file.name for file in (tmp_path / "output").iterdir()] == ["whole"]
+
+
+def test_no_locks_on_the_file_system(tmp_path, monkeypatch):
+    def flock(*args):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(output_folder_glus, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=1, LOCK_NB=2))
+    leftover = tmp_path / ".output-01234567.partial"
+    leftover.mkdir()
+    with new_folder(tmp_path / "output"):
+        pass
+    monkeypatch.setattr(output_folder_glus, "fcntl", None)  # Windows
+    with new_folder(tmp_path / "output-b"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [leftover.name, "output", "output-b"]
+
+
+def test_a_disk_that_gets_full(tmp_path):
+    """Or a limit on the size of a file: one line, and nothing left."""
+    code = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); from glus_hf.cli import main; main()"
+    command = ["convert", "--source", CHECKPOINT, "--clip", CLIP, "--sam2-config", SAM2_CONFIG, "-o", tmp_path / "out"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, command), "-q"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert "File too large" in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_a_link_is_no_output_folder(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "output").symlink_to(tmp_path / "real")
+    assert_refused(tmp_path, "exists already")
 
 
 def test_a_full_disk_is_seen_before_writing(tmp_path, monkeypatch):

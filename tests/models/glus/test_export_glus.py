@@ -87,6 +87,19 @@ def test_the_dtypes_of_the_released_files_come_back(tmp_path):
     assert read_json(output / "config.json") == original
 
 
+@pytest.mark.parametrize("factor", [None, 1.0000002])
+def test_rotary_constants_come_back_as_they_were(tmp_path, factor):
+    """If there were any: other versions of transformers do not save them, and another machine may round otherwise."""
+    weights = upstream_weights()
+    rotary = [name for name in weights if name.endswith("inv_freq")]
+    weights = {
+        name: t * factor if name in rotary else t for name, t in weights.items() if factor or name not in rotary
+    }
+    source = make_folder(tmp_path / "source", weights)
+    output = export_checkpoint(convert(tmp_path / "a", source), tmp_path / "b", progress=False)
+    assert_same_weights(load_folder(output), weights)
+
+
 def test_a_trained_model_without_a_record(converted, tmp_path):
     """`save_pretrained` keeps neither conversion.json nor tokenizer.model."""
     model = GLUSForVideoSegmentation.from_pretrained(converted)

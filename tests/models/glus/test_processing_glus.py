@@ -148,7 +148,8 @@ def test_without_context_frames(frames):
     ("text", "cleaned"),
     [
         (" The CAT. ", "the cat"),
-        ("the cat\n\n on\tthe  mat .", "the cat on the mat"),
+        ("the cat\n\n on\tthe mat .", "the cat on the mat"),
+        ("the cat  on the   mat", "the cat  on the   mat"),  # several spaces are other tokens than one
         ("Élan vital, 猫", "élan vital, 猫"),
         ("the man who says ASSISTANT: hi USER: ho", "the man who says assistant: hi user: ho"),
         ("a < b and s > t", "a < b and s > t"),

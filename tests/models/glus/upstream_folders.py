@@ -46,9 +46,10 @@ def make_folder(folder, weights, shards=1, safetensors=False, template=CHECKPOIN
     return folder
 
 
-def make_sam2_file(file, change=lambda weights: weights):
-    """The mask branch as Meta's `.pt` files hold it."""
-    weights = {name.removeprefix(MASK_PREFIX): t for name, t in upstream_weights().items() if MASK_PREFIX in name}
+def make_sam2_file(file, change=lambda weights: weights, source=None):
+    """The mask branch of upstream's weights as Meta's `.pt` files hold it."""
+    source = upstream_weights() if source is None else source
+    weights = {name.removeprefix(MASK_PREFIX): t for name, t in source.items() if MASK_PREFIX in name}
     torch.save({"model": change(weights)}, file)
     return file
 

@@ -102,7 +102,7 @@ class GLUSConfig(PreTrainedConfig):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
         """Read a config from an alias ("glus-tiny"), a folder, a file or the Hub; `CheckpointError` in one line."""
-        name = resolve_name(pretrained_model_name_or_path)
+        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         if not os.path.isfile(name):
             check_checkpoint(name, [cls.model_type], kwargs.get("subfolder", ""))
         with readable_errors(name):

@@ -56,7 +56,7 @@ class ConversionPlan:
             upstream's names; see `check`.
 
     Raises:
-        CheckpointError: two sources hold the same weight.
+        CheckpointError: two sources hold the same weight, or the config makes no model.
     """
 
     def __init__(self, config: GLUSConfig, sources: Sequence[Source], dtype: str = "keep"):
@@ -91,7 +91,7 @@ class ConversionPlan:
         for kind, names in self.misfits.items():
             if len(names) > SHOWN:
                 logger.error("%d weights %s: %s", len(names), kind, ", ".join(names))
-        where = " and ".join(source.role for source in self.sources)
+        where = " and ".join(source.role for source in self.sources if isinstance(source, WeightFiles))
         raise WeightsDoNotFit(where, self.misfits, "check that the files and configs belong together and are complete")
 
     def model_dtype(self) -> torch.dtype:
@@ -108,8 +108,12 @@ class ConversionPlan:
         return shapes
 
     def _find_misfits(self, config: GLUSConfig, unknown: list[str]) -> dict[str, list[str]]:
-        with torch.device("meta"):
-            expected = {name: tensor.shape for name, tensor in self._make_model(config).state_dict().items()}
+        try:
+            with torch.device("meta"):
+                model = self._make_model(config)
+        except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+            raise CheckpointError(f"the configs make no model ({type(error).__name__}: {error})") from error
+        expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
         missing, wrong, used = [], [], set()
         for name, shape in self._wanted(expected):
             used.add(name)

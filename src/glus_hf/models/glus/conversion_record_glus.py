@@ -36,12 +36,15 @@ def read_json(file: Path) -> dict:
 
 
 def describe_source(name: str, weights: WeightFiles, folder: Path | None = None) -> dict:
-    """Name of a source (no path) and the sha256 of the files read."""
+    """Name of a source (no path), the sha256 of the files read, and the commit of a folder in the Hub's cache."""
     files = weights.hashes()
     for small in SMALL_FILES if folder is not None else ():
         if (folder / small).is_file():
             files[small] = file_hash(folder / small)
-    return {"name": name, "sha256": files}
+    described = {"name": name, "sha256": files}
+    if folder is not None and folder.parent.name == "snapshots":
+        described["revision"] = folder.name
+    return described
 
 
 def copy_original_fields(config: Mapping) -> dict:

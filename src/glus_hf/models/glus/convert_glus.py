@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 
 from .checkpoint_glus import CheckpointError, check_checkpoint, resolve_name
@@ -23,11 +24,12 @@ from .conversion_plan_glus import OWN, ConversionPlan, Source
 from .conversion_record_glus import RECORD_FILE, copy_original_fields, describe_source, read_json, write_record
 from .download_glus import CLIP_REPO, clip_folder
 from .image_processing_glus import GLUSImageProcessor
-from .key_mapping_glus import MASK_PREFIX, convert_state_dict
+from .key_mapping_glus import MASK_PREFIX, convert_state_dict, identity_projection
+from .output_folder_glus import new_folder
 from .processing_glus import ADDED_TOKENS, SEG_TOKEN, GLUSProcessor
 from .sam2_config_glus import mask_config_from_sam2, sam2_config_from_shapes
 from .upstream_config_glus import config_from_upstream
-from .weight_files_glus import NewWeights, WeightFiles, find_weight_files, new_folder, shard_limit
+from .weight_files_glus import NewWeights, WeightFiles, find_weight_files, shard_limit
 
 
 PROJECTIONS = ("init", "lisa")
@@ -93,7 +95,7 @@ def convert_checkpoint(
     upstream = read_json(source / "config.json")
     tokenizer = load_tokenizer(source)
     checkpoint = WeightFiles(str(source), find_weight_files(source))
-    sources = [checkpoint, WeightFiles(clip_name, find_weight_files(clip))]
+    sources = [checkpoint, WeightFiles(clip_name, find_weight_files(clip)), *_identity_projection(checkpoint)]
     yaml_file = _sam2_yaml(sam2_config, source)
     sam2 = yaml_file or sam2_config_from_shapes(_mask_shapes(checkpoint))
     config = _make_config(source, upstream, clip, sam2, tokenizer, options)
@@ -106,7 +108,7 @@ def convert_checkpoint(
         },
         "options": {"compat": compat, "dtype": dtype, **options},
         "upstream_config": copy_original_fields(upstream),
-        "inv_freq_dtype": _inv_freq_dtype(checkpoint),
+        "inv_freq": _rotary_constants(checkpoint),
     }
     processor = _make_processor(config, clip, tokenizer, options)
     return _write_folder(
@@ -172,6 +174,7 @@ def convert_starting_weights(
         change=lambda name, tensor: _add_rows(name, tensor, rows, std, seed),
     )
     sources: list[Source] = [language, WeightFiles(clip_name, find_weight_files(clip)), mask_weights]
+    sources += _identity_projection(mask_weights)
     if projection == "init":
         sources.append(NewWeights("the new projection", new_projection(config, seed)))
     record = {
@@ -223,18 +226,19 @@ def replace_sam2(
         find_weight_files(model),
         rename=lambda name: None if name.startswith(OUR_MASK_PREFIX) else OWN + name,
     )
-    sources = [kept, _sam2_source(sam2)]
+    mask_weights = _sam2_source(sam2)
+    sources = [kept, mask_weights, *_identity_projection(mask_weights)]
     yaml_file = _sam2_yaml(sam2_config)
     if yaml_file is not None or any(ConversionPlan(config, sources).misfits.values()):
-        sizes = mask_config_from_sam2(yaml_file or sam2_config_from_shapes(_mask_shapes(sources[1])))
+        sizes = mask_config_from_sam2(yaml_file or sam2_config_from_shapes(_mask_shapes(mask_weights)))
         config = GLUSConfig.from_dict({**config.to_dict(), "mask_config": sizes})
     previous = read_json(model / RECORD_FILE) if (model / RECORD_FILE).is_file() else {}
     record = {
-        **{name: previous[name] for name in ("upstream_config", "inv_freq_dtype") if name in previous},
+        **{name: previous[name] for name in ("upstream_config", "inv_freq") if name in previous},
         "kind": "replace-sam2",
         "sources": {
             "model": describe_source(model.name, kept, model),
-            "sam2": describe_source(sam2.name, sources[1]),
+            "sam2": describe_source(sam2.name, mask_weights),
             "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
         },
         "options": {"dtype": dtype},
@@ -266,21 +270,24 @@ def _write_folder(output, config, sources, record, dtype, max_shard_size, progre
 
 
 def _make_config(folder: Path, fields: Mapping, clip: Path, sam2, tokenizer, options: Mapping) -> GLUSConfig:
-    seg_token_id = tokenizer.get_vocab().get(SEG_TOKEN)
-    if seg_token_id is None:
+    vocabulary = tokenizer.get_vocab()
+    if SEG_TOKEN not in vocabulary:
         raise CheckpointError(
             f"{folder}: its tokenizer lacks {SEG_TOKEN}, so it is no GLUS checkpoint; to start training from it, "
             "use --llm"
         )
-    if seg_token_id >= fields.get("vocab_size", 0):
+    token = max(ADDED_TOKENS, key=lambda token: vocabulary.get(token, -1))
+    if vocabulary[token] >= (fields.get("vocab_size") or 0):
         raise CheckpointError(
-            f"{folder}: {SEG_TOKEN} has id {seg_token_id}, but config.json has a vocab_size of "
+            f"{folder}: {token} has id {vocabulary[token]}, but config.json has a vocab_size of "
             f"{fields.get('vocab_size')}; take tokenizer and config.json from the same checkpoint"
         )
     try:
-        config = config_from_upstream(fields, read_json(clip / "config.json"), sam2, seg_token_id)
+        config = config_from_upstream(fields, read_json(clip / "config.json"), sam2, vocabulary[SEG_TOKEN])
     except KeyError as error:
         raise CheckpointError(f"{folder}: the config of the checkpoint, CLIP or SAM-2 lacks {error}") from None
+    except (StrictDataclassError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder}: a config of the checkpoint, CLIP or SAM-2 is wrong ({error})") from None
     chosen = {name: value for name, value in options.items() if name in MODEL_OPTIONS}
     return GLUSConfig.from_dict({**config.to_dict(), **chosen}) if chosen else config
 
@@ -311,8 +318,14 @@ def load_tokenizer(folder: Path):
                 f"{folder}: reading tokenizer.model needs sentencepiece and protobuf; pip install glus-hf[convert]"
             ) from None
         raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}); download it again") from None
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.unk_token
+    saved = folder / "added_tokens.json"
+    for token, index in read_json(saved).items() if saved.is_file() else ():
+        if (found := tokenizer.get_vocab().get(token)) != index:
+            raise CheckpointError(
+                f"{folder}: {token} has id {index} in added_tokens.json, but {found} in the tokenizer, whose ids "
+                "have no gaps; take tokenizer files and weights from the same checkpoint"
+            )
+    tokenizer.pad_token = tokenizer.unk_token  # as the public program has it, whatever the files say
     return tokenizer
 
 
@@ -344,6 +357,11 @@ def _sam2_source(file: Path) -> WeightFiles:
     return WeightFiles(str(file), [file], rename=lambda name: MASK_PREFIX + name)
 
 
+def _identity_projection(source: WeightFiles) -> list[NewWeights]:
+    weights = identity_projection(source.shapes())
+    return [NewWeights("the identity in place of a memory projection", weights)] if weights else []
+
+
 def _mask_shapes(source: WeightFiles) -> dict[str, list[int]]:
     """Shapes of the mask branch, under Meta's names."""
     shapes = source.shapes().items()
@@ -360,10 +378,12 @@ def _describe_yaml(sam2_config):
     return "given" if isinstance(sam2_config, Mapping) else sam2_config.name
 
 
-def _inv_freq_dtype(checkpoint: WeightFiles) -> str | None:
-    """Dtype of the rotary constants in the checkpoint, which we do not keep but write back on export."""
-    dtypes = {str(tensor.dtype) for name, tensor in checkpoint.shapes().items() if name.endswith(ROTARY)}
-    return min(dtypes).removeprefix("torch.") if dtypes else None
+def _rotary_constants(checkpoint: WeightFiles) -> dict | None:
+    """The rotary constants in the checkpoint, which we do not keep as weights but write back on export."""
+    found = [tensor.clone() for name, tensor in checkpoint.read() if name.endswith(ROTARY)]
+    if not found:
+        return None
+    return {"dtype": str(found[0].dtype).removeprefix("torch."), "values": found[0].double().tolist()}
 
 
 def _add_rows(name: str, tensor: Tensor, rows: int, std: float, seed: int) -> Tensor:

@@ -16,9 +16,16 @@ from .checkpoint_glus import CheckpointError, check_checkpoint, resolve_name
 from .configuration_glus import GLUSConfig
 from .conversion_plan_glus import WeightsDoNotFit, write_weights
 from .conversion_record_glus import RECORD_FILE, read_json
-from .key_mapping_glus import OUR_CLIP_PREFIX, POSITION_MATRIX_COPY, upstream_names
+from .key_mapping_glus import (
+    MEMORY_PROJECTION,
+    OUR_CLIP_PREFIX,
+    POSITION_MATRIX_COPY,
+    identity_projection,
+    upstream_names,
+)
+from .output_folder_glus import new_folder
 from .upstream_config_glus import upstream_from_config
-from .weight_files_glus import WeightFiles, find_weight_files, new_folder, shard_limit
+from .weight_files_glus import WeightFiles, find_weight_files, shard_limit
 
 
 FORMATS = ("upstream",)
@@ -37,7 +44,7 @@ def export_checkpoint(
     """Write a model as a folder that the public program loads: its names of weights, config fields and tokenizer.
 
     The CLIP tower is left out, as upstream leaves it out; the rotary constants that upstream keeps with the weights
-    are computed again. All other tensors are those of the model, bit by bit.
+    are written again. All other tensors are those of the model, bit by bit.
 
     Args:
         model (`str`): folder or alias. A LoRA adapter must be merged first.
@@ -68,11 +75,12 @@ def export_checkpoint(
     weights = WeightFiles(str(folder), find_weight_files(folder))
     _check_names(folder, weights)
     record = read_json(folder / RECORD_FILE) if (folder / RECORD_FILE).is_file() else {}
-    rotary = _rotary_constants(config, record.get("inv_freq_dtype") or "float32")
-    num_bytes = sum(tensor.nbytes for _, tensor in _upstream_weights(weights.shapes().items(), rotary))
+    rotary = _rotary_constants(config, record)
+    left_out = _identities(folder, weights)
+    num_bytes = sum(tensor.nbytes for _, tensor in _upstream_weights(weights.shapes().items(), rotary, left_out))
     with new_folder(Path(output)) as temporary:
-        limit = shard_limit(max_shard_size, [weights])
-        write_weights(_upstream_weights(weights.read(), rotary), temporary, limit, num_bytes, progress, "exporting")
+        limit, written = shard_limit(max_shard_size, [weights]), _upstream_weights(weights.read(), rotary, left_out)
+        write_weights(written, temporary, limit, num_bytes, progress, "exporting")
         original = record.get("upstream_config")
         _write_json(temporary / "config.json", upstream_from_config(config, original))
         _write_tokenizer(temporary, folder, sentencepiece, config)
@@ -86,26 +94,45 @@ def _check_names(folder: Path, weights: WeightFiles) -> None:
         raise WeightsDoNotFit(str(folder), keys, "models with such parts exist only here; keep them in our format")
 
 
-def _upstream_weights(weights: Iterable[tuple[str, Tensor]], rotary: Tensor) -> Iterator[tuple[str, Tensor]]:
+def _identities(folder: Path, weights: WeightFiles) -> set[str]:
+    """Upstream's names of weights that we have for the sake of the layout and SAM-2 has not."""
+    shapes = {theirs: tensor for name, tensor in weights.shapes().items() for theirs in upstream_names(name)}
+    identity = identity_projection({n: t for n, t in shapes.items() if not n.startswith(MEMORY_PROJECTION)})
+    for name, tensor in weights.read() if identity else ():
+        for theirs in upstream_names(name):
+            if theirs in identity and not torch.equal(tensor, identity[theirs].to(tensor.dtype)):
+                keys = {"that upstream does not have": [theirs]}
+                raise WeightsDoNotFit(str(folder), keys, "models with such parts exist only here; keep our format")
+    return set(identity)
+
+
+def _upstream_weights(
+    weights: Iterable[tuple[str, Tensor]], rotary: Tensor | None, left_out: set[str]
+) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in weights:
-        if name.startswith(OUR_CLIP_PREFIX):
-            continue
         names = upstream_names(name, rows=len(tensor) if tensor.ndim else 1)
+        if name.startswith(OUR_CLIP_PREFIX) or left_out.intersection(names):
+            continue
         if len(names) == 1:
             yield names[0], tensor
         else:
             yield from ((row_name, tensor[row : row + 1].clone()) for row, row_name in enumerate(names))
         for row_name in names:
-            if match := QUERY_WEIGHT.fullmatch(row_name):
+            match = QUERY_WEIGHT.fullmatch(row_name)
+            if match and rotary is not None:
                 yield f"{match[1]}rotary_emb.inv_freq", rotary.clone()
 
 
-def _rotary_constants(config: GLUSConfig, dtype: str) -> Tensor:
-    """Inverse frequencies of the rotary embedding, one per pair of dimensions of a head."""
+def _rotary_constants(config: GLUSConfig, record: dict) -> Tensor | None:
+    """Inverse frequencies of the rotary embedding, one per pair of dimensions of a head: those of the checkpoint that
+    the model was converted from (`None` if it had none), or computed."""
+    if "inv_freq" in record:
+        original = record["inv_freq"]
+        return original and torch.tensor(original["values"], dtype=getattr(torch, original["dtype"]))
     text = config.text_config
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     theta = (text.to_dict().get("rope_parameters") or {}).get("rope_theta", 10000.0)
-    return (1.0 / (theta ** (torch.arange(0, size, 2).float() / size))).to(getattr(torch, dtype))
+    return 1.0 / (theta ** (torch.arange(0, size, 2).float() / size))
 
 
 def _sentencepiece_file(folder: Path, tokenizer: Path | None) -> Path:

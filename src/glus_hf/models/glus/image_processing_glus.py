@@ -56,7 +56,7 @@ class GLUSImageProcessor(CLIPImageProcessorPil):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
         """Load from an alias ("glus-tiny"), a folder or the Hub; `CheckpointError` if files are missing."""
-        name = resolve_name(pretrained_model_name_or_path)
+        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         with readable_errors(name):
             return super().from_pretrained(name, **kwargs)
 

@@ -99,7 +99,7 @@ def propagate_in_video(
     start = _check_key_frame(key_frame, session.num_frames)
     _check_fit(model, session, batch_size)
     session.missing_seg_frames = [[] for _ in session.texts]
-    reader = _Reader(model, session, batch_size or _default_batch_size(model, session))
+    reader = WindowReader(model, session, batch_size or _default_batch_size(model, session))
     forward, backward = list(range(start, session.num_frames)), list(range(start, -1, -1))
     bank = MemoryBank(model.config.num_maskmem, model.config.memory_stride)
     first_memory = None
@@ -116,7 +116,7 @@ def propagate_in_video(
                     first_memory = dict(bank.entries)
 
 
-class _Reader:
+class WindowReader:
     """Reads windows of frames; keeps the image tokens of the context frames and of the current window only."""
 
     def __init__(self, model, session: GLUSInferenceSession, batch_size: int):

@@ -180,6 +180,9 @@ OUR_CLIP_PREFIX = "model.vision_tower."
 POSITION_MATRIX = "model.mask_model.prompt_encoder.shared_embedding.positional_embedding"
 POSITION_MATRIX_COPY = "model.mask_model.shared_image_embedding.positional_embedding"
 POINT_EMBEDDINGS = "model.mask_model.prompt_encoder.point_embed.weight"
+# a convolution here, nothing at all in SAM-2 where the memory is as wide as the features
+MEMORY_PROJECTION = MASK_PREFIX + "memory_encoder.out_proj."
+MEMORY_WIDTHS = (MASK_PREFIX + "memory_encoder.pix_feat_proj.bias", MASK_PREFIX + "maskmem_tpos_enc")
 UPSTREAM_POINT = MASK_PREFIX + "sam_prompt_encoder.point_embeddings.{i}.weight"
 # constants that newer versions compute
 IGNORED = re.compile(
@@ -265,6 +268,17 @@ def plan_names(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     return plan, sorted(unknown)
 
 
+def identity_projection(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The memory projection of a checkpoint that has none, because features and memories are equally wide: a 1 x 1
+    convolution that changes nothing. Empty for other checkpoints."""
+    features, memories = (weights.get(name) for name in MEMORY_WIDTHS)
+    has_one = MEMORY_PROJECTION + "weight" in weights or MEMORY_PROJECTION + "bias" in weights
+    if has_one or features is None or memories is None or features.shape[-1] != memories.shape[-1]:
+        return {}
+    kernel = torch.eye(features.shape[-1], dtype=features.dtype)[..., None, None]
+    return {MEMORY_PROJECTION + "weight": kernel, MEMORY_PROJECTION + "bias": torch.zeros(len(kernel)).to(kernel)}
+
+
 def convert_state_dict(upstream_state: Mapping[str, Tensor], clip_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of [`GLUSForVideoSegmentation`] from those of a released checkpoint. Every one is used exactly once.
 
@@ -278,7 +292,7 @@ def convert_state_dict(upstream_state: Mapping[str, Tensor], clip_state: Mapping
     Raises:
         `ValueError`: names that are not of the layout, all listed, or two with one target.
     """
-    state = {**upstream_state, **clip_state}
+    state = {**upstream_state, **identity_projection(upstream_state), **clip_state}
     plan, unknown = plan_names(state)
     if unknown:
         raise ValueError(f"{len(unknown)} weights are not of the released GLUS layout: {', '.join(unknown)}")
@@ -300,4 +314,4 @@ def join_sources(target: str, tensors: list[Tensor]) -> Tensor:
     return tensors[0].clone() if target == POSITION_MATRIX_COPY else tensors[0]
 
 
-__all__ = ["convert_state_dict", "our_name", "plan_names", "upstream_names"]
+__all__ = ["convert_state_dict", "identity_projection", "our_name", "plan_names", "upstream_names"]

@@ -84,7 +84,7 @@ class GLUSPreTrainedModel(PreTrainedModel):
         Raises:
             CheckpointError: no GLUS model there, or missing, unexpected or wrong-shape weights; one line.
         """
-        name = resolve_name(pretrained_model_name_or_path)
+        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         if name is not None and kwargs.get("config") is None:
             check_checkpoint(name, [cls.config_class.model_type], kwargs.get("subfolder", ""))
         if isinstance(kwargs.get("config"), GLUSConfig) and kwargs.get("compat") is not None:

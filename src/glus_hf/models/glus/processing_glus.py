@@ -118,7 +118,7 @@ class GLUSProcessor(ProcessorMixin):
         `compat="released"`, `"evaluation-script"` or `"paper"` sets `context_frames` and `overlap`
         (`compat_glus.COMPAT`); give the model the same name. Single options go before it.
         """
-        name = resolve_name(pretrained_model_name_or_path)
+        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         kwargs = {**select_options(compat, PROCESSOR_OPTIONS), **kwargs}
         with readable_errors(name):
             return super().from_pretrained(name, **kwargs)
@@ -142,7 +142,7 @@ class GLUSProcessor(ProcessorMixin):
     # ---- expressions and prompts
 
     def clean_expression(self, text: str) -> str:
-        """An expression as the prompt takes it: one line, no trailing full stop, lower case.
+        """An expression as the prompt takes it: one line, no white space at its ends, no full stop, lower case.
 
         Raises:
             `ValueError`: not a `str`, nothing left, a protocol token inside, or over `max_expression_tokens`.
@@ -158,7 +158,8 @@ class GLUSProcessor(ProcessorMixin):
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError("the expression is not valid unicode; decode it with the right encoding") from None
-        cleaned = " ".join(text.split()).removesuffix(".").strip().lower()
+        text = re.sub(r"\s*[^\S ]\s*", " ", text)  # line breaks, tabs; spaces are tokens, however many
+        cleaned = text.strip().removesuffix(".").strip().lower()
         if not cleaned:
             raise ValueError(f"the expression {text[:40]!r} is empty; name the object in a few words")
         self._refuse_protocol_tokens(cleaned)

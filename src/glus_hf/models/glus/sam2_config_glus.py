@@ -11,6 +11,30 @@ import yaml
 
 
 SECTIONS = ("image_size", "image_encoder", "memory_attention", "memory_encoder")
+# what SAM-2's code can do otherwise and transformers' cannot; no released configuration differs
+FIXED = {
+    "image_encoder.scalp": 1,
+    "image_encoder.trunk.q_pool": 3,
+    "image_encoder.trunk.q_stride": [2, 2],
+    "image_encoder.trunk.dim_mul": 2.0,
+    "image_encoder.trunk.head_mul": 2.0,
+    "image_encoder.neck.kernel_size": 1,
+    "image_encoder.neck.fpn_interp_model": "nearest",
+    "image_encoder.neck.fuse_type": "sum",
+    "image_encoder.neck.position_encoding.normalize": True,
+    "image_encoder.neck.position_encoding.temperature": 10000,
+    "image_encoder.neck.position_encoding.scale": None,
+    "memory_attention.pos_enc_at_input": True,
+    "memory_attention.layer.pos_enc_at_attn": False,
+    "memory_attention.layer.pos_enc_at_cross_attn_keys": True,
+    "memory_attention.layer.pos_enc_at_cross_attn_queries": False,
+    "memory_attention.layer.cross_attention.rope_k_repeat": True,
+    "memory_encoder.fuser.layer.use_dwconv": True,
+    "memory_encoder.position_encoding.normalize": True,
+    "memory_encoder.position_encoding.temperature": 10000,
+    "memory_encoder.position_encoding.scale": None,
+    "use_high_res_features_in_sam": True,
+}
 
 
 def read_sam2_config(source: Mapping | str | Path) -> Mapping:
@@ -34,9 +58,37 @@ def read_sam2_config(source: Mapping | str | Path) -> Mapping:
     return model
 
 
+def _refuse_variants(model: Mapping) -> None:
+    attention = model["memory_attention"]["layer"]
+    fixed = FIXED | {
+        f"memory_attention.layer.cross_attention.{name}": attention["self_attention"][name]
+        for name in ("num_heads", "downsample_rate", "rope_theta", "dropout")
+    }
+    for path, expected in fixed.items():
+        value = model
+        for key in path.split("."):
+            value = value.get(key, expected) if isinstance(value, Mapping) else expected
+        if value != expected:
+            raise ValueError(f"the SAM-2 config has {path}: {value}, but only {expected} can be converted")
+
+
 def mask_config_from_sam2(sam2: Mapping | str | Path) -> dict:
-    """Values of `Sam2VideoConfig` from SAM-2's yaml; what the yaml leaves out has the default of SAM-2's code."""
+    """Values of `Sam2VideoConfig` from SAM-2's yaml; what the yaml leaves out has the default of SAM-2's code.
+
+    Raises:
+        `ValueError`: it is incomplete, or a variant that transformers does not have.
+    """
     sam2 = read_sam2_config(sam2)
+    try:
+        _refuse_variants(sam2)
+        return _mask_config(sam2)
+    except KeyError as error:
+        raise ValueError(f"the SAM-2 config lacks {error}; pass a SAM-2 yaml file such as sam2_hiera_l.yaml") from None
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"the SAM-2 config is wrong ({error}); pass a SAM-2 yaml file") from None
+
+
+def _mask_config(sam2: Mapping) -> dict:
     image_size, width = sam2["image_size"], sam2["image_encoder"]["neck"]["d_model"]
     return {
         "image_size": image_size,

@@ -71,6 +71,9 @@ def config_from_upstream(
             f"[SEG] is projected to {config['out_dim']} dimensions, but the SAM-2 config has d_model "
             f"{converted.seg_embedding_size}; pass the yaml file that belongs to the checkpoint."
         )
+    layers = converted.vision_config.num_hidden_layers
+    if not -layers - 1 <= converted.vision_feature_layer <= layers:
+        raise ValueError(f"mm_vision_select_layer is {converted.vision_feature_layer}, but CLIP has {layers} layers")
     return converted
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,6 +114,7 @@ def find_weight_files(folder: Path) -> list[Path]:
 def _shards_of(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = [os.fspath(name) for name in names]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index}: cannot be read ({error}); download it again") from None
     outside = [name for name in names if Path(name).name != name]
@@ -165,9 +164,13 @@ def _load_pickle(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file}: cannot be read ({reason}); download it again") from None
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):  # as Meta's files have it
         state = state["model"]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(map(_is_plain, state.values())):
         raise CheckpointError(f"{file}: holds no weights by name; pass a checkpoint's weight file")
     return dict(state)
+
+
+def _is_plain(value) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided
 
 
 def file_hash(file: Path) -> str:
@@ -222,7 +225,10 @@ class ShardWriter:
     def add(self, name: str, tensor: Tensor) -> None:
         if self.pending and self.pending_bytes + tensor.nbytes > self.limit:
             self._flush()
-        self.pending[name] = tensor.contiguous()
+        tensor = tensor.contiguous()
+        if any(tensor.data_ptr() == other.data_ptr() for other in self.pending.values()):
+            tensor = tensor.clone()  # one tensor under two names, which safetensors refuses
+        self.pending[name] = tensor
         self.pending_bytes += tensor.nbytes
         self.num_parameters += tensor.numel()
 
@@ -246,7 +252,10 @@ class ShardWriter:
 
     def _flush(self) -> None:
         part = self._part(len(self.shards))
-        save_file(self.pending, part, metadata={"format": "pt"})
+        try:
+            save_file(self.pending, part, metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk
+            raise CheckpointError(f"{part}: cannot be written ({error}); make room or choose another output") from None
         part.chmod(self.folder.stat().st_mode & 0o666)  # safetensors lets only the owner read
         self.shards.append(list(self.pending))
         self.total_bytes += self.pending_bytes
@@ -254,37 +263,11 @@ class ShardWriter:
         self.pending, self.pending_bytes = {}, 0
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Give a hidden temporary folder beside `path`, which becomes `path` when the block ends well and is removed when
-    it does not (an error, Ctrl-C).
-
-    Raises:
-        CheckpointError: there is something at `path`, or its parent cannot be written; one line.
-    """
-    path = Path(path).absolute()
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise CheckpointError(f"{path}: exists already; choose another output, or remove it first")
-    temporary = path.with_name(f".{path.name[:100]}-{uuid.uuid4().hex[:8]}.partial")
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another output") from None
-    try:
-        yield temporary
-        if path.exists():
-            path.rmdir()  # empty
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 __all__ = [
     "NewWeights",
     "ShardWriter",
     "WeightFiles",
     "find_weight_files",
-    "new_folder",
     "read_weights",
     "shard_limit",
 ]

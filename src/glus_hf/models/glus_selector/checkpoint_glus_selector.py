@@ -30,8 +30,8 @@ except ImportError:  # these files alone, loaded as remote code
             super().__init__(" ".join(str(message).split()))
 
 
-def resolve_name(name_or_path):
-    """Folder of a packaged checkpoint's alias ("glus-tiny"); anything else unchanged.
+def resolve_name(name_or_path, revision: str | None = None):
+    """Folder of an alias ("glus-tiny", or "glus-7b" at a revision); anything else unchanged.
 
     Without the package `glus_hf` (this file loaded as remote code) there are no aliases.
     """
@@ -41,7 +41,7 @@ def resolve_name(name_or_path):
         from glus_hf.hub import resolve_checkpoint
     except ImportError:
         return name_or_path
-    return resolve_checkpoint(name_or_path)
+    return resolve_checkpoint(name_or_path, revision)
 
 
 def check_checkpoint(name_or_path, model_types: Sequence[str], subfolder: str = "") -> None:

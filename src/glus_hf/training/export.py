@@ -1,0 +1,78 @@
+"""From an adapter back to a model of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PeftModel
+
+from ..models.glus.checkpoint_glus import CheckpointError
+from ..models.glus.configuration_glus import GLUSConfig
+from ..models.glus.modeling_glus import GLUSForVideoSegmentation
+from ..models.glus.processing_glus import GLUSProcessor
+
+
+BASE_CONFIG = "base_config.json"
+"""Beside an adapter: the config of the model it was trained on, with the options set for that run."""
+
+ONLY_IN_TRAINING = ("detach_memory",)
+
+
+def export_adapter(
+    adapter: str | os.PathLike,
+    folder: str | os.PathLike,
+    base: str | os.PathLike | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> Path:
+    """Merge a trained adapter into its base (on the CPU) and save the model with the processor beside it.
+
+    Args:
+        adapter: folder of a checkpoint of [`GLUSTrainer`].
+        folder: to make; must be new or empty.
+        base: folder or name of the model that the adapter was trained on; by default the one it names.
+        dtype: of the weights; by default that of the base's files. Merging happens in float32.
+
+    Raises:
+        CheckpointError: no adapter there, the base is not found, or the folder is in use; one line.
+
+    Example:
+
+        >>> export_adapter("runs/mine/checkpoint-3000", "my-glus")  # doctest: +SKIP
+    """
+    adapter, folder = Path(adapter), Path(folder)
+    if not (adapter / "adapter_config.json").is_file():
+        raise CheckpointError(f"{adapter}: has no adapter_config.json; pass a checkpoint folder of GLUSTrainer")
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder}: is not empty; choose a new folder")
+    base = str(base or PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path or "")
+    if not base:
+        raise CheckpointError(
+            f"{adapter}: does not name the model it was trained on; save that model with save_pretrained and pass base"
+        )
+    stored = GLUSConfig.from_pretrained(base)
+    model = GLUSForVideoSegmentation.from_pretrained(base, config=_config(adapter, stored), dtype=torch.float32)
+    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    wanted = dtype if dtype is not None else stored.dtype
+    if wanted is not None:
+        merged = merged.to(getattr(torch, wanted) if isinstance(wanted, str) else wanted)
+    merged.save_pretrained(folder)
+    if (adapter / "processor_config.json").is_file():
+        GLUSProcessor.from_pretrained(str(adapter)).save_pretrained(folder)
+    return folder
+
+
+def _config(adapter: Path, stored: GLUSConfig) -> GLUSConfig:
+    file = adapter / BASE_CONFIG
+    if not file.is_file():
+        return stored
+    config = GLUSConfig.from_json_file(str(file))
+    for name in ONLY_IN_TRAINING:
+        setattr(config, name, getattr(stored, name))
+    if hasattr(config, "quantization_config"):  # the base was loaded in 4 bit: merge into its full weights
+        del config.quantization_config
+    return config
+
+
+__all__ = ["export_adapter"]

@@ -1,0 +1,343 @@
+"""The trainer of GLUS: a `transformers.Trainer` with the four losses, an adapter and evaluation on videos."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from accelerate.utils import broadcast_object_list
+from peft import PeftModel
+from torch import Tensor
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging
+
+from ..data.collator import GLUSCollator
+from ..data.resumable_sampler import EpochDataset, ResumableSampler
+from ..models.glus.modeling_glus import GLUSForVideoSegmentation
+from ..models.glus.processing_glus import ADDED_TOKENS, IGNORE_INDEX
+from .arguments import GLUSTrainingArguments
+from .export import BASE_CONFIG, export_adapter
+from .losses import ObjectContrastiveLoss, token_ids
+from .non_finite import GradientWatch, NonFiniteLossError, stop_at_samples
+from .parameters import describe_trainable, prepare_model
+from .validation import sums_to_means, video_sums
+
+
+logger = logging.get_logger(__name__)
+
+TERMS = ("ce_loss", "mask_bce_loss", "mask_dice_loss", "contrastive_loss")
+BANK_FILE = "contrastive_bank_{rank}.safetensors"
+SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names", "key")
+NOT_OF_THE_MODEL = ("mask_labels", "samples")
+
+
+class GLUSTrainer(Trainer):
+    """Train GLUS.
+
+    The loss is `CE + 2 BCE + 0.5 Dice + 0.1 contrastive` (weights: see [`GLUSTrainingArguments`]). Cross entropy is a
+    mean over supervised tokens and the mask terms are means over masks, *of the whole optimizer step*: of all
+    accumulation steps and all processes. So accumulating gradients, or using several processes, gives what one large
+    batch gives, also when videos differ in their number of expressions. Only the contrastive term depends on how the
+    videos are split, since its bank fills up one batch after the other: each batch's mean over anchors counts by the
+    batch's share of masks. Every term is logged, unweighted.
+
+    Args:
+        model: is changed: what does not train is frozen and, unless all of it trains, an adapter is put on it (see
+            [`prepare_model`]). A `PeftModel` is taken as it is.
+        args: [`GLUSTrainingArguments`].
+        train_dataset, eval_dataset: [`ReferringVideoDataset`], [`MixtureDataset`] or anything that gives such samples.
+        processing_class: the [`GLUSProcessor`]; saved with every checkpoint.
+        data_collator: by default a [`GLUSCollator`] of the processor.
+        video_evaluator: called by every process at every evaluation with the model in eval mode and the processor;
+            returns, in the main process, numbers by name ("J&F" for early stopping), logged as `eval_<name>`. See
+            [`VideoValidation`].
+        kwargs: as for `transformers.Trainer`.
+
+    Raises:
+        ValueError: no processor, no trainable parameter, fewer samples than an optimizer step takes; one line.
+        NonFiniteLossError: from `train()`; the samples are listed in `non_finite_samples.json` of the output folder.
+
+    Example:
+
+        >>> trainer = GLUSTrainer(model, GLUSTrainingArguments("runs/mine"), train_dataset=videos,
+        ...                       processing_class=processor)  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+        >>> trainer.export("my-glus")  # doctest: +SKIP
+    """
+
+    loss_is_scaled_for_ga = True  # by the counts of the whole step
+
+    def __init__(
+        self,
+        model: GLUSForVideoSegmentation | PeftModel,
+        args: GLUSTrainingArguments | None = None,
+        train_dataset=None,
+        eval_dataset=None,
+        processing_class=None,
+        data_collator: Callable | None = None,
+        video_evaluator: Callable[[GLUSForVideoSegmentation, object], Mapping[str, float] | None] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        **kwargs,
+    ):
+        args = GLUSTrainingArguments() if args is None else args
+        if processing_class is None:
+            raise ValueError("GLUSTrainer needs processing_class, the GLUSProcessor of the model")
+        _check_size(train_dataset, args)
+        if not isinstance(model, PeftModel):
+            set_seed(args.seed)  # of the LoRA matrices
+            model = prepare_model(model, **_parameter_options(args, processing_class))
+        logger.info(f"what trains:\n{describe_trainable(model)}")
+        if data_collator is None:
+            data_collator = GLUSCollator(processing_class, labels=args.supervised_text)
+        callbacks = [*(callbacks or []), _BankSaver(self), GradientWatch(self)]
+        if args.early_stopping_patience is not None:
+            callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
+        super().__init__(
+            model,
+            args,
+            _WithSamples(data_collator),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            compute_metrics=self._validation_metrics,
+            callbacks=callbacks,
+            **kwargs,
+        )
+        self.model_accepts_loss_kwargs = True  # what older transformers have for loss_is_scaled_for_ga
+        self.video_evaluator = video_evaluator
+        self.contrastive_loss = self._make_contrastive_loss() if args.contrastive_loss_weight else None
+        self._sums = dict.fromkeys(TERMS, 0.0)
+        self._summed_steps = 0
+        self.current_samples: list = []
+
+    def _make_contrastive_loss(self) -> ObjectContrastiveLoss:
+        args = self.args
+        return ObjectContrastiveLoss(
+            args.contrastive_bank_size,
+            args.contrastive_temperature,
+            args.contrastive_num_negatives,
+            args.contrastive_negatives,
+            gather=args.contrastive_gather,
+            seed=args.seed + (0 if args.contrastive_gather else args.process_index),
+        )
+
+    # ---- loss
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
+        """The batches of one optimizer step, and how many supervised tokens and masks all processes have in them."""
+        batches = []
+        for _ in range(num_batches):
+            try:
+                batches.append(next(epoch_iterator))
+            except StopIteration:
+                break
+        self.current_samples = [sample for batch in batches for sample in batch["samples"]]
+        counts = torch.stack([_counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
+        return batches, self.accelerator.reduce(counts.to(device), "sum")
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch: Tensor | None = None):
+        """Share of one batch in the loss of the step; `num_items_in_batch`: tokens and masks of the whole step."""
+        counts = _counts(inputs).to(self.args.device)
+        totals = counts if num_items_in_batch is None else num_items_in_batch
+        share_of_tokens, share_of_masks = (counts / totals.clamp(min=1)).unbind()
+        output = model(**{name: value for name, value in inputs.items() if name != "samples"})
+        terms = {
+            "ce_loss": output.ce_loss * share_of_tokens,
+            "mask_bce_loss": output.mask_bce_loss * share_of_masks,
+            "mask_dice_loss": output.mask_dice_loss * share_of_masks,
+        }
+        if self.contrastive_loss is not None:
+            terms["contrastive_loss"] = self._contrastive_term(output, inputs["samples"], counts, totals)
+        processes = 1 if num_items_in_batch is None else self.accelerator.num_processes  # gradients are averaged
+        loss = sum(getattr(self.args, f"{name}_weight") * term for name, term in terms.items()) * processes
+        if not torch.isfinite(loss):
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            stop_at_samples("loss", self, inputs["samples"], values)
+        for name, term in terms.items():
+            self._sums[name] += term.detach() * processes
+        return (loss, output) if return_outputs else loss
+
+    def _contrastive_term(self, output, samples: list[dict], counts: Tensor, totals: Tensor) -> Tensor:
+        embeddings, queries = output.seg_embeddings, output.seg_embeddings.shape[1]
+        ids = [token_ids(sample, queries, self.args.contrastive_datasets).flatten(0, 1) for sample in samples]
+        masks = self.accelerator.reduce(counts, "sum")[1] if self.contrastive_loss.gather else counts[1]
+        return self.contrastive_loss(embeddings.flatten(0, 1), torch.cat(ids)).loss * masks / totals[1]
+
+    # ---- data, log
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if isinstance(dataset, EpochDataset):
+            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            return ResumableSampler(dataset, seed)
+        return super()._get_train_sampler(train_dataset)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            steps = max(self.state.global_step - self._summed_steps, 1)
+            names = [name for name in TERMS if getattr(self.args, f"{name}_weight") or name != "contrastive_loss"]
+            sums = torch.stack([torch.as_tensor(self._sums[name], device=self.args.device) for name in names])
+            means = self.accelerator.reduce(sums.float(), "mean") / steps
+            logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
+            self._sums, self._summed_steps = dict.fromkeys(TERMS, 0.0), self.state.global_step
+        super().log(logs, start_time)
+
+    # ---- evaluation
+
+    def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
+        """Losses of the validation samples, then what `video_evaluator` says."""
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self.video_evaluator is not None:
+            found = self._evaluate_videos()
+            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in found.items()})
+        return output
+
+    def _evaluate_videos(self) -> dict[str, float]:
+        """What `video_evaluator` says in the main process, in all processes."""
+        if self.is_fsdp_enabled:
+            raise ValueError("evaluation on videos is not possible under FSDP; evaluate a checkpoint afterwards")
+        model = self.accelerator.unwrap_model(self.model)
+        model = model.get_base_model() if isinstance(model, PeftModel) else model
+        with self.accelerator.autocast():
+            found = [self.video_evaluator(model.eval(), self.processing_class)]
+        broadcast_object_list(found)
+        return dict(found[0])
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """Sums per video, of one size, so that they can be gathered."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad():
+            output = model(**{name: value for name, value in inputs.items() if name not in NOT_OF_THE_MODEL})
+        tokens = (inputs["labels"][:, 1:] != IGNORE_INDEX).sum(1).split(inputs["expressions_per_video"].tolist())
+        sums = video_sums(output, inputs["mask_labels"], tokens)
+        return None, sums, sums[:, :1]
+
+    def _validation_metrics(self, prediction) -> dict[str, float]:
+        means = sums_to_means(prediction.predictions.sum(0))
+        loss = sum(getattr(self.args, f"{name}_weight") * means[name] for name in TERMS if name in means)
+        return {"loss": loss, **means}
+
+    # ---- saving
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
+        """As in transformers; with a checkpoint (or True: the last one) everything goes on as if never interrupted."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir)
+            if resume_from_checkpoint is None:
+                raise ValueError(f"{self.args.output_dir}: has no checkpoint to resume from")
+        if resume_from_checkpoint and self.contrastive_loss is not None:
+            self._load_bank(resume_from_checkpoint)
+        self._sums, self._summed_steps = dict.fromkeys(TERMS, 0.0), _step_of(resume_from_checkpoint)
+        return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+
+    def _load_bank(self, checkpoint: str) -> None:
+        rank = 0 if self.contrastive_loss.gather else self.args.process_index
+        file = Path(checkpoint) / BANK_FILE.format(rank=rank)
+        if file.is_file():
+            self.contrastive_loss.load(file)
+        else:
+            logger.warning(f"{file}: not there; the contrastive bank starts empty")
+
+    def save_bank(self, checkpoint: str | os.PathLike) -> None:
+        """Write the contrastive bank of this process into the folder of a checkpoint."""
+        rank = self.args.process_index
+        if self.contrastive_loss is not None and not (self.contrastive_loss.gather and rank):
+            self.contrastive_loss.save(Path(checkpoint) / BANK_FILE.format(rank=rank))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save and isinstance(self.model, PeftModel):
+            folder = Path(output_dir or self.args.output_dir)
+            self.model.get_base_model().config.to_json_file(folder / BASE_CONFIG)
+
+    def export(self, folder: str | os.PathLike, dtype: str | torch.dtype | None = None) -> Path:
+        """Write the trained model as one that `from_pretrained` loads: adapter merged, processor beside it.
+
+        The adapter is merged into a fresh copy of the base, so training can go on, and the base may be loaded in 4 bit
+        here. To be called by all processes.
+
+        Args:
+            folder: new or empty.
+            dtype: of the weights written; by default that of the base's files. bfloat16 rounds what was trained.
+
+        Raises:
+            ValueError: the base has no name (it was made in memory); save and load it first.
+        """
+        folder = Path(folder)
+        if not isinstance(self.accelerator.unwrap_model(self.model), PeftModel):
+            self.save_model(str(folder), _internal_call=True)
+            (folder / "training_args.bin").unlink(missing_ok=True)
+            return folder
+        adapter = Path(self.args.output_dir) / "adapter"
+        self.save_model(str(adapter), _internal_call=True)
+        if self.args.should_save:
+            export_adapter(adapter, folder, dtype=dtype)
+        self.accelerator.wait_for_everyone()
+        return folder
+
+
+class _WithSamples:
+    """A collator whose batches say which samples they are made of, and are plain dicts."""
+
+    def __init__(self, collator: Callable):
+        self.collator = collator
+
+    def __call__(self, samples: list[dict]) -> dict:
+        described = [{name: sample[name] for name in SAMPLE_COLUMNS if name in sample} for sample in samples]
+        return {**self.collator(samples), "samples": described}
+
+
+class _BankSaver(TrainerCallback):
+    def __init__(self, trainer: GLUSTrainer):
+        self.trainer = trainer
+
+    def on_save(self, args, state, control, **kwargs):
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if folder.is_dir() and not args.save_only_model:
+            self.trainer.save_bank(folder)
+
+
+def _counts(batch: Mapping) -> Tensor:
+    """Supervised tokens and masks of a batch."""
+    tokens = (batch["labels"][:, 1:] != IGNORE_INDEX).sum().cpu()
+    masks = sum(labels.shape[0] * labels.shape[1] for labels in batch["mask_labels"])
+    return torch.tensor([float(tokens), float(masks)])
+
+
+def _check_size(dataset, args: GLUSTrainingArguments) -> None:
+    """Fewer samples than a step takes would silently make the steps smaller."""
+    step = args.per_device_train_batch_size * args.gradient_accumulation_steps * max(args.world_size, 1)
+    if dataset is not None and hasattr(dataset, "__len__") and len(dataset) < step:
+        raise ValueError(
+            f"the training set has {len(dataset)} videos, an optimizer step takes {step}; use more data, a smaller "
+            "batch, or a mixture with more samples per epoch"
+        )
+
+
+def _parameter_options(args: GLUSTrainingArguments, processor) -> dict:
+    return {
+        "language_model": args.language_model_training,
+        "embeddings": args.embedding_training,
+        "mask_branch": args.mask_branch_training,
+        "projections": args.train_projections,
+        "vision_tower": args.train_vision_tower,
+        "memory_gradient": args.memory_gradient,
+        "lora_rank": args.lora_rank,
+        "lora_alpha": args.lora_alpha,
+        "lora_dropout": args.lora_dropout,
+        "lora_targets": tuple(args.lora_targets),
+        "new_token_ids": tuple(processor.tokenizer.convert_tokens_to_ids(list(ADDED_TOKENS))),
+    }
+
+
+def _step_of(checkpoint: str | os.PathLike | None) -> int:
+    if not checkpoint:
+        return 0
+    return int(json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))["global_step"])
+
+
+__all__ = ["GLUSTrainer", "NonFiniteLossError"]

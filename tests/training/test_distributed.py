@@ -1,0 +1,213 @@
+"""Two processes do what one does, started by torchrun and by accelerate with the configurations of examples/."""
+
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tests" / "training" / "run_ranks.py"
+CONFIGS = ROOT / "examples" / "accelerate"
+OPTIONS = {"max_steps": 3, "optim": "sgd", "learning_rate": 0.1, "contrastive_gather": True}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def python_path() -> str:
+    return os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+
+
+def launch(launcher: list[str], output: Path, **options) -> dict:
+    """Run the script; its record and what it trained."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path()}
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(output / "cache")}
+    output.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, *launcher, str(SCRIPT), str(output), json.dumps({**OPTIONS, **options})]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    record = json.loads((output / "record.json").read_text())
+    return record | {"trained": torch.load(output / "trained.pt", weights_only=True)}
+
+
+def torchrun(processes: int = 2) -> list[str]:
+    return [
+        *("-m", "torch.distributed.run", "--nproc_per_node", str(processes)),
+        *("--master_addr", "127.0.0.1", "--master_port", str(free_port())),
+    ]
+
+
+def accelerate(config: str) -> list[str]:
+    options = ["--config_file", str(CONFIGS / config), "--main_process_port", str(free_port())]
+    return ["-m", "accelerate.commands.launch", *options]
+
+
+@pytest.fixture(scope="module")
+def one_rank(tmp_path_factory):
+    return launch([], tmp_path_factory.mktemp("one"), total_train_batch_size=4)
+
+
+def assert_alike(found, expected):
+    for name in ("loss", "grad_norm", "ce_loss", "mask_bce_loss", "mask_dice_loss", "contrastive_loss"):
+        assert found[name] == pytest.approx(expected[name], rel=1e-4), name
+    torch.testing.assert_close(found["trained"], expected["trained"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "batch_size"),
+    [(torchrun, 1), pytest.param(torchrun, 2, marks=pytest.mark.slow), (lambda: accelerate("multi_cpu.yaml"), 1)],
+    ids=["torchrun-1", "torchrun-2", "accelerate-1"],
+)
+def test_two_ranks_equal_one(tmp_path, one_rank, launcher, batch_size):
+    """The same four videos per step, as 1 x 2 x 2 and 2 x 2 x 1 instead of 2 x 1 x 2; contrastive bank shared."""
+    assert (one_rank["ranks"], one_rank["accumulation"]) == (1, 2)
+    # one batch per step: then the contrastive bank fills up in the same order
+    reference = one_rank if batch_size == 1 else launch([], tmp_path / "one", per_device_train_batch_size=4)
+    two = launch(launcher(), tmp_path / "two", total_train_batch_size=4, per_device_train_batch_size=batch_size)
+    assert two["ranks"] == 2 and two["accumulation"] == 2 // batch_size
+    assert max(two["contrastive_loss"]) > 0
+    assert_alike(two, reference)
+
+
+def test_two_ranks_resume(tmp_path):
+    """With a contrastive bank per process."""
+    options = {"contrastive_gather": False, "lora_dropout": 0.1, "per_device_train_batch_size": 1}
+    whole = launch(torchrun(), tmp_path, **options, save_strategy="steps", save_steps=1)
+    again = launch(torchrun(), tmp_path, **options, resume=str(tmp_path / "checkpoint-2"))
+    assert again["loss"] == whole["loss"] and again["grad_norm"] == whole["grad_norm"]
+    torch.testing.assert_close(again["trained"], whole["trained"], rtol=0, atol=0)
+
+
+def test_two_ranks_evaluate_together(tmp_path):
+    options = {"max_steps": 1, "eval_steps": 1, "validate": True, "per_device_train_batch_size": 1}
+    one = launch([], tmp_path / "one", **options, total_train_batch_size=2)
+    two = launch(torchrun(), tmp_path / "two", **options, total_train_batch_size=2)
+    assert len(two["eval_J&F"]) == 1
+    assert two["eval_J&F"] == pytest.approx(one["eval_J&F"], abs=0.5)
+
+
+def run(command: list[str], **environment) -> subprocess.CompletedProcess:
+    variables = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    variables["PYTHONPATH"] = python_path()
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, **variables, **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+def test_sharded_layers_give_the_same_gradients(tmp_path):
+    """FSDP2 of a model with an adapter, units as in fsdp2.yaml."""
+    done = run([*torchrun(), str(ROOT / "tests" / "training" / "run_fsdp.py")], HF_DATASETS_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("agrees") == 2
+
+
+@pytest.mark.parametrize("config", ["multi_cpu", "zero2", "fsdp2"])
+def test_accelerate_reads_its_configurations(config):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    read = load_config_from_file(str(CONFIGS / f"{config}.yaml"))
+    expected = {"multi_cpu": ("MULTI_GPU", 2), "zero2": ("DEEPSPEED", 4), "fsdp2": ("FSDP", 4)}
+    assert (str(read.distributed_type.value), read.num_processes) == expected[config]
+
+
+def test_zero2(tmp_path):
+    """accelerate knows DeepSpeed with one process only where there is no GPU."""
+    pytest.importorskip("deepspeed")
+    options = {"gradient_accumulation_steps": 2, "use_cpu": False}
+    launcher = [*accelerate("zero2.yaml"), "--num_processes", "1", "--mixed_precision", "no"]
+    found = launch(launcher, tmp_path / "zero2", optim="adamw_torch", learning_rate=1e-3, **options)
+    plain = launch([], tmp_path / "plain", optim="adamw_torch", learning_rate=1e-3, gradient_accumulation_steps=2)
+    assert found["strategy"] == "DistributedType.DEEPSPEED"
+    for name in ("loss", "ce_loss", "mask_bce_loss", "mask_dice_loss"):
+        assert found[name] == pytest.approx(plain[name], rel=1e-3), name
+
+
+TRAIN = str(ROOT / "examples" / "train.py")
+TINY = str(ROOT / "examples" / "configs" / "tiny.yaml")
+
+
+def tiny_run(folder: Path, base: str, *more: str) -> list[str]:
+    """Arguments of examples/train.py for three steps of four drawn clips on a small model."""
+    sets = {
+        "model.pretrained": base,
+        "data.cache_dir": folder / "cache",
+        "data.train.0.options.num_videos": 8,
+        "validation.name": "''",
+        "training.eval_strategy": "'no'",
+        "training.output_dir": folder / "run",
+        "training.total_train_batch_size": 4,
+        "training.per_device_train_batch_size": 1,
+        "training.max_steps": 3,
+        "training.save_steps": 1,
+        "training.logging_steps": 1,
+        "training.lora_dropout": 0.0,
+        "training.contrastive_gather": "true",
+        "training.use_cpu": "true",
+        "export": folder / "model",
+    }
+    return [TRAIN, TINY, *(f"{key}={value}" for key, value in sets.items()), *more]
+
+
+def losses(folder: Path) -> list[float]:
+    state = json.loads((folder / "run" / "trainer_state.json").read_text())
+    return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    from tests.training.small_training import saved_model
+
+    return saved_model(tmp_path_factory.mktemp("base"))
+
+
+def test_the_script_under_every_launcher(tmp_path, base):
+    """python, torchrun and accelerate train the same model and export it; a stopped run goes on."""
+    found = {}
+    launchers = {"python": [], "torchrun": torchrun(), "accelerate": accelerate("multi_cpu.yaml")}
+    for name, launcher in launchers.items():
+        done = run([*launcher, *tiny_run(tmp_path / name, base, "training.contrastive_loss_weight=0")])
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        found[name] = losses(tmp_path / name)
+        assert (tmp_path / name / "model" / "model.safetensors").is_file()
+    assert len(found["python"]) == 3
+    for name in ("torchrun", "accelerate"):
+        assert found[name] == pytest.approx(found["python"], rel=1e-4), name
+    again = tiny_run(tmp_path / "python", base, "training.contrastive_loss_weight=0")
+    checkpoint = tmp_path / "python" / "run" / "checkpoint-1"
+    done = run([*again, "--export", str(tmp_path / "again"), "--resume", str(checkpoint)])
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert losses(tmp_path / "python") == found["python"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["training.learning_rte=1"], "unknown key training.learning_rte; did you mean training.learning_rate?"),
+        (["training.total_train_batch_size=80"], "the training set has 8 videos, an optimizer step takes 80"),
+        (["model.pretrained=/no/such/folder"], "/no/such/folder"),
+        (["data.train.0.name=mevs"], "unknown data set 'mevs'"),
+        (["--resume"], "has no checkpoint to resume from"),
+        (["data.train.0.options.num_frames=3"], "3 frames, a sample needs 4"),
+    ],
+)
+def test_the_script_says_what_is_wrong_in_one_line(tmp_path, base, arguments, message, monkeypatch):
+    monkeypatch.setattr(sys, "argv", tiny_run(tmp_path, base, *arguments))
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(TRAIN, run_name="__main__")
+    said = str(caught.value)  # Python prints it and exits with 1
+    assert said.startswith("error: ") and message in said and "\n" not in said

@@ -1,0 +1,109 @@
+"""Trained adapters become models of their own, with the same outputs."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+
+import glus_hf
+from glus_hf import CheckpointError, GLUSForVideoSegmentation, GLUSProcessor
+from glus_hf.training.export import export_adapter
+from glus_hf.training.parameters import prepare_model
+from tests.training.small_training import quick_trainer, saved_model, videos
+
+
+STRONG = {"learning_rate": 2e-2, "max_steps": 3}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return saved_model(tmp_path_factory.mktemp("base"))
+
+
+def load(folder):
+    return GLUSForVideoSegmentation.from_pretrained(folder)
+
+
+def outputs(model, trainer):
+    batch = trainer.data_collator([videos()[0], videos()[3]])
+    batch.pop("samples")
+    with torch.no_grad():
+        found = model.eval()(**batch)
+    masks = torch.cat([logits.flatten() for logits in found.mask_logits])
+    return {"masks": masks, "seg": found.seg_embeddings, "states": found.hidden_states}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"embedding_training": "new_tokens"},
+        {"language_model_training": "frozen"},
+        {"language_model_training": "full"},
+        {"memory_gradient": True},
+    ],
+    ids=["lora", "new tokens", "no lora", "full", "memory gradient"],
+)
+def test_exported_model_gives_the_same(tmp_path, base, options):
+    trainer = quick_trainer(tmp_path / "run", load(base), **STRONG, **options)
+    trainer.train()
+    trained = outputs(trainer.model, trainer)
+    folder = trainer.export(tmp_path / "exported")
+    exported = load(folder)
+    torch.testing.assert_close(outputs(exported, trainer), trained, rtol=0, atol=1e-5)
+    assert (outputs(load(base), trainer)["masks"] - trained["masks"]).abs().max() > 1e-2
+    assert exported.config.detach_memory
+    assert GLUSProcessor.from_pretrained(folder).num_query_frames == 4
+    frames = videos()[0]["frames"]
+    assert glus_hf.pipeline(model=str(folder))(frames, "the red circle")["masks"].shape[0] == len(frames)
+    # exporting changed nothing: training goes on
+    torch.testing.assert_close(outputs(trainer.model, trainer), trained, rtol=0, atol=0)
+
+
+def test_export_of_a_checkpoint(tmp_path, base):
+    trainer = quick_trainer(tmp_path / "run", load(base), **STRONG, save_strategy="steps", save_steps=3)
+    trainer.train()
+    export_adapter(tmp_path / "run" / "checkpoint-3", tmp_path / "exported")
+    trained = outputs(trainer.model, trainer)
+    torch.testing.assert_close(outputs(load(tmp_path / "exported"), trainer), trained, rtol=0, atol=1e-5)
+    peft_alone = PeftModel.from_pretrained(load(base), str(tmp_path / "run" / "checkpoint-3"))
+    torch.testing.assert_close(outputs(peft_alone, trainer), trained, rtol=0, atol=0)
+
+
+def test_options_of_the_run_are_exported(tmp_path, base):
+    model = GLUSForVideoSegmentation.from_pretrained(base, memory_stride=5, fuser_scale="identity")
+    trainer = quick_trainer(tmp_path / "run", model, **STRONG)
+    trainer.train()
+    exported = load(trainer.export(tmp_path / "exported"))
+    assert (exported.config.memory_stride, exported.config.fuser_scale) == (5, "identity")
+    torch.testing.assert_close(outputs(exported, trainer), outputs(trainer.model, trainer), rtol=0, atol=1e-5)
+
+
+def test_dtype(tmp_path, base):
+    trainer = quick_trainer(tmp_path / "run", load(base), **STRONG)
+    assert load(trainer.export(tmp_path / "half", dtype="bfloat16")).dtype == torch.bfloat16
+
+
+def test_errors_are_one_line(tmp_path, base):
+    with pytest.raises(CheckpointError, match="has no adapter_config.json"):
+        export_adapter(base, tmp_path / "exported")
+    trainer = quick_trainer(tmp_path / "run")  # made in memory
+    with pytest.raises(CheckpointError, match=r"does not name the model it was trained on; [^\n]*$"):
+        trainer.export(tmp_path / "exported")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").touch()
+    trainer = quick_trainer(tmp_path / "run", load(base))
+    with pytest.raises(CheckpointError, match="is not empty"):
+        trainer.export(tmp_path / "used")
+
+
+def test_an_adapter_of_a_packaged_model_names_its_alias():
+    adapted = prepare_model(load("glus-tiny"))
+    assert adapted.peft_config["default"].base_model_name_or_path == "glus-tiny"
+
+
+def test_the_adapter_names_its_base(tmp_path, base):
+    trainer = quick_trainer(tmp_path / "run", load(base))
+    trainer.save_model(str(tmp_path / "adapter"))
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == base

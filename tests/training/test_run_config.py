@@ -1,0 +1,182 @@
+"""Configuration files: every one in examples/ runs a step, and what is wrong is said in one line."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from glus_hf import GLUSForVideoSegmentation
+from glus_hf.training.run import build_trainer, training_set
+from glus_hf.training.run_config import ConfigError, load_run_config
+from tests.models.glus.small_glus import small_processor
+from tests.training.small_training import history, saved_model
+
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "examples" / "configs").glob("*.yaml"))
+TREES = ROOT / "tests" / "fixtures" / "datasets"
+OWN = TREES / "own"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return saved_model(tmp_path_factory.mktemp("base"))
+
+
+def small_run(base, tmp_path) -> list[str]:
+    """Overrides that make a run small and keep all else."""
+    return [
+        f"model.pretrained={base}",
+        f"data.root={TREES}",
+        f"data.cache_dir={tmp_path / 'cache'}",
+        f"training.output_dir={tmp_path / 'run'}",
+        "training.total_train_batch_size=2",
+        "training.per_device_train_batch_size=1",
+        "training.max_steps=1",
+        "training.eval_steps=1",
+        "training.save_steps=1",
+        "training.logging_steps=1",
+        "training.dataloader_num_workers=0",
+        "training.use_cpu=true",
+        "training.disable_tqdm=true",
+    ]
+
+
+def test_there_are_configurations():
+    assert {file.stem for file in CONFIGS} == {"glus_s", "glus_a", "finetune_lora_24gb", "tiny"}
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_configuration_runs_a_step(tmp_path, base, file):
+    overrides = small_run(base, tmp_path) + [f"export={tmp_path / 'model'}"]
+    if file.stem == "finetune_lora_24gb":  # own data: here the layout of the MeViS miniature, by its own builder
+        overrides += ["data.train.0.name=mevis", "data.train.0.data_dir=null"]
+        overrides += ["validation.name=mevis", "validation.data_dir=null", "validation.split=valid_u"]
+    if file.stem == "tiny":
+        overrides += ["data.train.0.options.num_videos=4", "validation.options.num_videos=1"]
+    else:
+        overrides += ["validation.max_videos=1", "training.dataloader_drop_last=false"]
+        if file.stem == "finetune_lora_24gb":
+            overrides += ["training.total_train_batch_size=1"]
+        else:
+            overrides += ["data.samples_per_epoch=4"]
+    config = load_run_config(file, overrides)
+    trainer = build_trainer(config)
+    trainer.train()
+    assert len(history(trainer)) == 1 and len(history(trainer, "eval_J&F")) == 1
+    assert (tmp_path / "run" / "checkpoint-1" / "adapter_model.safetensors").is_file()
+    assert (trainer.export(config.export) / "model.safetensors").is_file()
+
+
+def test_the_recipes_are_those_of_the_paper():
+    small, large = (load_run_config(ROOT / "examples" / "configs" / f"glus_{name}.yaml") for name in "sa")
+    assert [(one.name, one.weight) for one in small.data.train] == [("mevis", 1), ("refer_youtube_vos", 1)]
+    weights = {one.name: one.weight for one in large.data.train}
+    assert weights == {"mevis": 40, "refer_youtube_vos": 150, "ref_davis17": 4, "revos": 30, "lvvis": 30}
+    assert (small.training["contrastive_loss_weight"], large.training["contrastive_loss_weight"]) == (0.1, 0.0)
+    assert (small.training["max_steps"], large.training["max_steps"]) == (3000, 5000)
+
+
+def test_mixture_draws_by_weight(tmp_path):
+    file = write(tmp_path, {"data": {"train": [clips(4, seed=0, weight=3), clips(4, seed=1, weight=1)]}})
+    config = load_run_config(file, [f"data.cache_dir={tmp_path / 'cache'}", "data.samples_per_epoch=400"])
+    mixture = training_set(config, small_processor(), seed=0)
+    drawn = [mixture.draw(index)[0] for index in range(400)]
+    assert len(mixture) == 400 and 270 < drawn.count("motion_shapes") < 330
+
+
+# ---- wrong configurations
+
+
+def clips(num_videos, seed=0, weight=1):
+    options = {"num_videos": num_videos, "seed": seed, "size": 64, "num_frames": 8}
+    return {"name": "motion_shapes", "weight": weight, "options": options}
+
+
+def write(folder, content) -> Path:
+    file = folder / "run.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+DATA = {"data": {"train": [{"name": "motion_shapes"}]}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"modle": {}}, "unknown key modle; did you mean model?"),
+        ({"training": {"learning_rte": 1}}, "unknown key training.learning_rte; did you mean training.learning_rate?"),
+        ({"training": {"lora_rnk": 1}}, "unknown key training.lora_rnk; did you mean training.lora_rank?"),
+        ({"learning_rate": 1}, "unknown key learning_rate; did you mean training.learning_rate?"),
+        ({"model": {"max_steps": 1}}, "unknown key model.max_steps; did you mean training.max_steps?"),
+        ({"data": {"train": [{"nam": "mevis"}]}}, "unknown key data.train.0.nam; did you mean data.train.0.name?"),
+        ({"model": {"zzz": 1}}, "unknown key model.zzz; valid keys are pretrained, dtype"),
+        ({"training": {"zzz": 1}}, "unknown key training.zzz; valid keys nearest to it are "),
+        ({"training": {"learning_rate": "fast"}}, "training.learning_rate must be a number, got 'fast'"),
+        ({"training": {"max_steps": True}}, "training.max_steps must be a number, got True"),
+        ({"training": {"bf16": "yes please"}}, "training.bf16 must be true or false, got 'yes please'"),
+        ({"training": [1]}, "training must be keys with values"),
+        ({"data": {"train": {"name": "mevis"}}}, "data.train must be a list of data sets"),
+        ({"data": {"train": [{"split": "train"}]}}, "data.train.0 has no name"),
+        ({"model": {"dtype": "int8"}}, "model.dtype must be one of float32, bfloat16, float16, got 'int8'"),
+        ({"data": {}}, "data.train is empty"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path, content, message):
+    file = write(tmp_path, {**DATA, **content})
+    with pytest.raises(ConfigError) as caught:
+        load_run_config(file)
+    assert str(caught.value).startswith(f"{file}: {message}") and "\n" not in str(caught.value)
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_run_config(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1\nb: 2")
+    with pytest.raises(ConfigError, match=r"cannot be read as YAML \([^\n]*$"):
+        load_run_config(tmp_path / "broken.yaml")
+
+
+def test_numbers_without_a_point(tmp_path):
+    """YAML takes 3e-4 for text."""
+    file = write(tmp_path, {**DATA, "training": {"learning_rate": "3e-4", "max_steps": "7"}})
+    assert load_run_config(file, ["training.warmup_steps=1e1"]).training == {
+        "learning_rate": 3e-4,
+        "max_steps": 7,
+        "warmup_steps": 10.0,
+    }
+
+
+def test_overrides(tmp_path):
+    file = write(tmp_path, DATA)
+    config = load_run_config(file, ["data.train.0.weight=2", "model.options.num_maskmem=0", "export=out"])
+    assert (config.data.train[0].weight, config.model.options, config.export) == (2, {"num_maskmem": 0}, "out")
+    for wrong in ("max_steps", "data.train.3.weight=1", "data.train.x=1", "training.lernrate=1", "=1"):
+        with pytest.raises(ConfigError):
+            load_run_config(file, [wrong])
+
+
+def test_validation_without_a_data_set(tmp_path, base):
+    file = write(tmp_path, {"data": {"train": [clips(2)]}})
+    config = load_run_config(file, [*small_run(base, tmp_path), "training.eval_strategy=steps"])
+    with pytest.raises(ConfigError, match="set validation.name"):
+        build_trainer(config)
+
+
+def test_four_bits_need_bitsandbytes(tmp_path, base):
+    file = write(tmp_path, {"data": {"train": [clips(2)]}})
+    config = load_run_config(file, [*small_run(base, tmp_path), "model.quantization=4bit"])
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        with pytest.raises(ConfigError, match="pip install bitsandbytes"):
+            build_trainer(config)
+        return
+    trainer = build_trainer(config)
+    linear = [name for name, module in trainer.model.named_modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
+    assert linear and all(".language_model.layers." in name for name in linear)
+    trainer.train()
+    exported = GLUSForVideoSegmentation.from_pretrained(trainer.export(tmp_path / "model"))
+    assert exported.dtype == torch.float32 and not hasattr(exported.config, "quantization_config")
