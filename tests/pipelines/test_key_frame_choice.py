@@ -261,7 +261,7 @@ def run_command(*arguments):
 def test_segment(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "clip.mp4", FRAMES, fps=8)
-    command = ["segment", "clip.mp4", TEXT, "--device", "cpu", "--json", "-q"]
+    command = ["segment", "clip.mp4", TEXT, "--device", "cpu", "--json"]
     code, out, _ = run_command(*command, "--key-frame", "auto", "--selector", folder)
     (found,) = json.loads(out.splitlines()[-1])["expressions"]
     assert code == 0 and 0 <= found["key_frame"] < 6 and found["no_target"] is False and "confidence" in found
@@ -282,7 +282,7 @@ def test_evaluate(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     command = ["evaluate", "--dataset", "motion_shapes", "--split", "test", "--num-videos", "1", "--device", "cpu"]
-    command += ["--data-option", "size=48", "--data-option", "num_frames=4", "-q", "--json", "-o", "preds"]
+    command += ["--data-option", "size=48", "--data-option", "num_frames=4", "--json", "-o", "preds"]
     code, out, err = run_command(*command, "--selector", folder)
     assert code == 0, err
     lines = [json.loads(line) for line in (tmp_path / "preds" / "results.jsonl").read_text().splitlines()]

@@ -158,7 +158,7 @@ def test_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     arguments = ["pseudo-label", "--dataset", "motion_shapes", "--split", "train", "--num-videos", "2", "--half"]
     arguments += ["--data-option", "size=48", "--data-option", "num_frames=4", "--device", "cpu", "--empty", "0"]
-    arguments += ["--output", str(tmp_path / "labels"), "--json", "-q"]
+    arguments += ["--output", str(tmp_path / "labels"), "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout.splitlines()[-1])

@@ -25,12 +25,13 @@ from ..glus.convert_glus import (
     _add_rows,
     _existing_folder,
     _generator,
-    _inv_freq_dtype,
+    _rotary_constants,
     load_tokenizer,
 )
 from ..glus.download_glus import CLIP_REPO, clip_folder
+from ..glus.output_folder_glus import new_folder
 from ..glus.upstream_config_glus import TEXT_FIELDS, VISION_FIELDS, _pick, _refuse_rope_scaling
-from ..glus.weight_files_glus import NewWeights, WeightFiles, find_weight_files, new_folder, shard_limit
+from ..glus.weight_files_glus import NewWeights, WeightFiles, find_weight_files, shard_limit
 from .configuration_chat_univi import ChatUniViConfig
 from .configuration_glus_selector import GLUSSelectorConfig
 from .key_mapping_glus_selector import (
@@ -115,7 +116,7 @@ def convert_checkpoint(
         },
         "options": {"dtype": dtype},
         "upstream_config": copy_original_fields(upstream),
-        "inv_freq_dtype": _inv_freq_dtype(checkpoint),
+        "inv_freq": _rotary_constants(checkpoint),
     }
     processor = _make_processor(config, source, clip, tokenizer)
     return _write_folder(output, config, sources, record, dtype, max_shard_size, progress, processor, source)
