@@ -5,7 +5,9 @@
 Starts: the first frame, a random one, the selector's, and the oracle's (the frame on which the masks from the first
 frame have the largest true IoU). One row per seed of the data and their mean; with them Spearman's correlation of the
 selector's scores with the true IoU (0 where the target is not there), over the frames of each expression, and the
-part of the gap between first frame and oracle that the selector recovers.
+part of the gap between first frame and oracle that the selector recovers. A second table says where the difference
+comes from: how many key frames show the target at all, IoU on the frames that show it, and how many of the others are
+rightly left empty.
 """
 
 from __future__ import annotations
@@ -45,6 +47,9 @@ def true_ious(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def measure(pipe, selector, split: str, seed: int, num_videos: int, size: int) -> dict:
     """J&F by start in percent, correlations and counts of one seed."""
     scores: dict[str, list[float]] = {start: [] for start in STARTS}
+    hits: dict[str, list[float]] = {start: [] for start in STARTS}
+    shown: dict[str, list[float]] = {start: [] for start in STARTS}
+    empty: dict[str, list[float]] = {start: [] for start in STARTS}
     correlations, late = [], 0
     for index in logging.tqdm(range(num_videos), desc=f"seed {seed}"):
         clip = generate_clip(index, split=split, seed=seed, size=size)
@@ -62,10 +67,16 @@ def measure(pipe, selector, split: str, seed: int, num_videos: int, size: int) -
             "selector": key_frames_of(found),
             "oracle": key_frames_of(ious),
         }
+        for start, chosen in {"first": [0] * len(texts), **keys}.items():
+            hits[start] += [100 * bool(target[frame].any()) for frame, target in zip(chosen, truth, strict=True)]
         results = {"first": first} | {start: pipe(clip.frames, texts, key_frame=key) for start, key in keys.items()}
         for start, masks in results.items():
             values = [j_and_f(one["masks"], target)["j_and_f"] for one, target in zip(masks, truth, strict=True)]
             scores[start] += [100 * value for value in values]
+            for one, target in zip(masks, truth, strict=True):
+                there = target.any((1, 2))
+                shown[start].append(100 * true_ious(one["masks"], target)[there].mean())
+                empty[start].append(100 * (~one["masks"].any((1, 2)))[~there].mean())
         correlations += [spearman(row, iou) for row, iou in zip(found, ious, strict=True)]
         late += sum(not target[0].any() for target in truth)
     known = [value for value in correlations if value is not None]
@@ -77,6 +88,9 @@ def measure(pipe, selector, split: str, seed: int, num_videos: int, size: int) -
         "spearman": float(np.mean(known)) if known else None,
         "expressions": len(scores["first"]),
         "late": late,
+        "hits": {start: float(np.mean(values)) for start, values in hits.items()},
+        "shown": {start: float(np.mean(values)) for start, values in shown.items()},
+        "empty": {start: float(np.mean(values)) for start, values in empty.items()},
         "seed": seed,
     }
 
@@ -92,6 +106,10 @@ def average(rows: list[dict]) -> dict:
         "spearman": float(np.mean(known)) if known else None,
         "expressions": sum(row["expressions"] for row in rows),
         "late": sum(row["late"] for row in rows),
+        **{
+            name: {start: float(np.mean([row[name][start] for row in rows])) for start in STARTS}
+            for name in ("hits", "shown", "empty")
+        },
         "seed": "all",
     }
 
@@ -105,6 +123,14 @@ def show(rows: list[dict]) -> str:
         cells = [row["seed"], f"{row['expressions']} ({row['late']})", *(f"{row[start]:.1f}" for start in STARTS)]
         cells += [number(row["recovered"], ".0%"), number(row["spearman"], ".2f")]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += ["", "| all seeds | " + " | ".join(STARTS) + " |", "|" + " --- |" * (len(STARTS) + 1)]
+    titles = {
+        "hits": "key frames that show the target",
+        "shown": "IoU where it is",
+        "empty": "other frames left empty",
+    }
+    for name, title in titles.items():
+        lines.append(f"| {title} | " + " | ".join(f"{rows[-1][name][start]:.1f}" for start in STARTS) + " |")
     return "\n".join(lines)
 
 

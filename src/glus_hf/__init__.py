@@ -33,6 +33,8 @@ _EXPORTS = {
     "GLUSSelectorOutput": "models.glus_selector.modeling_glus_selector",
     "GLUSSelectorProcessor": "models.glus_selector.processing_glus_selector",
     "GLUSSelectorSession": "models.glus_selector.inference_glus_selector",
+    "GLUSSelectorTrainer": "training.selector_trainer",
+    "GLUSSelectorTrainingArguments": "training.selector_trainer",
     "GLUSTrainer": "training.trainer",
     "GLUSTrainingArguments": "training.arguments",
     "GLUSVideoSegmentationOutput": "models.glus.inference_glus",
