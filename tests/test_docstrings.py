@@ -6,9 +6,10 @@ import pkgutil
 
 import numpy as np
 import pytest
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 import glus_hf
-from glus_hf import GLUSImageProcessor, GLUSProcessor
+from glus_hf import GLUSImageProcessor, GLUSProcessor, GLUSSelectorProcessor
 from glus_hf.training.word_tokenizer import build_word_tokenizer
 
 
@@ -19,13 +20,17 @@ MODULES = [
 ]
 
 
-def names_in_examples():
-    """What the examples take as given."""
+def names_in_examples(module):
+    """What the examples take as given; the selector's have a processor of their own."""
     tokenizer = build_word_tokenizer(["the cat", "red square"])
+    processor = GLUSProcessor(GLUSImageProcessor(), tokenizer)
+    if ".glus_selector." in module:
+        tokenizer.add_tokens(["[SCORE]"])
+        processor = GLUSSelectorProcessor(CLIPImageProcessorPil(), tokenizer)
     return {
         "np": np,
         "build_word_tokenizer": build_word_tokenizer,
-        "processor": GLUSProcessor(GLUSImageProcessor(), tokenizer),
+        "processor": processor,
         "frames": [np.zeros((32, 32, 3), dtype=np.uint8)] * 10,
     }
 
@@ -33,7 +38,7 @@ def names_in_examples():
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
     module = importlib.import_module(name)
-    given = {key: value for key, value in names_in_examples().items() if key not in vars(module)}
+    given = {key: value for key, value in names_in_examples(name).items() if key not in vars(module)}
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
     assert doctest.testmod(module, extraglobs=given, optionflags=flags).failed == 0
 

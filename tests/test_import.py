@@ -28,6 +28,7 @@ assert AutoConfig.for_model("glus").model_type == "glus"
 folder = glus_hf.resolve_checkpoint("glus-tiny")
 assert type(AutoProcessor.from_pretrained(folder)).__name__ == "GLUSProcessor"
 assert type(AutoModel.from_pretrained(folder)).__name__ == "GLUSForVideoSegmentation"
+assert type(AutoConfig.for_model("glus_selector")).__name__ == "GLUSSelectorConfig"
 pipe = pipeline("referring-video-segmentation", model="glus-tiny", device="cpu")
 assert type(pipe) is glus_hf.ReferringVideoSegmentationPipeline
 assert pipeline(task="referring-video-segmentation", device="cpu").model.config.model_type == "glus"
@@ -59,7 +60,8 @@ def test_import_is_light():
     modules = run("import sys, glus_hf; print(*sys.modules)").split()
     assert not {name.split(".")[0] for name in modules} & set(NOT_IMPORTED)
     # under this name transformers finds our models; see glus_hf/registration.py
-    assert [name for name in modules if name.startswith("transformers")] == ["transformers.models.glus"]
+    ours = {"transformers.models." + name for name in ("chat_univi", "glus", "glus_selector")}
+    assert {name for name in modules if name.startswith("transformers")} == ours
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_convert, cli_data, cli_evaluate, cli_score
+from . import cli_convert, cli_data, cli_evaluate, cli_pseudo_label, cli_score
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
@@ -75,7 +75,13 @@ def segment(
         Path | None, typer.Option(help="Write masks as DIR/<number of the text>/<frame>.png.")
     ] = None,
     model: Model = "glus-tiny",
-    key_frame: Annotated[int | None, typer.Option(help="Frame to start from, counted from 0.")] = None,
+    key_frame: Annotated[
+        str | None, typer.Option(help="Frame to start from, counted from 0; auto: the one --selector likes best.")
+    ] = None,
+    selector: Annotated[str | None, typer.Option(help="Packaged selector, folder or Hub name.")] = None,
+    no_target_threshold: Annotated[
+        float | None, typer.Option(help="Empty masks where selector score x mask score is below it.")
+    ] = None,
     device: Device = None,
     dtype: Dtype = "auto",
     compat: Annotated[
@@ -87,12 +93,16 @@ def segment(
 ) -> None:
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
     output = _checked_output(video, output)
+    start = _key_frame(key_frame)
+    if selector is None and (start == "auto" or no_target_threshold is not None):
+        raise ValueError("--key-frame auto and --no-target-threshold need --selector")
     from .data.video import load_video
 
     _set_progress(quiet)
     clip = load_video(video, max_frames)
     pipe = _load_pipeline(model, device, dtype, compat)
-    results = pipe(clip, texts, key_frame=key_frame, progress=not quiet)
+    choice = {"selector": selector, "no_target_threshold": no_target_threshold}
+    results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
     _save_overlay(output, clip, results)
     if masks_dir is not None:
         _save_masks(masks_dir, results, clip.frame_names)
@@ -166,6 +176,14 @@ def info(
 
 
 # --- segment -------------------------------------------------------------------------------------------------------
+
+
+def _key_frame(text: str | None) -> int | str | None:
+    if text is None or text == "auto":
+        return text
+    if not text.isdecimal():
+        raise ValueError(f"--key-frame {text}: write a number, counted from 0, or auto")
+    return int(text)
 
 
 def _checked_output(video: Path, output: Path | None) -> Path:
@@ -247,6 +265,8 @@ def _summary(result: dict) -> dict:
         "frames_with_mask": int(result["masks"].any(axis=(1, 2)).sum()),
         "mean_score": round(float(result["scores"].mean()), 4),
         "missing_seg_frames": result["missing_seg_frames"],
+        **{key: result[key] for key in ("key_frame", "no_target") if key in result},
+        **({"confidence": round(result["confidence"], 4)} if "confidence" in result else {}),
     }
 
 
@@ -258,6 +278,12 @@ def _print_results(results: list[dict], output: Path, masks_dir: Path | None) ->
         rows.append([index, result["label"], frames, score])
     _print_table(["", "expression", "frames with mask", "mean score"], rows)
     for result in results:
+        if "key_frame" in result:
+            print(
+                f"Started {result['label']!r} from frame {result['key_frame']}, confidence {result['confidence']:.2f}"
+            )
+        if result.get("no_target"):
+            print(f"Nothing fits {result['label']!r}: empty masks")
         if result["missing_seg_frames"]:
             print(f"No answer for {result['label']!r} on frames {result['missing_seg_frames']}: empty masks there")
     print(f"Overlay: {output}")
@@ -350,6 +376,7 @@ app.command()(one_line_errors(cli_convert.convert))
 app.command()(one_line_errors(cli_convert.export))
 app.command()(one_line_errors(cli_evaluate.evaluate))
 app.command()(one_line_errors(cli_score.score))
+app.command()(one_line_errors(cli_pseudo_label.pseudo_label))
 app.add_typer(cli_data.make_app(one_line_errors), name="data")
 
 

@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 
 def convert(
     output: Folder,
-    source: Annotated[Path | None, typer.Option(help="A released GLUS folder.")] = None,
+    source: Annotated[Path | None, typer.Option(help="A released GLUS folder, a Chat-UniVi or a selector.")] = None,
     llm: Annotated[Path | None, typer.Option(help="Start training from this LISA-7B-v1 folder and --sam2.")] = None,
     sam2: Annotated[Path | None, typer.Option(help="Meta's SAM-2 .pt file, for --llm.")] = None,
     replace_sam2: Annotated[
@@ -30,7 +30,10 @@ def convert(
         Path | None, typer.Option(help="SAM-2's yaml file; not needed for SAM-2's four sizes.")
     ] = None,
     projection: Annotated[str, typer.Option(help="With --llm: init (new) or lisa (from the folder).")] = "init",
-    seed: Annotated[int, typer.Option(help="With --llm: of new weights.")] = 0,
+    new_score_head: Annotated[
+        bool, typer.Option("--new-score-head", help="Start training a key-frame selector from a Chat-UniVi --source.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="With --llm or --new-score-head: of new weights.")] = 0,
     dtype: Annotated[str, typer.Option(help="keep, float32, bfloat16 or float16.")] = "keep",
     max_shard_size: ShardSize = "5GB",
     compat: Annotated[
@@ -47,7 +50,8 @@ def convert(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Convert a released GLUS folder (--source), make starting weights (--llm) or swap SAM-2 (--replace-sam2)."""
+    """Convert a released GLUS, Chat-UniVi or selector folder (--source, told apart by the model_type in its
+    config.json), make starting weights (--llm) or swap SAM-2 (--replace-sam2)."""
     options = {
         "fuser_scale": fuser_scale,
         "dense_position_dtype": dense_position_dtype,
@@ -60,6 +64,12 @@ def convert(
     }
     options = {name: value for name, value in options.items() if value is not None}
     _check_mode(source, llm, sam2, replace_sam2, model, compat, options)
+    if source is not None and _is_chat_univi(source):
+        _refuse_glus_options(options | {"compat": compat, "sam2_config": sam2_config})
+        _report(_convert_chat_univi(source, clip, output, dtype, max_shard_size, quiet, new_score_head, seed), as_json)
+        return
+    if new_score_head:
+        raise ValueError("--new-score-head needs the folder of a Chat-UniVi as --source")
     from .models.glus import convert_glus
 
     common = {"sam2_config": sam2_config, "dtype": dtype, "max_shard_size": max_shard_size, "progress": not quiet}
@@ -71,6 +81,29 @@ def convert(
     else:
         folder = convert_glus.replace_sam2(model, replace_sam2, output, **common)
     _report(folder, as_json)
+
+
+def _is_chat_univi(source: Path) -> bool:
+    from .models.glus_selector.convert_glus_selector import is_chat_univi
+
+    return is_chat_univi(source)
+
+
+def _refuse_glus_options(options: dict) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"--{given[0].replace('_', '-')} is an option of GLUS; --source is a Chat-UniVi or a selector"
+        )
+
+
+def _convert_chat_univi(source, clip, output, dtype, max_shard_size, quiet, new_score_head, seed) -> Path:
+    from .models.glus_selector import convert_glus_selector
+
+    common = {"dtype": dtype, "max_shard_size": max_shard_size, "progress": not quiet}
+    if new_score_head:
+        return convert_glus_selector.convert_starting_selector(source, clip, output, seed=seed, **common)
+    return convert_glus_selector.convert_checkpoint(source, clip, output, **common)
 
 
 def export(

@@ -28,6 +28,12 @@ def evaluate(
     max_videos: Annotated[int | None, typer.Option(min=1, help="Only the first N videos.")] = None,
     key_frame: Annotated[int | None, typer.Option(min=0, help="Frame to start from, counted from 0.")] = None,
     key_frames: Annotated[Path | None, typer.Option(help='JSON {"VIDEO_EXPRESSION": frame name as a number}.')] = None,
+    selector: Annotated[
+        str | None, typer.Option(help="Packaged selector, folder or Hub name: start from the frame it likes best.")
+    ] = None,
+    no_target_threshold: Annotated[
+        float | None, typer.Option(help="Empty masks where selector score x mask score is below it.")
+    ] = None,
     context_frames: Annotated[str | None, typer.Option(help="middle, uniform, or indices as 0,5,10,15.")] = None,
     threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,
     texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
@@ -50,14 +56,17 @@ def evaluate(
 ) -> None:
     """Segment every expression of a data set and score the masks. Run it again to resume."""
     data_options = _data_options(data_option, seed, num_videos)
+    if no_target_threshold is not None and selector is None:
+        raise ValueError("--no-target-threshold needs --selector, whose scores say whether anything fits")
     if zip_file is not None:
         _check_zip(zip_file, dataset)
     from .cli import _load_pipeline, _set_progress
     from .cli_score import _set_dataset_progress
+    from .data.key_frames import read_key_frames
     from .evaluation.evaluator import EvaluationOptions, evaluate_model
     from .evaluation.processes import Processes
     from .evaluation.scores_as_they_come import choose_protocol
-    from .evaluation.work_plan import read_key_frames
+    from .pipelines.frame_selector import load_selector
 
     _set_progress(quiet)
     _set_dataset_progress(quiet)
@@ -68,6 +77,7 @@ def evaluate(
         context_frames=_context_frames(context_frames),
         key_frame=key_frame,
         key_frames=None if key_frames is None else read_key_frames(key_frames),
+        no_target_threshold=no_target_threshold,
         on_error=on_error,
     )
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
@@ -79,7 +89,8 @@ def evaluate(
         raise ValueError("--plots: there is no ground truth to score against; leave it out")
     single = processes.size == 1
     pipe = _load_pipeline(model, device if single else str(processes.device), dtype, compat)
-    output = output or _default_output(dataset, split, data_options, model)
+    chooser = None if selector is None else load_selector(selector, device=pipe.device, dtype=dtype)
+    output = output or _default_output(dataset, split, data_options, model, selector)
     data_options.pop("num_videos", None)  # more videos may join a run
     report = evaluate_model(
         pipe.model,
@@ -91,6 +102,7 @@ def evaluate(
         model_name=model,
         protocol=protocol,
         options=options,
+        selector=chooser,
         overwrite=overwrite,
         num_workers=num_workers,
         processes=processes,
@@ -180,9 +192,10 @@ def _context_frames(text: str | None):
     return [int(part) for part in text.split(",") if part]
 
 
-def _default_output(dataset: str, split: str, data_options: dict, model: str) -> Path:
+def _default_output(dataset: str, split: str, data_options: dict, model: str, selector: str | None = None) -> Path:
     options = [f"{name}{value}" for name, value in sorted(data_options.items()) if name != "num_videos"]
-    name = "-".join([dataset, split, *options, Path(model).resolve().name])
+    models = [Path(one).resolve().name for one in (model, selector) if one is not None]
+    name = "-".join([dataset, split, *options, *models])
     return Path("outputs") / re.sub(r"[^\w.-]", "_", name)
 
 

@@ -24,14 +24,28 @@ FAMILIES = {
         "image_processor": {"pil": "GLUSImageProcessor"},
     }
 }
-"""Per model type, the public names of its classes in `glus_hf`."""
+"""Per model type that segments, the public names of its classes in `glus_hf`."""
+
+OTHERS = {
+    "glus_selector": {
+        "config": "GLUSSelectorConfig",
+        "model": "GLUSSelector",
+        "processor": "GLUSSelectorProcessor",
+    },
+    "chat_univi": {
+        "config": "ChatUniViConfig",
+        "model": "ChatUniViForConditionalGeneration",
+        "processor": "ChatUniViProcessor",
+    },
+}
+"""The same of models that help: the key-frame selector and its base. Both use CLIP's image processor."""
 
 
 def register_lazily() -> None:
     """Register with what is imported of `transformers` now, and with the rest when it gets imported."""
     if any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
         return
-    for model_type in FAMILIES:  # where transformers looks for the classes of this model type
+    for model_type in (*FAMILIES, *OTHERS):  # where transformers looks for the classes of this model type
         sys.modules.setdefault(f"transformers.models.{model_type}", sys.modules[__package__])
     sys.meta_path.insert(0, _AfterImport())
     for name, register in _REGISTER.items():
@@ -52,11 +66,13 @@ class _AfterImport(MetaPathFinder):
 
 
 def _register_configs(module) -> None:
-    module.CONFIG_MAPPING_NAMES.update({family: names["config"] for family, names in FAMILIES.items()})
+    module.CONFIG_MAPPING_NAMES.update({family: names["config"] for family, names in (FAMILIES | OTHERS).items()})
 
 
 def _register_classes(kind: str, mapping: str, module) -> None:
-    for family, names in FAMILIES.items():
+    for family, names in (FAMILIES | OTHERS).items():
+        if kind not in names:
+            continue
         getattr(module, f"{mapping}_NAMES")[family] = names[kind]
         # filled at construction, perhaps before our configs were registered
         getattr(module, mapping)._reverse_config_mapping[names["config"]] = family

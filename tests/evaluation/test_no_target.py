@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glus_hf.evaluation.no_target import final_score, n_acc_t_acc
+from glus_hf.evaluation.no_target import calibrate_threshold, final_score, n_acc_t_acc
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))
@@ -23,3 +23,17 @@ def test_what_does_not_exist_is_none():
     assert n_acc_t_acc([], []) == {"N-acc": None, "T-acc": None}
     with pytest.raises(ValueError, match="2 answers to 1"):
         n_acc_t_acc([True, False], [True])
+
+
+def test_calibration_finds_the_best_threshold():
+    confidences = [0.1, 0.2, 0.5, 0.6, 0.7, 0.9]
+    has_target = [False, False, True, False, True, True]
+    found = calibrate_threshold(confidences, [True] * 6, has_target)
+    assert found == {"threshold": 0.35, "N-acc": pytest.approx(2 / 3), "T-acc": 1.0}
+    # what is empty anyway needs no threshold
+    assert calibrate_threshold(confidences, has_target, has_target) == {"threshold": 0.0, "N-acc": 1.0, "T-acc": 1.0}
+    for wrong in ([True] * 6, [False] * 6):
+        with pytest.raises(ValueError, match="expressions without"):
+            calibrate_threshold(confidences, [True] * 6, wrong)
+    with pytest.raises(ValueError, match="6 confidences of 2"):
+        calibrate_threshold(confidences, [True, True], [True, False])

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glus_hf.evaluation.work_plan import Job, assign_groups, plan_groups, plan_jobs, read_key_frames
+from glus_hf.data.key_frames import read_key_frames
+from glus_hf.evaluation.work_plan import Job, assign_groups, plan_groups, plan_jobs
 
 
 def make_row(video_id="v", expression_id="0", frames=("00000", "00005", "00010"), expression="the cat"):
@@ -80,7 +81,7 @@ def test_digest_depends_on_what_the_prediction_depends_on(change):
 
 def test_key_frames_are_names_not_indices(tmp_path):
     rows = [make_row("a/b", "0"), make_row("a/b", "1"), make_row("c_d", "0")]
-    (tmp_path / "key.json").write_text(json.dumps({"a/b_1": 10, "c_d_0": "5", "not_here_0": 3}))
+    (tmp_path / "key.json").write_text(json.dumps({"a/b_1": 10, "c_d_0": 5, "not_here_0": 3}))
     key_frames = read_key_frames(tmp_path / "key.json")
     assert [job.key_frame for job in plan_jobs(rows, key_frames=key_frames)] == [None, 2, 1]
 

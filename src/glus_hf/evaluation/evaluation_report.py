@@ -18,7 +18,8 @@ class EvaluationReport:
     Attributes:
         output: root of the tree of predictions.
         records: one dict per expression, in the order of the rows: scores, if there is a ground truth, and
-            `num_frames`, `key_frame`, `mean_score`, `missing_seg_frames` (names of frames without [SEG]); or `error`.
+            `num_frames`, `key_frame`, `mean_score`, `missing_seg_frames` (names of frames without [SEG]); with a
+            selector `confidence` and `no_target`; or `error`.
         totals: of the protocol: `J`, `F`, `J&F`, `by_type` and what else it defines; None without a ground truth.
         counts: `num_expressions`, `num_frames`, `missing_seg_frames`, `expressions_missing_seg`, `failed`.
     """
@@ -72,6 +73,7 @@ def _record(row: Mapping, job: Job, scores: Mapping, facts: Mapping, errors: Map
     record |= scores.get(job.key, {})
     if job.key in facts:
         record |= {key: facts[job.key][key] for key in ("key_frame", "mean_score", "missing_seg_frames")}
+        record |= {key: facts[job.key][key] for key in ("confidence", "no_target") if key in facts[job.key]}
     return record | ({"error": errors[job.key]} if job.key in errors else {})
 
 

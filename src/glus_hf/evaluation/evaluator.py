@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..data.predictions import PRIVATE_FOLDER, expression_folder
+from ..data.predictions import expression_folder
+from ..pipelines.frame_selector import FrameSelector
 from .evaluation_report import EvaluationReport, write_report
-from .manifest import Manifest, finished, prepare_output
+from .key_frame_selection import score_all_frames, selector_settings, starts_from, write_starts
+from .manifest import prepare_output
 from .model_digest import model_digest
 from .processes import Processes
-from .protocols import Protocol
+from .run_folder import only_writer, prepare_run, run_jobs
 from .scores_as_they_come import choose_protocol, score_all, score_finished
 from .segment_groups import ON_ERROR, Segmenter
-from .work_plan import Group, Job, assign_groups, light_rows, plan_groups, plan_jobs
+from .work_plan import light_rows, plan_jobs
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class EvaluationOptions:
         context_frames: strategy or indices for the processor's `init_video_session`; None is its own.
         key_frame: index of the frame to start from, for all videos.
         key_frames: instead, `{"<video>_<expression>": name of the frame as a number}`; others start from the first.
+        no_target_threshold: with a selector: expressions whose confidence (selector score x mask score, at the best
+            frame) is below it get empty masks.
         on_error: "raise", or "skip" to report expressions that fail and go on.
     """
 
@@ -41,6 +44,7 @@ class EvaluationOptions:
     context_frames: str | Sequence[int] | None = None
     key_frame: int | None = None
     key_frames: Mapping[str, int] | None = field(default=None, repr=False)
+    no_target_threshold: float | None = None
     on_error: str = "raise"
 
     def __post_init__(self):
@@ -61,6 +65,7 @@ def evaluate_model(
     model_name: str | None = None,
     protocol: str | None = None,
     options: EvaluationOptions | None = None,
+    selector: FrameSelector | None = None,
     overwrite: bool = False,
     num_workers: int = 1,
     processes: Processes | None = None,
@@ -83,6 +88,8 @@ def evaluate_model(
         model_name: for messages; by default where the model was loaded from.
         protocol: how to score, a name in `evaluation.protocols`; by default the data set's own.
         options: [`EvaluationOptions`].
+        selector: scores all frames before anything is segmented; every expression starts from its best one, unless
+            `options` name key frames. The chosen ones are written to `key_frames.json`.
         overwrite: remove an earlier run in `output` first.
         num_workers: processes that score what was not scored right after its segmentation.
         processes: [`Processes`] to share with the caller; made if needed.
@@ -101,30 +108,82 @@ def evaluate_model(
         0.513
     """
     options = options or EvaluationOptions()
+    if options.no_target_threshold is not None and selector is None:
+        raise ValueError("no_target_threshold needs a selector, whose scores say whether anything fits")
     processes = processes or Processes(cpu=model.device.type == "cpu")
     output, light = Path(output), light_rows(rows)
     jobs = plan_jobs(light, options.key_frame, options.key_frames)
     if not jobs:
         raise ValueError("there are no expressions to evaluate; check the split and the selection of videos")
     protocol = choose_protocol(rows, protocol)
-    settings = _settings(model, model_name, light[0]["dataset"], split, data_options, options)
-    with _only_writer(output, processes):
-        shared, done = _prepare(output, settings, light, jobs, overwrite, processes)
-        groups = plan_groups(jobs, options.texts_per_pass)
-        groups = [group for group in groups if any(job.key not in done for job in group.jobs)]
-        share = assign_groups(groups, processes.size)[processes.rank]
-        segmenter = _segmenter(model, processor, light, output, options)
-        failures = _segment_share(segmenter, share, rows, jobs, done, protocol, processes, progress)
-        failures = processes.gather(failures)
-        facts = {(one["video_id"], one["expression_id"]): one for one in processes.gather(list(done.values()))}
+    settings = _settings(model, model_name, light[0]["dataset"], split, data_options, options, selector)
+    with only_writer(output, processes):
+        frame_scores = {}
+        if selector is not None:
+            check = lambda: prepare_output(output, settings, map(expression_folder, light), overwrite)
+            processes.from_main(check)  # before the long work
+            frame_scores = _select(selector, light, output, options, overwrite, processes, progress)
+            if options.key_frame is None and options.key_frames is None:
+                jobs = plan_jobs(light, starts=starts_from(frame_scores))
+        shared, done = prepare_run(output, settings, light, jobs, processes, overwrite=overwrite)
+        segmenter = Segmenter(
+            model,
+            processor,
+            light,
+            output,
+            threshold=options.threshold,
+            batch_size=options.batch_size,
+            context_frames=options.context_frames,
+            on_error=options.on_error,
+            frame_scores=frame_scores,
+            no_target_threshold=options.no_target_threshold,
+        )
+        indices = {job.key: job.index for job in jobs}
+
+        def add_score(facts: dict) -> float | None:
+            if protocol is None:
+                return None
+            row = rows[indices[facts["video_id"], facts["expression_id"]]]
+            facts["score"] = score_finished(row, output, protocol)
+            return None if facts["score"] is None else facts["score"]["record"]["J&F"]
+
+        facts, failures = run_jobs(
+            segmenter,
+            jobs,
+            done,
+            options.texts_per_pass,
+            processes,
+            add_score=add_score,
+            score_name="J&F",
+            progress=progress,
+        )
         if not processes.is_main:
             return None
+        if frame_scores:
+            write_starts(output, light, {job.key: job.key_frame or 0 for job in jobs})
         failed = [(one["video_id"], one["expression_id"]) for one in failures]
         scored = protocol and score_all(rows, jobs, facts, failed, output, protocol, num_workers, shared)
         return write_report(output, light, jobs, facts, failures, settings, scored)
 
 
-def _settings(model, name: str | None, dataset: str, split: str, data_options: Mapping | None, options) -> dict:
+def _select(selector, light, output: Path, options: EvaluationOptions, overwrite: bool, processes, progress) -> dict:
+    return score_all_frames(
+        selector,
+        light,
+        plan_jobs(light),
+        output,
+        processes,
+        texts_per_pass=options.texts_per_pass,
+        batch_size=options.batch_size,
+        overwrite=overwrite,
+        on_error=options.on_error,
+        progress=progress,
+    )
+
+
+def _settings(
+    model, name: str | None, dataset: str, split: str, data_options: Mapping | None, options, selector=None
+) -> dict:
     chosen = asdict(options)
     for key in ("on_error", "key_frames"):  # key frames are in the digest of every expression
         del chosen[key]
@@ -134,102 +193,9 @@ def _settings(model, name: str | None, dataset: str, split: str, data_options: M
         "split": split,
         "data_options": dict(data_options or {}),
         "model": {"name": Path(name).resolve().name, "digest": model_digest(model), "dtype": str(model.dtype)},
+        "selector": selector_settings(selector),
         **chosen,
     }
-
-
-def _segmenter(model, processor, light, output: Path, options: EvaluationOptions) -> Segmenter:
-    return Segmenter(
-        model,
-        processor,
-        light,
-        output,
-        threshold=options.threshold,
-        batch_size=options.batch_size,
-        context_frames=options.context_frames,
-        on_error=options.on_error,
-    )
-
-
-@contextmanager
-def _only_writer(output: Path, processes: Processes) -> Iterator[None]:
-    """Refuse a second evaluation in the same folder. The system lets go of the lock when its holder dies."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(str(output / PRIVATE_FOLDER / "run.lock"), timeout=0)
-
-    def acquire() -> None:
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout:
-            message = f"{output}: another evaluation is writing here; wait for it or use another --output"
-            raise ValueError(message) from None
-
-    processes.from_main(acquire)
-    try:
-        yield
-    finally:
-        lock.release()  # does nothing where it is not held
-
-
-def _prepare(
-    output: Path, settings: dict, light, jobs: list[Job], overwrite: bool, processes: Processes
-) -> tuple[bool, dict]:
-    """Whether all processes share `output`, and the facts of what is done already, the same in all processes."""
-
-    def prepare() -> None:
-        prepare_output(output, settings, (expression_folder(row) for row in light), overwrite)
-
-    processes.from_main(prepare)
-    if processes.share_folder(output):
-        return True, processes.from_main(lambda: finished(output, light, jobs))
-    problems, done = [], {}
-    try:
-        if not processes.is_main:
-            prepare()
-        done = finished(output, light, jobs)
-    except (ValueError, OSError) as error:
-        problems.append(error)
-    for error in processes.gather(problems):
-        raise error
-    return False, {(one["video_id"], one["expression_id"]): one for one in processes.gather(list(done.values()))}
-
-
-def _segment_share(
-    segmenter: Segmenter,
-    share: list[Group],
-    rows: Sequence[Mapping],
-    jobs: list[Job],
-    done: dict,
-    protocol: Protocol | None,
-    processes: Processes,
-    progress: bool,
-) -> list[dict]:
-    """Segment and score what falls to this process; `done` grows. Returns the failures."""
-    from transformers.utils import logging
-
-    indices = {job.key: job.index for job in jobs}
-    total = sum(job.key not in done for group in share for job in group.jobs)
-    hidden = not (progress and processes.is_main)
-    values: list[float] = []
-    with (
-        Manifest(segmenter.output, processes.rank) as manifest,
-        logging.tqdm(total=total, desc="segmenting", unit="expression", disable=hidden) as bar,
-    ):
-
-        def on_finished(facts: dict) -> None:
-            key = facts["video_id"], facts["expression_id"]
-            if protocol is not None:
-                facts["score"] = score_finished(rows[indices[key]], segmenter.output, protocol)
-                if facts["score"] is not None:
-                    values.append(facts["score"]["record"]["J&F"])
-                    bar.set_postfix({"J&F": f"{100 * sum(values) / len(values):.1f}"}, refresh=False)
-            manifest.append(facts)
-            done[key] = facts
-            bar.update()
-
-        return segmenter.run(share, done, on_finished)
 
 
 __all__ = ["EvaluationOptions", "evaluate_model"]

@@ -13,14 +13,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..data.atomic_write import atomic_path
 from ..data.predictions import PRIVATE_FOLDER, expression_folder, partial_folder
 
 
-RESULT_FILES = ("results.jsonl", "summary.json")
+RESULT_FILES = ("results.jsonl", "summary.json", "key_frames.json")
+
+PathOf = Callable[[Mapping], str]
+"""Relative path of what is written for an expression, from its `dataset`, `video_id` and `expression_id`."""
 
 
 class Manifest:
@@ -76,12 +79,21 @@ def read_manifests(output: str | os.PathLike) -> dict[tuple[str, str], dict]:
     return done
 
 
-def finished(output: str | os.PathLike, rows: Iterable[Mapping], jobs: Iterable) -> dict[tuple[str, str], dict]:
+def finished(
+    output: str | os.PathLike,
+    rows: Iterable[Mapping],
+    jobs: Iterable,
+    is_complete: Callable[[Path, Mapping], bool] | None = None,
+) -> dict[tuple[str, str], dict]:
     """Facts of the jobs that are done, by `(video_id, expression_id)`; their folders are looked at.
+
+    Args:
+        is_complete: tells of `output` and a row whether all is there; by default that all its PNGs are.
 
     Raises:
         ValueError: an expression is done, but its text or frames were different then.
     """
+    is_complete = is_complete or _has_masks
     recorded, done = read_manifests(output), {}
     if not recorded:
         return {}
@@ -95,37 +107,42 @@ def finished(output: str | os.PathLike, rows: Iterable[Mapping], jobs: Iterable)
                 f"{output}: {name} had another text, frames or key frame when it was segmented; "
                 "use another --output or --overwrite"
             )
-        if _is_complete(Path(output) / expression_folder(row), row["frames"]):
+        if is_complete(Path(output), row):
             done[job.key] = facts
     return done
 
 
-def _is_complete(folder: Path, frames: Iterable[str]) -> bool:
+def _has_masks(output: Path, row: Mapping) -> bool:
     """Whether all PNGs are there and not empty, which a power cut can leave behind."""
     try:
-        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(output / expression_folder(row))}
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return all(sizes.get(f"{frame}.png") for frame in frames)
+    return all(sizes.get(f"{frame}.png") for frame in row["frames"])
 
 
 def prepare_output(
-    output: str | os.PathLike, settings: Mapping, folders: Iterable[str] = (), overwrite: bool = False
+    output: str | os.PathLike,
+    settings: Mapping,
+    folders: Iterable[str] = (),
+    overwrite: bool = False,
+    path_of: PathOf = expression_folder,
 ) -> None:
     """Make the folder ready: check or write the settings, remove what a kill left behind.
 
     Args:
         output: created if needed.
         settings: JSON-able; what the predictions depend on.
-        folders: relative folders that will be written; in a folder without settings none may exist.
+        folders: relative folders or files that will be written; in a folder without settings none may exist.
         overwrite: forget an earlier run: its predictions, results and settings are removed, other files stay.
+        path_of: what an earlier run has written for an expression.
 
     Raises:
         ValueError: the folder holds expressions of a run with other settings, or predictions without settings.
     """
     output = Path(output)
     if overwrite:
-        _remove_run(output)
+        _remove_run(output, path_of)
     shutil.rmtree(partial_folder(output), ignore_errors=True)
     path = output / PRIVATE_FOLDER / "settings.json"
     settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
@@ -157,11 +174,13 @@ def _difference(path: Path, settings: dict) -> str | None:
     return f"{output}: holds a run with another {name} ({old} then, {new} now); use another --output or --overwrite"
 
 
-def _remove_run(output: Path) -> None:
-    """Remove exactly what an evaluation wrote."""
-    for facts in read_folders(output):
-        shutil.rmtree(output / facts, ignore_errors=True)
-        for parent in list((output / facts).parents):
+def _remove_run(output: Path, path_of: PathOf) -> None:
+    """Remove exactly what a run wrote."""
+    for name in read_folders(output, path_of):
+        if (output / name).is_file():
+            (output / name).unlink()
+        shutil.rmtree(output / name, ignore_errors=True)
+        for parent in list((output / name).parents):
             if parent == output:
                 break
             try:
@@ -174,17 +193,17 @@ def _remove_run(output: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def read_folders(output: Path) -> list[str]:
-    """Folders of the expressions that an earlier run recorded; broken lines are passed over."""
+def read_folders(output: Path, path_of: PathOf = expression_folder) -> list[str]:
+    """What an earlier run recorded for its expressions; broken lines are passed over."""
     folders = []
     for path in sorted((output / PRIVATE_FOLDER).glob("rank-*.jsonl")):
         for line in path.read_bytes().split(b"\n"):
             try:
                 facts = json.loads(line)
-                folders.append(expression_folder(facts))  # refuses ids that leave the tree
+                folders.append(path_of(facts))  # refuses ids that leave the tree
             except (ValueError, KeyError, TypeError):
                 continue
     return folders
 
 
-__all__ = ["Manifest", "finished", "prepare_output", "read_manifests"]
+__all__ = ["Manifest", "PathOf", "finished", "prepare_output", "read_manifests"]

@@ -46,3 +46,36 @@ def final_score(j_and_f: float, n_acc: float | None, t_acc: float | None) -> flo
         0.7
     """
     return None if n_acc is None or t_acc is None else (j_and_f + n_acc + t_acc) / 3
+
+
+def calibrate_threshold(
+    confidences: Sequence[float], answered: Sequence[bool], has_target: Sequence[bool]
+) -> dict[str, float | None]:
+    """The threshold below which an expression fits nothing that is best for the mean of N-acc and T-acc.
+
+    Args:
+        confidences: of each expression, as `results.jsonl` of an evaluation with a selector has them.
+        answered, has_target: as for [`n_acc_t_acc`], of an evaluation without a threshold.
+
+    Returns:
+        `threshold` (0: keep all; of equally good ones the lowest, halfway between two confidences), and `N-acc` and
+        `T-acc` with it.
+
+    Raises:
+        ValueError: the arguments differ in length, or not both kinds of expression are there.
+
+    Example:
+        >>> calibrate_threshold([0.1, 0.8, 0.9], [True, True, True], [False, True, True])["threshold"]
+        0.45
+    """
+    confidences = np.asarray(confidences, dtype=np.float64)
+    answered, has_target = np.asarray(answered, dtype=bool), np.asarray(has_target, dtype=bool)
+    if not len(confidences) == len(answered) == len(has_target):
+        raise ValueError(f"there are {len(confidences)} confidences of {len(has_target)} expressions")
+    if has_target.all() or not has_target.any():
+        raise ValueError("calibration needs expressions with a target and expressions without")
+    levels = np.unique(confidences)
+    thresholds = [0.0, *((levels[1:] + levels[:-1]) / 2), levels[-1] + 1e-6]
+    tried = [n_acc_t_acc(answered & (confidences >= threshold), has_target) for threshold in thresholds]
+    best = max(range(len(tried)), key=lambda index: tried[index]["N-acc"] + tried[index]["T-acc"])  # the first
+    return {"threshold": float(thresholds[best]), **tried[best]}

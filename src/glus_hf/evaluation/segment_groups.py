@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,9 @@ class Segmenter:
         batch_size: windows the language model reads at once; None lets the model choose.
         context_frames: strategy or indices for `init_video_session`; None is the processor's own.
         on_error: "raise", or "skip" to report a failed expression and go on.
+        open_writer: from `output` and a job, what takes its masks (as [`ExpressionWriter`], which is the default).
+        frame_scores: a key-frame selector's scores, `[num_frames]` by `(video_id, expression_id)`.
+        no_target_threshold: with `frame_scores`: below this confidence all masks of an expression become empty.
     """
 
     model: object
@@ -41,6 +44,9 @@ class Segmenter:
     batch_size: int | None = None
     context_frames: str | Sequence[int] | None = None
     on_error: str = "raise"
+    open_writer: Callable[[Path, Job], ExpressionWriter] | None = None
+    frame_scores: Mapping[tuple[str, str], Sequence[float]] = field(default_factory=dict)
+    no_target_threshold: float | None = None
 
     def run(self, groups: Sequence[Group], done: Mapping, on_finished: Callable[[dict], None]) -> list[dict]:
         """Segment all groups.
@@ -118,9 +124,9 @@ class Segmenter:
         scores = np.zeros((len(rows), len(frames)), dtype=np.float64)
         with ExitStack() as stack:
             writers = {
-                position: stack.enter_context(ExpressionWriter(self.output, row))
-                for position, row in enumerate(rows)
-                if group.jobs[position].key not in done
+                position: stack.enter_context(self._writer(job))
+                for position, job in enumerate(group.jobs)
+                if job.key not in done
             }
             for frame in iterate_frame_masks(
                 self.model, self.processor, session, group.jobs[0].key_frame, self.threshold, self.batch_size
@@ -131,8 +137,28 @@ class Segmenter:
             missing = missing_seg_frames(session, len(rows))
             seconds = (time.perf_counter() - begin) / len(rows)
             for position, writer in writers.items():
+                job, row = group.jobs[position], rows[position]
+                judged = self._judge(job, scores[position])
+                if judged.get("no_target"):
+                    for index in range(len(frames)):
+                        writer.write(index, np.zeros((row["height"], row["width"]), dtype=bool))
                 writer.commit()
-                yield _facts(group.jobs[position], rows[position], scores[position], missing[position], seconds)
+                yield _facts(job, row, scores[position], missing[position], seconds) | judged
+
+    def _writer(self, job: Job) -> ExpressionWriter:
+        if self.open_writer is not None:
+            return self.open_writer(self.output, job)
+        return ExpressionWriter(self.output, self.rows[job.index])
+
+    def _judge(self, job: Job, mask_scores: np.ndarray) -> dict:
+        """Whether the expression fits anything, where a selector has scored the frames."""
+        if job.key not in self.frame_scores:
+            return {}
+        from ..pipelines.frame_selector import confidence
+
+        value = confidence(self.frame_scores[job.key], mask_scores)
+        is_nothing = self.no_target_threshold is not None and value < self.no_target_threshold
+        return {"confidence": round(value, 6), "no_target": is_nothing}
 
 
 def _facts(job: Job, row: Mapping, scores: np.ndarray, missing: list[int], seconds: float) -> dict:

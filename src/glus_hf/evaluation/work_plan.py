@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from ..data.key_frames import key_frame_name
 
 
 PLAN_COLUMNS = [
@@ -73,19 +74,25 @@ def light_rows(rows):
     return rows
 
 
-def plan_jobs(rows: Iterable[Mapping], key_frame: int | None = None, key_frames: Mapping | None = None) -> list[Job]:
+def plan_jobs(
+    rows: Iterable[Mapping],
+    key_frame: int | None = None,
+    key_frames: Mapping | None = None,
+    starts: Mapping[tuple[str, str], int] | None = None,
+) -> list[Job]:
     """One [`Job`] per row.
 
     Args:
         rows: from `load_referring_dataset`.
         key_frame: index of the frame to start from, for all videos.
-        key_frames: instead, `{"<video>_<expression>": name of the frame as a number}`, as key-frame selectors write
-            it; an expression that is not in it starts from the first frame.
+        key_frames: instead, `{"<video>_<expression>": name of the frame as a number}`, as
+            [`data.key_frames.read_key_frames`] reads it; an expression that is not in it starts from the first frame.
+        starts: instead, `{(video_id, expression_id): index of the frame}`; others start from the first frame.
 
     Raises:
         ValueError: an expression comes twice, a video has no such frame, or no expression is in `key_frames`.
     """
-    if key_frame is not None and key_frames is not None:
+    if sum(given is not None for given in (key_frame, key_frames, starts)) > 1:
         raise ValueError("give either one key frame for all videos or a file of key frames, not both")
     jobs, seen, num_found = [], set(), 0
     for index, row in enumerate(rows):
@@ -93,8 +100,11 @@ def plan_jobs(rows: Iterable[Mapping], key_frame: int | None = None, key_frames:
         if not row["frames"]:
             raise ValueError(f"{name}: the video has no frames")
         start = key_frame
-        if key_frames is not None and f"{row['video_id']}_{row['expression_id']}" in key_frames:
-            start = _frame_index(row, key_frames[f"{row['video_id']}_{row['expression_id']}"], name)
+        if starts is not None:
+            start = starts.get((row["video_id"], row["expression_id"]))
+        key = key_frame_name(row["video_id"], row["expression_id"])
+        if key_frames is not None and key in key_frames:
+            start = _frame_index(row, key_frames[key], name)
             num_found += 1
         if start is not None and not 0 <= start < len(row["frames"]):
             raise ValueError(f"{name}: there is no key frame {start}, the video has {len(row['frames'])} frames")
@@ -162,28 +172,6 @@ def _bundles(groups: Sequence[Group], limit: float) -> list[list[Group]]:
     return sorted(bundles, key=lambda bundle: -sum(group.cost for group in bundle))
 
 
-def read_key_frames(path: str | os.PathLike) -> dict[str, int]:
-    """Read `{"<video>_<expression>": frame name as a number}`, the file that key-frame selectors write.
-
-    Raises:
-        ValueError: the file is missing or holds something else; one line.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ValueError(f"{path}: cannot be read as JSON ({reason})") from None
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path}: must be an object {{'<video>_<expression>': frame}}, not a {type(content).__name__}"
-        )
-    for name, frame in content.items():
-        if isinstance(frame, bool) or not (isinstance(frame, int) or (isinstance(frame, str) and frame.isdecimal())):
-            raise ValueError(f"{path}: the key frame of {name} is {frame!r}, not the number of a frame's name")
-    return {name: int(frame) for name, frame in content.items()}
-
-
 def _frame_index(row: Mapping, number: int, name: str) -> int:
     """Position of the frame whose name is this number."""
     for index, frame in enumerate(row["frames"]):
@@ -198,4 +186,4 @@ def _digest(row: Mapping, key_frame: int | None) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-__all__ = ["Group", "Job", "assign_groups", "light_rows", "plan_groups", "plan_jobs", "read_key_frames"]
+__all__ = ["Group", "Job", "assign_groups", "light_rows", "plan_groups", "plan_jobs"]

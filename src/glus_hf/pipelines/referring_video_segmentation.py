@@ -11,16 +11,20 @@ from transformers.utils import logging
 
 from ..data.video import load_video
 from .frame_masks import iterate_frame_masks, missing_seg_frames
+from .frame_selector import FrameSelector, confidence, key_frames_of, load_selector
 
 
-CALL_PARAMETERS = (
+PREPROCESS_PARAMETERS = (
     "key_frame",
     "context_frames",
     "max_frames",
-    "threshold",
-    "progress",
-    "batch_size",
+    "selector",
+    "selector_processor",
+    "no_target_threshold",
 )
+FORWARD_PARAMETERS = ("threshold", "progress", "batch_size")
+CALL_PARAMETERS = (*PREPROCESS_PARAMETERS, *FORWARD_PARAMETERS)
+AUTO = "auto"
 
 
 class ReferringVideoSegmentationPipeline(Pipeline):
@@ -47,6 +51,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
     def __init__(self, *args, **kwargs):
         # the base class takes batch_size for its data loader; here it belongs to the language model
         batch_size = kwargs.pop("batch_size", None)
+        self._selector: tuple[object, FrameSelector] | None = None
         super().__init__(*args, **kwargs)
         if self.processor is None:
             raise ValueError("the pipeline needs the model's processor: pass processor=")
@@ -60,11 +65,18 @@ class ReferringVideoSegmentationPipeline(Pipeline):
                 its `text`; or, without `text`, one dict `{"video": ..., "text": ...}`, a list of such dicts, or a
                 generator or data set of them. A dict may also hold its own `key_frame` or `context_frames`.
             text (`str` or `list[str]`): the expression(s). Many share the video's features.
-            key_frame (`int` or `list[int]`, *optional*): frame to start from, 0..T-1; forward to the end, then
-                backward to the start. A list has one per expression. Default: the first frame.
+            key_frame (`int`, `"auto"` or a list of them, *optional*): frame to start from, 0..T-1; forward to the end,
+                then backward to the start. "auto" is the frame that the selector likes best. A list has one per
+                expression. Default: the first frame.
             context_frames (`str` or `list[int]`, *optional*): how the frames that stand for the whole video are
                 chosen; see the processor's `init_video_session`.
             max_frames (`int`, *optional*): read only this many frames, from the start.
+            selector (`str` or [`GLUSSelector`], *optional*): alias, folder, Hub name or a loaded model that scores
+                frames; for `key_frame="auto"` and `no_target_threshold`. One that is given by name is loaded once.
+            selector_processor ([`GLUSSelectorProcessor`], *optional*): of a selector in memory; by default that of
+                the folder it was loaded from.
+            no_target_threshold (`float`, *optional*): an expression whose `confidence` is below it fits nothing: all
+                its masks are empty. Which number is right depends on both models; examples/calibrate_no_target.py.
             threshold (`float`, defaults to 0): mask logits above it are foreground; 0 is probability 0.5.
             progress (`bool`, defaults to `False`): show a bar over frames, on stderr.
             batch_size (`int`, *optional*): windows the language model reads at once. By default the model chooses by
@@ -79,6 +91,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
               probability of the pixels inside its mask; 0 where the mask is empty. Their mean scores the expression.
             - `frame_indices` (`np.ndarray [T]` of int64): 0..T-1.
             - `missing_seg_frames` (`list[int]`): frames on which the model emitted no [SEG]; masks there are empty.
+            - where a selector was used: `key_frame` (`int`), `frame_scores` (`np.ndarray [T]` of float32, its scores),
+              `confidence` (`float`, the largest selector score x mask score of any frame) and `no_target` (`bool`).
 
             For a list of dicts, a list of these; for a generator or data set, a generator that segments lazily.
 
@@ -100,14 +114,24 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         unknown = sorted(set(kwargs) - set(CALL_PARAMETERS))
         if unknown:
             raise TypeError(f"unknown parameter {', '.join(unknown)}; known are {', '.join(CALL_PARAMETERS)}")
-        preprocess = {key: kwargs[key] for key in ("key_frame", "context_frames", "max_frames") if key in kwargs}
-        forward = {key: kwargs[key] for key in ("threshold", "progress", "batch_size") if key in kwargs}
+        preprocess = {key: kwargs[key] for key in PREPROCESS_PARAMETERS if key in kwargs}
+        forward = {key: kwargs[key] for key in FORWARD_PARAMETERS if key in kwargs}
         return preprocess, forward, {}
 
-    def preprocess(self, sample: Mapping, key_frame=None, context_frames=None, max_frames=None) -> dict:
-        """Read the video and open a session per key frame: `{"texts", "is_single", "num_frames", "passes"}`.
+    def preprocess(
+        self,
+        sample: Mapping,
+        key_frame=None,
+        context_frames=None,
+        max_frames=None,
+        selector=None,
+        selector_processor=None,
+        no_target_threshold=None,
+    ) -> dict:
+        """Read the video, let the selector score it, and open a session per key frame.
 
-        `passes` are `(session, key frame, rows of its texts)`; without a list of key frames there is one.
+        In the result, `passes` are `(session, key frame, rows of its texts)`; without a list of key frames there is
+        one. `frame_scores` are those of the selector, or None.
         """
         sample = {"key_frame": key_frame, "context_frames": context_frames, **sample}
         unknown = sorted(set(sample) - {"video", "text", "key_frame", "context_frames"})
@@ -118,12 +142,35 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         texts = [texts] if is_single else list(texts)
         video = load_video(sample["video"], max_frames)
         starts = _check_key_frames(sample["key_frame"], len(video), len(texts))
+        frame_scores = None
+        if texts and (AUTO in starts or no_target_threshold is not None):
+            frame_scores = self._frame_selector(selector, selector_processor).score(video, texts)
+            best = key_frames_of(frame_scores)
+            starts = [best[row] if start == AUTO else start for row, start in enumerate(starts)]
         rows_of = {start: [row for row in range(len(texts)) if starts[row] == start] for start in starts}
         passes = [
             (self._open_session(video, [texts[row] for row in rows], sample["context_frames"]), start, rows)
             for start, rows in (rows_of or {None: []}).items()
         ]
-        return {"texts": texts, "is_single": is_single, "num_frames": len(video), "passes": passes}
+        return {
+            "texts": texts,
+            "is_single": is_single,
+            "num_frames": len(video),
+            "passes": passes,
+            "starts": starts,
+            "frame_scores": frame_scores,
+            "no_target_threshold": no_target_threshold,
+        }
+
+    def _frame_selector(self, selector, processor) -> FrameSelector:
+        """The selector, loaded on first use and kept."""
+        if selector is None:
+            raise ValueError(
+                "key_frame='auto' and no_target_threshold need a selector; pass selector=, its name or model"
+            )
+        if self._selector is None or self._selector[0] is not selector:
+            self._selector = selector, load_selector(selector, processor, self.device, self.model.dtype)
+        return self._selector[1]
 
     def _open_session(self, video, texts: list[str], context_frames):
         kwargs = {} if context_frames is None else {"context_frames": context_frames}
@@ -149,6 +196,9 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         """One dict per text, or the dict itself for a single text."""
         pairs = zip(outputs["texts"], outputs["results"], strict=True)
         results = [{"label": text, **result} for text, result in pairs]
+        if outputs["frame_scores"] is not None:
+            for result, start, scores in zip(results, outputs["starts"], outputs["frame_scores"], strict=True):
+                _judge(result, start or 0, scores, outputs["no_target_threshold"])
         return results[0] if outputs["is_single"] else results
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
@@ -179,11 +229,10 @@ def _checked_samples(samples: Iterator, needs_text: str) -> Iterator[Mapping]:
         yield sample
 
 
-def _check_key_frames(key_frame, num_frames: int, num_texts: int) -> list[int | None]:
-    """One key frame per text."""
-    if isinstance(key_frame, str):
-        reason = "needs a selector, which this version does not have" if key_frame == "auto" else "is no index"
-        raise ValueError(f"key_frame={key_frame!r} {reason}; pass a frame index or None")
+def _check_key_frames(key_frame, num_frames: int, num_texts: int) -> list[int | str | None]:
+    """One key frame per text; "auto" stays."""
+    if isinstance(key_frame, str) and key_frame != AUTO:
+        raise ValueError(f"key_frame={key_frame!r} is no index; pass a frame index, 'auto' or None")
     starts = list(key_frame) if isinstance(key_frame, (list, tuple, np.ndarray)) else [key_frame] * num_texts
     if len(starts) != num_texts:
         raise ValueError(
@@ -191,9 +240,19 @@ def _check_key_frames(key_frame, num_frames: int, num_texts: int) -> list[int | 
         )
     for start in starts:
         is_index = isinstance(start, (int, np.integer)) and not isinstance(start, bool)
-        if start is not None and not (is_index and 0 <= start < num_frames):
+        is_named = start is None or (isinstance(start, str) and start == AUTO)
+        if not is_named and not (is_index and 0 <= start < num_frames):
             raise ValueError(f"key_frame must be an integer in 0..{num_frames - 1}, got {start!r}")
-    return [None if start is None else int(start) for start in starts]
+    return [start if start is None or isinstance(start, str) else int(start) for start in starts]
+
+
+def _judge(result: dict, start: int, frame_scores: np.ndarray, threshold: float | None) -> None:
+    """Add what the selector found; take the masks away where nothing fits."""
+    value = confidence(frame_scores, result["scores"])
+    is_nothing = threshold is not None and value < threshold
+    result |= {"key_frame": start, "frame_scores": frame_scores, "confidence": value, "no_target": is_nothing}
+    if is_nothing:
+        result |= {"masks": np.zeros_like(result["masks"]), "scores": np.zeros_like(result["scores"])}
 
 
 def _one_text(frames: dict, position: int, missing: list[int]) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -44,7 +44,7 @@ def _first(names: list[str]) -> str:
 
 
 class ConversionPlan:
-    """The way of every weight of `sources` into a model of `config`.
+    """The way of every weight of `sources` into a model of `config`. Other families override the four hooks.
 
     Args:
         config ([`GLUSConfig`]): of the model that is made.
@@ -64,9 +64,21 @@ class ConversionPlan:
             raise ValueError(f"dtype {dtype!r} is unknown; use {', '.join(DTYPES)}")
         self.sources, self.dtype = sources, DTYPES[dtype]
         self.shapes = self._join_shapes()
-        self.targets, unknown = plan_names(name for name in self.shapes if not name.startswith(OWN))
+        self.targets, unknown = self._plan_names(name for name in self.shapes if not name.startswith(OWN))
         self.targets |= {name.removeprefix(OWN): [name] for name in self.shapes if name.startswith(OWN)}
         self.misfits = self._find_misfits(config, unknown)
+
+    def _plan_names(self, names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+        """Hook: which weights of the layout make which of ours, and the names that are not of the layout."""
+        return plan_names(names)
+
+    def _upstream_names(self, target: str, rows: int) -> list[str]:
+        """Hook: names that the layout has for one of our weights."""
+        return upstream_names(target, rows=rows)
+
+    def _make_model(self, config):
+        """Hook: the model, without data."""
+        return GLUSForVideoSegmentation(config)
 
     def check(self) -> None:
         """Refuse weights that are missing, unexpected or of the wrong shape.
@@ -84,7 +96,7 @@ class ConversionPlan:
 
     def model_dtype(self) -> torch.dtype:
         """What `from_pretrained` casts to without being told: the dtype of the language model's head."""
-        return self._cast(self.shapes[self.targets["lm_head.weight"][0]]).dtype
+        return self._cast("lm_head.weight", self.shapes[self.targets["lm_head.weight"][0]]).dtype
 
     def _join_shapes(self) -> dict[str, Tensor]:
         shapes: dict[str, Tensor] = {}
@@ -98,7 +110,7 @@ class ConversionPlan:
     def _find_misfits(self, config: GLUSConfig, unknown: list[str]) -> dict[str, list[str]]:
         try:
             with torch.device("meta"):
-                model = GLUSForVideoSegmentation(config)
+                model = self._make_model(config)
         except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
             raise CheckpointError(f"the configs make no model ({type(error).__name__}: {error})") from error
         expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -117,7 +129,8 @@ class ConversionPlan:
     def _wanted(self, expected: dict[str, torch.Size]) -> Iterator[tuple[str, list[int]]]:
         """Names and shapes of the weights that the model is made of, as the sources have or should have them."""
         for target, shape in sorted(expected.items()):
-            names, given = upstream_names(target, rows=shape[0] if shape else 1), self.targets.get(target, [])
+            names = self._upstream_names(target, rows=shape[0] if shape else 1)
+            given = self.targets.get(target, [])
             if target == POSITION_MATRIX_COPY:
                 continue
             if len(names) > 1:
@@ -128,12 +141,13 @@ class ConversionPlan:
     def _join(self, target: str, weights) -> Tensor:
         return join_sources(target, [weights[name] for name in self.targets[target]])
 
-    def _cast(self, tensor: Tensor) -> Tensor:
+    def _cast(self, target: str, tensor: Tensor) -> Tensor:
+        """Hook: a weight as it is written."""
         return tensor.to(self.dtype) if self.dtype is not None and tensor.is_floating_point() else tensor
 
     def num_bytes(self) -> int:
         """Size of all weights, as they are written."""
-        return sum(self._cast(self._join(target, self.shapes)).nbytes for target in self.targets)
+        return sum(self._cast(target, self._join(target, self.shapes)).nbytes for target in self.targets)
 
     def read(self) -> Iterator[tuple[str, Tensor]]:
         """Every weight of the model, by our name, in the order of the files."""
@@ -147,11 +161,11 @@ class ConversionPlan:
                 for target in targets_of.get(name, ()):
                     names = self.targets[target]
                     if len(names) == 1:
-                        yield target, self._cast(join_sources(target, [tensor]))
+                        yield target, self._cast(target, join_sources(target, [tensor]))
                         continue
                     waiting[name] = tensor.clone()
                     if all(other in waiting for other in names):
-                        yield target, self._cast(self._join(target, waiting))
+                        yield target, self._cast(target, self._join(target, waiting))
 
     def write(self, folder: Path, limit: int, progress: bool = True, label: str = "converting") -> None:
         """Write all weights into `folder`, shards of at most `limit` bytes."""

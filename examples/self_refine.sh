@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The self-refinement loop on MotionShapes: a GLUS labels frames by how well it segments them, a selector learns that,
+# and segmentation then starts from the frame the selector likes best. On one CPU core about an hour and a half.
+# Run it again to go on where it was stopped.
+#
+#   bash examples/self_refine.sh [GLUS] [RUNS_FOLDER]
+#
+# GLUS: the segmentation model (default glus-tiny; bash examples/train_tiny.sh trains one).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+glus="${1:-glus-tiny}"
+runs="${2:-runs/selector}"
+export OMP_NUM_THREADS=1
+shapes="--dataset motion_shapes --data-option size=64 --device cpu"
+
+# 1. labels: IoU of every frame; a frame without the target is no good to start from, so --empty 0
+glus-hf pseudo-label $shapes --split train --num-videos 1500 --model "$glus" --empty 0 --output "$runs/labels"
+glus-hf pseudo-label $shapes --split validation --num-videos 60 --model "$glus" --empty 0 --output "$runs/labels-validation"
+
+# 2. what Chat-UniVi is to the real selector: eyes and language, and how much of the target a frame shows
+python examples/train_tiny_selector.py --stage see --output "$runs/see" --minutes 4 --decay 0.4
+python examples/train_tiny_selector.py --stage base --output "$runs/base" --minutes 45 --start "$runs/see"
+[ -f "$runs/start/config.json" ] || python examples/train_tiny_selector.py --export "$runs/base" --output "$runs/start"
+
+# 3. the selector learns the labels
+resume=""
+ls -d "$runs"/refine/checkpoint-* > /dev/null 2>&1 && resume="--resume"
+[ -f "$runs/glus-selector-tiny/config.json" ] || python examples/train_selector.py examples/configs/selector_tiny.yaml \
+    model.pretrained="$runs/start" data.labels="$runs/labels" validation.labels="$runs/labels-validation" \
+    training.output_dir="$runs/refine" $resume --export "$runs/glus-selector-tiny"
+
+# 4. does it help?
+selector="$runs/glus-selector-tiny"
+python examples/key_frames_table.py --model "$glus" --selector "$selector" --num-videos 150 --device cpu
+common="--dataset motion_shapes --model $glus --device cpu --num-videos 100 --protocol mevis_v2 --quiet"
+for split in validation test; do
+    glus-hf evaluate $common --split $split --selector "$selector" --output "$runs/evaluate-$split"
+done
+python examples/calibrate_no_target.py "$runs/evaluate-validation" --test "$runs/evaluate-test"

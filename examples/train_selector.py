@@ -1,0 +1,45 @@
+"""Train the key-frame selector as a configuration file says.
+
+    python examples/train_selector.py examples/configs/selector_tiny.yaml
+    torchrun --nproc_per_node 4 examples/train_selector.py examples/configs/selector.yaml data.root=/data
+
+After the file, any key can be set: training.max_steps=100 data.labels=my-labels data.train.0.weight=2
+A run that was stopped goes on with --resume; so does any checkpoint with --resume runs/selector/checkpoint-500.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="a file of examples/configs or your own")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="go before the file")
+    parser.add_argument("--resume", nargs="?", const=True, help="go on from the last checkpoint, or from this one")
+    parser.add_argument("--export", help="folder for the trained selector, adapter merged; as `export` in the file")
+    args = parser.parse_intermixed_args()
+    try:
+        train(args)
+    except (ValueError, OSError, FloatingPointError) as error:  # the errors of bad input are one line
+        sys.exit(f"error: {error}")
+
+
+def train(args: argparse.Namespace) -> None:
+    from glus_hf.training.selector_run import build_selector_trainer, load_selector_config
+
+    config = load_selector_config(args.config, args.overrides)
+    trainer = build_selector_trainer(config)
+    result = trainer.train(resume_from_checkpoint=args.resume)
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_state()
+    folder = args.export or config.export
+    if folder:
+        trainer.export(folder)
+    else:
+        trainer.save_model()
+
+
+if __name__ == "__main__":
+    main()

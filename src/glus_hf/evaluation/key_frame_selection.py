@@ -1,0 +1,134 @@
+"""The selector's part of an evaluation: it scores all frames of all expressions first, resumable, over many processes.
+
+<output>/.glus_hf/selector/    settings and lines with scores, as [`manifest`] describes
+<output>/key_frames.json       upstream's file of key frames
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..data.frames import read_frames
+from ..data.key_frames import key_frame_name, write_key_frames
+from ..data.predictions import PRIVATE_FOLDER
+from ..pipelines.frame_selector import FrameSelector, key_frames_of
+from .manifest import Manifest
+from .model_digest import model_digest
+from .processes import Processes
+from .run_folder import prepare_run
+from .work_plan import Group, Job, assign_groups, plan_groups
+
+
+KEY_FRAMES_FILE = "key_frames.json"
+
+
+def selector_settings(selector: FrameSelector | None) -> dict | None:
+    """What scores depend on."""
+    if selector is None:
+        return None
+    name = Path(selector.name).resolve().name
+    strategy = getattr(selector.processor, "context_frames", None)
+    return {
+        "name": name,
+        "digest": model_digest(selector.model),
+        "dtype": str(selector.model.dtype),
+        "context_frames": strategy,
+    }
+
+
+def score_all_frames(
+    selector: FrameSelector,
+    rows: Sequence[Mapping],
+    jobs: Sequence[Job],
+    output: Path,
+    processes: Processes,
+    *,
+    texts_per_pass: int = 8,
+    batch_size: int | None = 8,
+    overwrite: bool = False,
+    on_error: str = "raise",
+    progress: bool = False,
+) -> dict[tuple[str, str], list[float]]:
+    """Scores `[num_frames]` of all expressions by `(video_id, expression_id)`, the same in all processes.
+
+    Args:
+        selector: what scores.
+        rows: light rows, see [`light_rows`].
+        jobs: one per row, without key frames.
+        output: folder of the evaluation, which this process has locked.
+        on_error: "skip" leaves out the expressions of a video that cannot be scored.
+
+    Raises:
+        ValueError: an earlier run used another selector, or a video cannot be scored; one line.
+    """
+    from transformers.utils import logging
+
+    folder = output / PRIVATE_FOLDER / "selector"
+    settings = {**selector_settings(selector), "texts_per_pass": texts_per_pass, "batch_size": batch_size}
+    _, done = prepare_run(
+        folder, settings, rows, jobs, processes, overwrite=overwrite, is_complete=lambda folder, row: True
+    )
+    groups = plan_groups(jobs, texts_per_pass)
+    groups = [group for group in groups if any(job.key not in done for job in group.jobs)]
+    share = assign_groups(groups, processes.size)[processes.rank]
+    total = sum(len(group.jobs) for group in share)
+    hidden = not (progress and processes.is_main)
+    with (
+        Manifest(folder, processes.rank) as manifest,
+        logging.tqdm(total=total, desc="choosing key frames", unit="expression", disable=hidden) as bar,
+    ):
+        for group in share:
+            for facts in _score_group(selector, group, rows, batch_size, on_error):
+                if (facts["video_id"], facts["expression_id"]) not in done:
+                    manifest.append(facts)
+                    done[facts["video_id"], facts["expression_id"]] = facts
+            bar.update(len(group.jobs))
+    gathered = processes.gather(list(done.values()))
+    return {(one["video_id"], one["expression_id"]): one["scores"] for one in gathered}
+
+
+def _score_group(
+    selector: FrameSelector, group: Group, rows: Sequence[Mapping], batch_size: int | None, on_error: str
+) -> list[dict]:
+    of_group = [rows[job.index] for job in group.jobs]
+    try:
+        frames = read_frames(of_group[0]["frame_paths"])
+        scores = selector.score(frames, [row["expression"] for row in of_group], batch_size)
+    except (ValueError, OSError) as error:
+        if on_error == "skip" and len(group.jobs) > 1:  # one bad expression must not take the others with it
+            singles = [_score_group(selector, Group((job,)), rows, batch_size, on_error) for job in group.jobs]
+            return [facts for single in singles for facts in single]
+        if on_error == "skip":
+            return []
+        ids = ", ".join(job.expression_id for job in group.jobs)
+        message = " ".join(str(error).split())
+        raise ValueError(f"video {group.jobs[0].video_id}, expressions {ids}: selector: {message}") from error
+    return [
+        {"video_id": job.video_id, "expression_id": job.expression_id, "digest": job.digest, "scores": one.tolist()}
+        for job, one in zip(group.jobs, scores, strict=True)
+    ]
+
+
+def starts_from(scores: Mapping[tuple[str, str], Sequence[float]]) -> dict[tuple[str, str], int]:
+    """The best frame of each expression, as an index."""
+    return {key: key_frames_of(np.asarray([values]))[0] for key, values in scores.items()}
+
+
+def write_starts(output: Path, rows: Sequence[Mapping], starts: Mapping[tuple[str, str], int]) -> Path | None:
+    """Write upstream's file; None where the frames of a video are not named by numbers, which it cannot hold."""
+    chosen = {}
+    for row in rows:
+        key = row["video_id"], row["expression_id"]
+        if key in starts:
+            frame = row["frames"][starts[key]]
+            if not (frame.isascii() and frame.isdigit()):
+                return None
+            chosen[key_frame_name(*key)] = frame
+    write_key_frames(output / KEY_FRAMES_FILE, chosen)
+    return output / KEY_FRAMES_FILE
+
+
+__all__ = ["KEY_FRAMES_FILE", "score_all_frames", "selector_settings", "starts_from", "write_starts"]

@@ -1,0 +1,131 @@
+"""One run in one folder: a lock, what is done already, and the loop that resumes over many processes.
+
+Evaluation and pseudo-labels differ only in what they write for an expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..data.predictions import PRIVATE_FOLDER, expression_folder
+from .manifest import Manifest, PathOf, finished, prepare_output
+from .processes import Processes
+from .segment_groups import Segmenter
+from .work_plan import Job, assign_groups, plan_groups
+
+
+@contextmanager
+def only_writer(output: Path, processes: Processes) -> Iterator[None]:
+    """Refuse a second run in the same folder. The system lets go of the lock when its holder dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(str(output / PRIVATE_FOLDER / "run.lock"), timeout=0)
+
+    def acquire() -> None:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            message = f"{output}: another evaluation is writing here; wait for it or use another --output"
+            raise ValueError(message) from None
+
+    processes.from_main(acquire)
+    try:
+        yield
+    finally:
+        lock.release()  # does nothing where it is not held
+
+
+def prepare_run(
+    output: Path,
+    settings: Mapping,
+    rows: Iterable[Mapping],
+    jobs: Sequence[Job],
+    processes: Processes,
+    *,
+    overwrite: bool = False,
+    path_of: PathOf = expression_folder,
+    is_complete: Callable[[Path, Mapping], bool] | None = None,
+) -> tuple[bool, dict]:
+    """Whether all processes share `output`, and the facts of what is done already, the same in all processes.
+
+    Args:
+        settings, rows, jobs, overwrite, path_of: as for [`prepare_output`] and [`finished`].
+        is_complete: as for [`finished`].
+    """
+
+    def prepare() -> None:
+        prepare_output(output, settings, (path_of(row) for row in rows), overwrite, path_of)
+
+    def done_here() -> dict:
+        return finished(output, rows, jobs, is_complete)
+
+    processes.from_main(prepare)
+    if processes.share_folder(output):
+        return True, processes.from_main(done_here)
+    problems, done = [], {}
+    try:
+        if not processes.is_main:
+            prepare()
+        done = done_here()
+    except (ValueError, OSError) as error:
+        problems.append(error)
+    for error in processes.gather(problems):
+        raise error
+    return False, {(one["video_id"], one["expression_id"]): one for one in processes.gather(list(done.values()))}
+
+
+def run_jobs(
+    segmenter: Segmenter,
+    jobs: Sequence[Job],
+    done: dict,
+    texts_per_pass: int,
+    processes: Processes,
+    *,
+    add_score: Callable[[dict], float | None] = lambda facts: None,
+    score_name: str = "",
+    description: str = "segmenting",
+    progress: bool = False,
+) -> tuple[dict, list[dict]]:
+    """Segment what is not done, shared among the processes; a line is written for each expression as it is finished.
+
+    Args:
+        segmenter: does the work and writes the masks.
+        jobs: all of them; those in `done` are left out.
+        done: facts by `(video_id, expression_id)`.
+        texts_per_pass: expressions of a video that go through the model together.
+        add_score: may add to the facts of a finished expression; what it returns is averaged in the bar.
+
+    Returns:
+        Facts by `(video_id, expression_id)` and failures, of all processes.
+    """
+    from transformers.utils import logging
+
+    groups = plan_groups(jobs, texts_per_pass)
+    groups = [group for group in groups if any(job.key not in done for job in group.jobs)]
+    share = assign_groups(groups, processes.size)[processes.rank]
+    total = sum(job.key not in done for group in share for job in group.jobs)
+    hidden = not (progress and processes.is_main)
+    values: list[float] = []
+    with (
+        Manifest(segmenter.output, processes.rank) as manifest,
+        logging.tqdm(total=total, desc=description, unit="expression", disable=hidden) as bar,
+    ):
+
+        def on_finished(facts: dict) -> None:
+            value = add_score(facts)
+            if value is not None:
+                values.append(value)
+                bar.set_postfix({score_name: f"{100 * sum(values) / len(values):.1f}"}, refresh=False)
+            manifest.append(facts)
+            done[facts["video_id"], facts["expression_id"]] = facts
+            bar.update()
+
+        failures = segmenter.run(share, done, on_finished)
+    failures = processes.gather(failures)
+    return {(one["video_id"], one["expression_id"]): one for one in processes.gather(list(done.values()))}, failures
+
+
+__all__ = ["only_writer", "prepare_run", "run_jobs"]

@@ -1,0 +1,158 @@
+"""Strict loading: a checkpoint that does not fit fails in one line that says what to do.
+
+The twin of checkpoint_glus.py: a model folder imports nothing from its siblings, so that it can be pushed to the Hub
+with the weights. A test keeps the functions of both files equal.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
+
+SHOWN_KEYS = 3
+
+
+try:  # one class for all model families, where the package is installed
+    from glus_hf import CheckpointError
+except ImportError:  # these files alone, loaded as remote code
+
+    class CheckpointError(ValueError):
+        """A checkpoint cannot be used. The message is one line: what is wrong and what to do about it."""
+
+        def __init__(self, message: str):
+            super().__init__(" ".join(str(message).split()))
+
+
+def resolve_name(name_or_path, revision: str | None = None):
+    """Folder of an alias ("glus-tiny", or "glus-7b" at a revision); anything else unchanged.
+
+    Without the package `glus_hf` (this file loaded as remote code) there are no aliases.
+    """
+    if name_or_path is None:
+        return None
+    try:
+        from glus_hf.hub import resolve_checkpoint
+    except ImportError:
+        return name_or_path
+    return resolve_checkpoint(name_or_path, revision)
+
+
+def check_checkpoint(name_or_path, model_types: Sequence[str], subfolder: str = "") -> None:
+    """Check what can be seen without loading: the folder exists and its `config.json` is one of `model_types`.
+
+    Names on the Hub (`owner/name`) are not looked at.
+
+    Raises:
+        CheckpointError: no such folder, no or a broken `config.json`, or another kind of model.
+
+    Example:
+        >>> check_checkpoint("no-such-model", ["glus"])
+        Traceback (most recent call last):
+        CheckpointError: no-such-model: no such folder or packaged model; check the path or use glus-tiny
+    """
+    folder = os.path.join(name_or_path, subfolder) if subfolder else str(name_or_path)
+    if not os.path.isdir(folder):
+        if _looks_local(str(name_or_path)):
+            raise CheckpointError(f"{folder}: no such folder or packaged model; check the path or use glus-tiny")
+        return
+    path = os.path.join(folder, "config.json")
+    if os.path.isfile(os.path.join(folder, "adapter_config.json")) and not os.path.exists(path):
+        return  # a LoRA adapter; transformers loads the model it names
+    model_type = _read_model_type(folder, path)
+    if model_type not in model_types:
+        hint = "convert original GLUS weights first" if model_type == "llava" else "pass the folder of such a model"
+        raise CheckpointError(f"{folder}: holds a {model_type!r} model, not {' or '.join(model_types)!r}; {hint}")
+
+
+def load_strictly(load: Callable, name_or_path, *args, **kwargs):
+    """Call `load` (a `PreTrainedModel.from_pretrained`) and refuse weights that do not fit the model.
+
+    `transformers` initialises missing weights at random and drops unexpected ones with a warning; here both are
+    errors, as are wrong shapes (unless the caller passes `ignore_mismatched_sizes=True`).
+
+    Returns:
+        What `load` returns: the model, or with `output_loading_info=True` the pair (model, loading info).
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read or does not fit; one line with the first keys and their count.
+    """
+    wants_info = kwargs.pop("output_loading_info", False)
+    tolerant = kwargs.pop("ignore_mismatched_sizes", False)
+    with readable_errors(name_or_path), _quiet_loading():
+        model, info = load(name_or_path, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    problems = _problems(info, tolerant)
+    if problems:
+        raise CheckpointError(
+            f"{name_or_path}: the weights do not fit the model: {'; '.join(problems)}; "
+            "use the config.json that was saved with these weights, or convert them first"
+        )
+    return (model, info) if wants_info else model
+
+
+@contextmanager
+def readable_errors(name_or_path) -> Iterator[None]:
+    """Turn the errors of files that are missing or damaged into a [`CheckpointError`] that names the checkpoint."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except SafetensorError as error:
+        message = f"{name_or_path}: its weights are damaged ({error}); copy or download them again"
+        raise CheckpointError(message) from None
+    except OSError as error:
+        message = f"{name_or_path}: cannot be loaded; save model and processor there again ({error})"
+        raise CheckpointError(message) from error
+    except (ValueError, TypeError, KeyError, ZeroDivisionError, StrictDataclassError) as error:
+        message = f"{name_or_path}: its files do not fit together; save model and processor there again ({error})"
+        raise CheckpointError(message) from error
+
+
+def _problems(info: dict, tolerant: bool) -> list[str]:
+    """One text per kind of misfit. `mismatched_keys` are (key, shape in the file, shape in the model)."""
+    mismatched = {key: (list(found), list(wanted)) for key, found, wanted in info.get("mismatched_keys", ())}
+    shapes = [f"{key} {found} instead of {wanted}" for key, (found, wanted) in sorted(mismatched.items())]
+    kinds = {
+        "missing": sorted(set(info.get("missing_keys", ())) - set(mismatched)),
+        "unexpected": sorted(info.get("unexpected_keys", ())),
+        "of the wrong shape": [] if tolerant else shapes,
+    }
+    return [_listed(kind, keys) for kind, keys in kinds.items() if keys]
+
+
+def _listed(kind: str, keys: list[str]) -> str:
+    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
+    return f"{len(keys)} {kind} ({', '.join(keys[:SHOWN_KEYS])}{more})"
+
+
+def _read_model_type(folder: str, path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return str(json.load(file).get("model_type"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: has no config.json; pass a folder made by save_pretrained") from None
+    except (ValueError, AttributeError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); save the model again") from None
+
+
+def _looks_local(name: str) -> bool:
+    """Whether a name can only be meant as a folder: Hub names of models are `owner/name`."""
+    return name.count("/") != 1 or name[0] in "./~" or name.endswith("/") or "\\" in name
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Hide the table of missing and unexpected weights that `transformers` logs: it becomes our error."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    hide = lambda record: "LOAD REPORT" not in record.getMessage()
+    logger.addFilter(hide)
+    try:
+        yield
+    finally:
+        logger.removeFilter(hide)

@@ -1,0 +1,148 @@
+"""Scoring of one video: the session that holds all state, and the loop over its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from weakref import ReferenceType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .video_frames_glus_selector import clip_view
+
+
+FRAMES_AT_ONCE = 16
+
+
+@dataclass
+class GLUSSelectorSession:
+    """One video and its expressions, with everything that scoring needs and finds.
+
+    Made by [`GLUSSelectorProcessor.init_video_session`].
+
+    Args:
+        frames (`Sequence[np.ndarray]`): T frames, each `uint8 [height, width, 3]` RGB.
+        texts (`list[str]`): the cleaned expressions.
+        contexts (`list[list[int]]`): the different sets of context frames, as indices.
+        context_of_frame (`list[int]`): per frame, which of `contexts` it is scored with.
+        image_processor (`CLIPImageProcessorPil`): makes the view of a frame.
+        num_image_tokens (`int`): positions that a frame takes.
+        prefix_input_ids (`list[list[int]]`): per context, ids up to the target frame, images expanded.
+        target_input_ids (`list[list[int]]`): per expression, ids from the target frame to the position that predicts
+            `[SCORE]`.
+        scores (`torch.FloatTensor [num_texts, num_frames]`, *optional*): set by `score_frames`.
+        scored_by: the model that set them.
+    """
+
+    frames: Sequence[np.ndarray]
+    texts: list[str]
+    contexts: list[list[int]]
+    context_of_frame: list[int]
+    image_processor: object
+    num_image_tokens: int
+    prefix_input_ids: list[list[int]]
+    target_input_ids: list[list[int]]
+    scores: Tensor | None = None
+    scored_by: ReferenceType | None = field(default=None, repr=False)
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frames)
+
+    @property
+    def height(self) -> int:
+        return self.frames[0].shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.frames[0].shape[1]
+
+    def context_frame_indices(self, frame: int) -> list[int]:
+        """Context frames that frame number `frame` is scored with."""
+        return self.contexts[self.context_of_frame[frame]]
+
+
+@torch.no_grad()
+def score_video(model, session: GLUSSelectorSession, batch_size: int | None = None, density_noise=None) -> Tensor:
+    """The loop behind [`GLUSSelector.score_frames`]: context by context, encode, read the prefix, read the targets.
+
+    Tokens of a frame live until the last context that needs them is done.
+    """
+    _check_fit(model, session, batch_size)
+    batch_size = batch_size or _default_batch_size(model, session)
+    targets = [[] for _ in session.contexts]
+    for frame, context in enumerate(session.context_of_frame):
+        targets[context].append(frame)
+    needed = [set(frames) | set(context) for frames, context in zip(targets, session.contexts, strict=True)]
+    encoder = _Encoder(model, session, density_noise)
+    scores = torch.zeros(len(session.texts), session.num_frames)
+    for index, context in enumerate(session.contexts):
+        later = set().union(*needed[index + 1 :])
+        encoder.encode(sorted(set(context)))
+        prefix = model.read_prefix(session.prefix_input_ids[index], encoder.stack(context))
+        for at in range(0, len(targets[index]), FRAMES_AT_ONCE):
+            frames = targets[index][at : at + FRAMES_AT_ONCE]
+            encoder.encode(frames)
+            jobs = [(frame, text) for frame in frames for text in range(len(session.texts))]
+            for start in range(0, len(jobs), batch_size):
+                part = jobs[start : start + batch_size]
+                ids = [session.target_input_ids[text] for _, text in part]
+                found, _ = model.read_scores(prefix, ids, [encoder.tokens[frame] for frame, _ in part])
+                for (frame, text), score in zip(part, found.tolist(), strict=True):
+                    scores[text, frame] = score
+            encoder.keep(later | set(context))
+        encoder.keep(later)
+    return scores.to(model.device) if model.device.type != "meta" else scores
+
+
+class _Encoder:
+    """Tokens of frames, each made once as long as it is kept."""
+
+    def __init__(self, model, session: GLUSSelectorSession, density_noise):
+        self.model, self.session, self.density_noise = model, session, density_noise
+        self.tokens: dict[int, Tensor] = {}
+
+    def encode(self, frames: list[int]) -> None:
+        missing = [frame for frame in frames if frame not in self.tokens]
+        for at in range(0, len(missing), FRAMES_AT_ONCE):
+            part = missing[at : at + FRAMES_AT_ONCE]
+            pixels = clip_view(self.session.image_processor, [self.session.frames[frame] for frame in part])
+            self.tokens.update(zip(part, self.model.model.encode_images(pixels, self.density_noise), strict=True))
+
+    def stack(self, frames: list[int]) -> Tensor:
+        return torch.stack([self.tokens[frame] for frame in frames])
+
+    def keep(self, frames: set[int]) -> None:
+        self.tokens = {frame: tokens for frame, tokens in self.tokens.items() if frame in frames}
+
+
+def _check_fit(model, session: GLUSSelectorSession, batch_size: int | None) -> None:
+    if model.training:
+        raise ValueError("The model is in training mode; call model.eval() before inference.")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    fits = {
+        "num_image_tokens": (session.num_image_tokens, model.config.num_image_tokens),
+        "crop_size": (session.image_processor.crop_size["height"], model.config.vision_config.image_size),
+    }
+    for name, (found, wanted) in fits.items():
+        if found != wanted:
+            raise ValueError(
+                f"The processor's {name} is {found}, the model's {wanted}; load both from one checkpoint."
+            )
+
+
+def _default_batch_size(model, session: GLUSSelectorSession) -> int:
+    """Prompts read at once: 8 on a CPU; on an accelerator, what fits half of its free memory (at most 64)."""
+    device = model.device
+    if device.type != "cuda":
+        return 8
+    config = model.config.text_config
+    prefix, target = (max(len(ids) for ids in parts) for parts in (session.prefix_input_ids, session.target_input_ids))
+    head_size = config.head_dim or config.hidden_size // config.num_attention_heads
+    cache = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * (prefix + target)
+    floats = cache + target * (8 * config.hidden_size + 3 * config.intermediate_size)
+    free = torch.cuda.mem_get_info(device)[0]
+    return max(1, min(64, int(free / 2 / (floats * model.dtype.itemsize))))

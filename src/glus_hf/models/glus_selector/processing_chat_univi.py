@@ -1,0 +1,239 @@
+"""Processor of Chat-UniVi: prompts with `<image>` to ids, as the slow Llama tokenizer of 2023 gave them, and images to
+CLIP's view."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+
+import torch
+from transformers import AutoTokenizer
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.processing_utils import ProcessorMixin
+
+from .checkpoint_glus_selector import readable_errors, resolve_name
+from .configuration_chat_univi import num_clusters
+from .video_frames_glus_selector import as_rgb_arrays, clip_view
+
+
+BOS_TOKEN = "<s>"
+EOS_TOKEN = "</s>"
+UNK_TOKEN = "<unk>"
+SPECIAL_TOKENS = (BOS_TOKEN, EOS_TOKEN, UNK_TOKEN)
+IMAGE_TOKEN = "<image>"  # never in the vocabulary: stands for an image in a prompt
+LONGEST_RUN_OF_IMAGES = 2  # adjacent images; upstream takes more for a video
+PREFIX = "▁"
+
+
+class ChatUniViProcessor(ProcessorMixin):
+    """Turns prompts and images into what [`ChatUniViForConditionalGeneration`] reads.
+
+    Args:
+        image_processor (`CLIPImageProcessorPil`): makes CLIP's view of an image.
+        tokenizer: a fast tokenizer that knows `<s>` and `</s>`.
+        num_image_tokens (`int`): positions that an image takes in the language model.
+        image_token_id (`int`): id written at those positions. A sentinel, not a row of the vocabulary.
+        temporal_cluster_rate (`float`, *optional*): events per frame of a video, rounded up; each takes the positions
+            of an image. `None` for a model that does not merge tokens: its videos take those of an image and one more
+            per frame.
+        legacy (`bool`): how text behind an added token is encoded: with a blank in front of it (`True`) or without.
+            It is the flag of that name in the tokenizer_config.json of a released checkpoint.
+
+    Raises `ValueError` when the tokenizer lacks a token.
+    """
+
+    def __init__(
+        self,
+        image_processor,
+        tokenizer,
+        num_image_tokens=112,
+        image_token_id=-200,
+        temporal_cluster_rate=1 / 16,
+        legacy=True,
+        **kwargs,
+    ):
+        super().__init__(image_processor, tokenizer, **kwargs)
+        vocabulary = tokenizer.get_vocab()
+        missing = [token for token in self._needed_tokens() if token not in vocabulary]
+        if missing:
+            raise ValueError(f"the tokenizer lacks {', '.join(missing)}; add them with tokenizer.add_tokens")
+        self.num_image_tokens = num_image_tokens
+        self.image_token_id = image_token_id
+        self.temporal_cluster_rate = temporal_cluster_rate
+        self.legacy = legacy
+
+    def _needed_tokens(self) -> tuple[str, ...]:
+        return BOS_TOKEN, EOS_TOKEN
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Load from a folder or the Hub; `CheckpointError` if files are missing. Options go before the saved ones."""
+        name = resolve_name(pretrained_model_name_or_path)
+        with readable_errors(name):
+            return super().from_pretrained(name, **kwargs)
+
+    @classmethod
+    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
+        # The default asks AutoImageProcessor, which prefers the class that needs torchvision.
+        own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
+        kwargs = {option: value for option, value in kwargs.items() if option not in own}
+        image_processor = CLIPImageProcessorPil.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return [image_processor, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
+
+    @property
+    def pad_token_id(self) -> int:
+        return self.tokenizer.pad_token_id or 0
+
+    def clip_view(self, images) -> torch.Tensor:
+        """CLIP's view of N images, `float32 [N, 3, crop, crop]`. The ends of a wide image are cut off."""
+        return clip_view(self.image_processor, images)
+
+    # ---- tokens
+
+    def tokenize(self, prompt: str, add_bos: bool = True) -> list[int]:
+        """Ids of a prompt, one `image_token_id` per `<image>`.
+
+        The prompt is cut at `<image>`, and the chunks, each encoded alone, at `<s>`, `</s>` and added tokens such as
+        `[SCORE]`. White space (newlines too) next to an added token is dropped, next to `<s>` and `</s>` kept. Every
+        piece of text is encoded alone, with its own dummy prefix "▁"; without `legacy`, pieces behind a token of
+        their chunk have it only if they start with a space. Text is never searched for special tokens.
+
+        Args:
+            prompt (`str`): whatever it says, it is not checked.
+            add_bos (`bool`): put `<s>` first.
+        """
+        ids = [self.tokenizer.convert_tokens_to_ids(BOS_TOKEN)] if add_bos else []
+        for chunk_index, chunk in enumerate(prompt.split(IMAGE_TOKEN)):
+            if chunk_index > 0:
+                ids.append(self.image_token_id)
+            ids += self._tokenize_chunk(chunk)
+        return ids
+
+    def _added_tokens(self) -> list[str]:
+        return [token for token in self.tokenizer.get_added_vocab() if token not in SPECIAL_TOKENS]
+
+    def _tokenize_chunk(self, chunk: str) -> list[int]:
+        added = self._added_tokens()
+        separators = sorted([BOS_TOKEN, EOS_TOKEN, *added], key=len, reverse=True)
+        parts = re.split("(" + "|".join(map(re.escape, separators)) + ")", chunk)
+        ids = []
+        for index, part in enumerate(parts):
+            if index % 2 == 1:  # re.split puts the separators at odd places
+                ids.append(self.tokenizer.convert_tokens_to_ids(part))
+                continue
+            if index > 0 and parts[index - 1] in added:
+                part = part.lstrip()
+            if index + 1 < len(parts) and parts[index + 1] in added:
+                part = part.rstrip()
+            if part:
+                ids += self._encode_piece(part, with_prefix=self.legacy or index == 0 or part.startswith(" "))
+        return ids
+
+    def _encode_piece(self, text: str, with_prefix: bool = True) -> list[int]:
+        """Ids of "▁" + text. Fast tokenizers leave the "▁" out before a space (or altogether), so we bring our own."""
+        prefixed = text if _always_prepends(self.tokenizer) else " " + text
+        ids = self.tokenizer.encode(prefixed, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        first = self.tokenizer.convert_ids_to_tokens(ids[0])
+        if with_prefix or not first.startswith(PREFIX):
+            return ids
+        bare = [] if first == PREFIX else [self.tokenizer.convert_tokens_to_ids(first.removeprefix(PREFIX))]
+        return bare + ids[1:]
+
+    def expand_image_tokens(self, ids: Sequence[int], group_runs: bool = False) -> list[int]:
+        """Every `image_token_id` of `ids` repeated: one id per position of the model.
+
+        Args:
+            ids (`Sequence[int]`): of [`~ChatUniViProcessor.tokenize`].
+            group_runs (`bool`): more than two adjacent images are a video, which takes fewer positions.
+        """
+        expanded = []
+        for run, is_image in _runs(ids, self.image_token_id):
+            if not is_image:
+                expanded += run
+            elif group_runs and len(run) > LONGEST_RUN_OF_IMAGES:
+                expanded += [self.image_token_id] * self._num_video_tokens(len(run))
+            else:
+                expanded += [self.image_token_id] * (len(run) * self.num_image_tokens)
+        return expanded
+
+    def _num_video_tokens(self, num_frames: int) -> int:
+        if self.temporal_cluster_rate is None:
+            return self.num_image_tokens + num_frames
+        return self.num_image_tokens * num_clusters(self.temporal_cluster_rate, num_frames)
+
+    # ---- inputs of the model
+
+    def __call__(self, text: str | Sequence[str], images=None, group_runs: bool = True) -> BatchFeature:
+        """Inputs of a batch of prompts.
+
+        Args:
+            text (`str` or `Sequence[str]`): prompts with `<image>` where an image stands. In the released model's
+                style: a system prompt, then " USER: ", the question, " ASSISTANT:".
+            images: the images of all prompts in their order, `uint8 [height, width, 3]` arrays or PIL images.
+            group_runs (`bool`): more than two adjacent `<image>` are the frames of a video, as upstream has it.
+
+        Returns:
+            `BatchFeature`: `input_ids` and `attention_mask` `int64 [batch, length]`, images expanded, padded at the
+            side of the tokenizer; with images `pixel_values` `float32 [images, 3, crop, crop]` and
+            `frames_per_group` `int64 [groups]`.
+
+        Raises:
+            `ValueError`: no prompt, or not one image per `<image>`.
+        """
+        prompts = [text] if isinstance(text, str) else list(text)
+        if not prompts:
+            raise ValueError("no prompt given; pass a text or a list of texts")
+        images = [] if images is None else as_rgb_arrays(images)
+        rows = [self.tokenize(prompt) for prompt in prompts]
+        wanted = sum(row.count(self.image_token_id) for row in rows)
+        if wanted != len(images):
+            raise ValueError(f"the prompts have {wanted} {IMAGE_TOKEN}, but there are {len(images)} images")
+        batch = self._pad([self.expand_image_tokens(row, group_runs) for row in rows])
+        if images:
+            batch["pixel_values"] = self.clip_view(images)
+            batch["frames_per_group"] = torch.tensor(
+                [count for row in rows for count in self._frames_per_group(row, group_runs)]
+            )
+        return BatchFeature(batch)
+
+    def _frames_per_group(self, ids: Sequence[int], group_runs: bool) -> list[int]:
+        runs = [len(run) for run, is_image in _runs(ids, self.image_token_id) if is_image]
+        return runs if group_runs else [1] * sum(runs)
+
+    def _pad(self, rows: list[list[int]]) -> dict[str, torch.Tensor]:
+        length = max(map(len, rows))
+        ids = torch.full((len(rows), length), self.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for index, row in enumerate(rows):
+            places = slice(length - len(row), None) if self.tokenizer.padding_side == "left" else slice(len(row))
+            ids[index, places] = torch.tensor(row)
+            mask[index, places] = 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+
+def _runs(ids: Sequence[int], image_token_id: int) -> list[tuple[list[int], bool]]:
+    """Ids cut into runs of image ids and of others, in order."""
+    runs: list[tuple[list[int], bool]] = []
+    for token in ids:
+        is_image = token == image_token_id
+        if runs and runs[-1][1] == is_image:
+            runs[-1][0].append(token)
+        else:
+            runs.append(([token], is_image))
+    return runs
+
+
+def _always_prepends(tokenizer) -> bool:
+    """Whether the tokenizer puts its dummy prefix "▁" even before a text that starts with a space."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:  # sentencepiece itself always does
+        return True
+    text = " a" if backend.normalizer is None else backend.normalizer.normalize_str(" a")
+    if backend.pre_tokenizer is not None:
+        text = "".join(piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text))
+    return text.startswith("▁▁")
+
+
+__all__ = ["ChatUniViProcessor"]

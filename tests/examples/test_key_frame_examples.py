@@ -1,0 +1,89 @@
+"""The table of key frames and the calibration, on a few clips and random selectors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+import calibrate_no_target  # noqa: E402
+import key_frames_table  # noqa: E402
+from tiny_selector import build_selector  # noqa: E402
+
+import glus_hf  # noqa: E402
+from glus_hf.data.motion_shapes import generate_clip  # noqa: E402
+from glus_hf.pipelines.frame_selector import load_selector  # noqa: E402
+
+
+def test_clips_that_count():
+    found = [
+        (clip.target_masks(expression).any((1, 2)), expression)
+        for clip in (generate_clip(index, size=48) for index in range(30))
+        for expression in key_frames_table.partial_expressions(clip)
+    ]
+    assert len(found) > 5
+    assert all(there.any() and not (there[0] and there[-1]) for there, _ in found)
+
+
+def test_true_ious_are_zero_where_nothing_is():
+    masks = np.zeros((3, 2, 2), dtype=bool)
+    masks[0], masks[2, 0, 0] = True, True
+    truth = np.zeros((3, 2, 2), dtype=bool)
+    truth[0, 0] = True
+    assert key_frames_table.true_ious(masks, truth).tolist() == [0.5, 0, 0]
+
+
+def test_the_table():
+    model, processor = build_selector()
+    pipe = glus_hf.pipeline(model="glus-tiny", device="cpu")
+    rows = [key_frames_table.measure(pipe, load_selector(model.eval(), processor), "test", 0, 4, 48)]
+    rows.append(key_frames_table.average(rows))
+    assert rows[0]["expressions"] > 0 and all(0 <= rows[0][start] <= 100 for start in key_frames_table.STARTS)
+    lines = key_frames_table.show(rows).splitlines()
+    assert len({line.count("|") for line in lines[:4]}) == 1 and lines[4] == "" and len(lines) == 10
+    assert rows[0]["hits"]["oracle"] >= rows[0]["hits"]["first"]
+    assert 0 <= rows[1]["empty"]["first"] <= 100 and 0 <= rows[1]["shown"]["oracle"] <= 100
+
+
+def write_results(folder, confidences, has_target, **more):
+    folder.mkdir()
+    records = [
+        {"confidence": value, "has_target": target, "answered": True, "no_target": False, **more}
+        for value, target in zip(confidences, has_target, strict=True)
+    ]
+    (folder / "results.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return folder
+
+
+def test_the_calibration(tmp_path):
+    validation = write_results(tmp_path / "validation", [0.1, 0.3, 0.7, 0.8], [False, False, True, True])
+    test = write_results(tmp_path / "test", [0.2, 0.6, 0.4, 0.9], [False, False, True, True])
+    command = [sys.executable, str(EXAMPLES / "calibrate_no_target.py"), str(validation), "--test", str(test)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found["threshold"] == pytest.approx(0.5)
+    assert found["validation"]["before"] == {"N-acc": 0, "T-acc": 1}
+    assert found["validation"]["after"] == {"N-acc": 1, "T-acc": 1}
+    assert found["test"]["after"] == {"N-acc": 0.5, "T-acc": 0.5}
+    assert "| test | 4 | 0.0 | 100.0 | 50.0 | 50.0 |" in result.stdout
+
+
+def test_results_that_cannot_be_calibrated(tmp_path):
+    with pytest.raises(ValueError, match="run glus-hf evaluate first"):
+        calibrate_no_target.read_results(tmp_path)
+    judged = write_results(tmp_path / "judged", [0.1], [True])
+    (judged / "results.jsonl").write_text(
+        (judged / "results.jsonl").read_text().replace('"no_target": false', '"no_target": true')
+    )
+    with pytest.raises(ValueError, match="without --no-target-threshold"):
+        calibrate_no_target.read_results(judged)
+    (judged / "results.jsonl").write_text('{"J": 1}\n')
+    with pytest.raises(ValueError, match="--selector and --protocol mevis_v2"):
+        calibrate_no_target.read_results(judged)
