@@ -113,16 +113,29 @@ def sample_partial_scene(rng: np.random.Generator, partial: float) -> Scene:
 
 
 def sample_texts(rng: np.random.Generator, scene: Scene, count: int) -> list[Expression]:
-    """`count` expressions: first those about something that enters or leaves, and one that probably fits nothing."""
+    """`count` expressions: first those about something that enters or leaves, and last a look that is there or is
+    nearly there, equally often: otherwise few words would mean "probably nothing"."""
     drawn = sample_expressions(rng, scene, 3 * count, WEIGHTS)
     away = {index for index, sprite in enumerate(scene.sprites) if sprite.motion in ("enter", "leave")}
     order = sorted(range(len(drawn)), key=lambda index: (not away & set(drawn[index].object_ids), rng.random()))
     first, rest = order[: count // 2], order[count // 2 :]
     chosen = [drawn[index] for index in [*first, *rng.permutation(rest).astype(int)]][: count - 1]
-    wanted = Filter(str(rng.choice(SHAPES)), str(rng.choice(list(COLORS))))
+    wanted = sample_look(rng, scene)
     ids = scene.targets(wanted)
-    chosen.append(Expression(phrase(rng, wanted, max(len(ids), 1) if len(ids) < 4 else 1), "look", ids, wanted))
+    chosen.append(Expression(phrase(rng, wanted, len(ids) if 0 < len(ids) < 4 else 1), "look", ids, wanted))
     return [chosen[index % len(chosen)] for index in range(count)]
+
+
+def sample_look(rng: np.random.Generator, scene: Scene) -> Filter:
+    """Shape and colour of a sprite; half of the time one of the two is replaced, mostly by one that fits nothing."""
+    sprite = scene.sprites[rng.integers(len(scene.sprites))]
+    shape, color = sprite.shape, sprite.color
+    change = rng.random()
+    if change < 0.25:
+        shape = str(rng.choice(SHAPES))
+    elif change < 0.5:
+        color = str(rng.choice(list(COLORS)))
+    return Filter(shape, color)
 
 
 def sample_selector_batch(

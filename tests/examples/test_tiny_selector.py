@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from glus_hf.data.motion_shapes import sample_scene
+
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 from tiny_selector import build_selector  # noqa: E402
-from tiny_selector_batches import pack_targets, sample_selector_batch, visible_part  # noqa: E402
+from tiny_selector_batches import pack_targets, sample_look, sample_selector_batch, visible_part  # noqa: E402
 from train_tiny_selector import merge_with_mix, run_packed  # noqa: E402
 
 
@@ -61,6 +63,13 @@ def test_a_batch_is_labelled_as_it_is_rendered(tiny):
     for clip, targets in enumerate(batch.targets):
         area = batch.patch_targets[clip].sum(-1)[:, targets].T
         assert ((area > 0) == (batch.scores[clip] > 0)).all()  # nothing seen, nothing scored
+
+
+def test_looks_are_there_about_as_often_as_not():
+    rng = np.random.default_rng(0)
+    scenes = [sample_scene(rng) for _ in range(50)]
+    there = [bool(scene.targets(sample_look(rng, scene))) for scene in scenes for _ in range(8)]
+    assert 0.5 < np.mean(there) < 0.75
 
 
 def test_visible_part():

@@ -178,6 +178,12 @@ def test_the_table_b_configuration_takes_a_step(data, start, tmp_path):
     config = load_selector_config(EXAMPLES / "configs" / "selector.yaml")
     assert config.training["total_train_batch_size"] == 80 and config.training["learning_rate"] == 3e-4
     assert {one.name: one.weight for one in config.data.train} == {"mevis": 4, "refer_youtube_vos": 15}
+    assert (
+        load_selector_config(EXAMPLES / "configs" / "selector.yaml", ["training.eval_strategy=no"]).training[
+            "eval_strategy"
+        ]
+        == "no"
+    )
     two_sets = "[{name: motion_shapes, split: test, weight: 4, options: {num_videos: 4, size: 48, num_frames: 6}}, "
     two_sets += "{name: motion_shapes, split: test, weight: 15, options: {num_videos: 4, size: 48, num_frames: 6}}]"
     command = [sys.executable, str(EXAMPLES / "train_selector.py"), str(EXAMPLES / "configs" / "selector.yaml")]

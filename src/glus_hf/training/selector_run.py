@@ -120,6 +120,9 @@ def load_selector_config(file: str | os.PathLike, overrides: Sequence[str] = ())
     config.data.train = [_fill(LabelledSet, one, file, f"data.train.{place}.") for place, one in enumerate(sets)]
     known = [one.name for one in dataclasses.fields(GLUSSelectorTrainingArguments) if one.init]
     _refuse_unknown(config.training, known, file, "training.")
+    for key, value in config.training.items():
+        if key.endswith("_strategy") and value is False:  # YAML's reading of a bare no
+            config.training[key] = "no"
     if not config.model.pretrained:
         raise SelectorConfigError(f"{file}: model.pretrained is missing; name the selector to start from")
     if config.model.dtype not in DTYPES:
