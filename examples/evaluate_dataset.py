@@ -1,7 +1,7 @@
 """Evaluate a model from Python: MotionShapes needs no download. `glus-hf evaluate` does the same and more.
 
-python examples/evaluate.py
-torchrun --nproc_per_node 2 examples/evaluate.py
+python examples/evaluate_dataset.py
+torchrun --nproc_per_node 2 examples/evaluate_dataset.py
 """
 
 from glus_hf import load_referring_dataset, pipeline
