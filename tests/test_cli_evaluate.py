@@ -143,6 +143,6 @@ def test_other_settings_are_named():
 def test_the_example(tmp_path):
     import runpy
 
-    module = runpy.run_path(str(FIXTURES.parents[2] / "examples" / "evaluate.py"))
+    module = runpy.run_path(str(FIXTURES.parents[2] / "examples" / "evaluate_dataset.py"))
     totals = module["main"](str(tmp_path / "preds"), num_videos=1, size=48, num_frames=4)
     assert totals["J&F"] == (totals["J"] + totals["F"]) / 2 and (tmp_path / "preds" / "results.jsonl").is_file()
