@@ -1,7 +1,8 @@
 """The memory stage of glus-tiny: the mask branch learns to remember who is who while the prompt cannot tell.
 
 The reading part is frozen. Its own [SEG] states, right or wrong, prompt the mask branch over several frames in a row,
-with the memory schedule of inference. In half of the clips frosted glass hides the colours after a while.
+with the memory schedule of inference. In some clips frosted glass hides the colours after a while: who is who must be
+remembered. In others the target comes or goes: what is remembered must be let go.
 """
 
 from __future__ import annotations
@@ -9,23 +10,53 @@ from __future__ import annotations
 import numpy as np
 import torch
 from tiny_batches import SIZE, normalize
-from tiny_mask import draw, mask_loss, scale_penalty
+from tiny_mask import draw, ious, mask_loss, scale_penalty
 from torch import Tensor
+from torch.nn import functional as F
 
 from glus_hf.data.motion_shapes import Scene, sample_expressions, sample_scene, sample_veiled_scene
 from glus_hf.models.glus.inference_glus import WindowReader
 
 
-def sample_clip(rng: np.random.Generator, length: int, expressions: int, weights: dict[str, float]):
-    """A scene with exactly `expressions` sentences: `(scene, its sentences)`."""
+# frosted glass over sprites of one shape, over any scene, a target that comes or goes, any scene
+CLIPS = {"veiled": 0.3, "dimmed": 0.15, "visit": 0.3, "plain": 0.25}
+VISITS = ("enter", "leave")
+
+
+def sample_clip(rng: np.random.Generator, kind: str, expressions: int, weights: dict[str, float]):
+    """A scene of a kind of `CLIPS` with exactly `expressions` sentences: `(scene, its sentences)`."""
     while True:
-        veiled = rng.random()
-        scene = sample_veiled_scene(rng) if veiled < 0.3 else sample_scene(rng)
-        if 0.3 <= veiled < 0.5:
+        scene = sample_veiled_scene(rng) if kind == "veiled" else sample_scene(rng)
+        if kind == "dimmed":
             scene.veil = (float(rng.uniform(0.2, 0.6)), float(rng.choice([rng.uniform(0.65, 0.95), 2.0])))
-        drawn = sample_expressions(rng, scene, expressions, {"static": 1.0} if veiled < 0.3 else weights)
-        if len(drawn) >= 1:
+        count = 4 * expressions if kind == "visit" else expressions
+        drawn = sample_expressions(rng, scene, count, {"static": 1.0} if kind == "veiled" else weights)
+        if kind == "visit":  # those about a visitor first
+            drawn.sort(key=lambda sentence: -any(scene.sprites[i].motion in VISITS for i in sentence.object_ids))
+            if not drawn or not visitors(scene, drawn[0]):
+                continue
+        if drawn:
             return scene, [drawn[index % len(drawn)] for index in range(expressions)]
+
+
+def visitors(scene: Scene, sentence) -> list:
+    """The sprites meant that enter or leave."""
+    return [scene.sprites[index] for index in sentence.object_ids if scene.sprites[index].motion in VISITS]
+
+
+def sample_pass(rng: np.random.Generator, kind: str, scene: Scene, sentences, length: int, frames: int) -> range:
+    """Which frames of a clip of `length` a pass over `frames` of them sees, in its order (a third go backward)."""
+    start = 0 if rng.random() < 0.5 else int(rng.integers(0, length - frames + 1))
+    if scene.veil is not None:  # the pass starts in the clear, not long before the veil falls
+        last_clear = int(scene.veil[0] * (length - 1))
+        start = int(rng.integers(0, max(1, min(last_clear, length - frames) + 1)))
+    if kind == "visit":  # the target comes or goes during the pass
+        times = visitors(scene, sentences[0])[0].times
+        moment = int(times[1:3].mean() * (length - 1))
+        start = int(np.clip(moment - rng.integers(1, frames), 0, length - frames))
+    if scene.veil is None and rng.random() < 1 / 3:
+        return range(start + frames - 1, start - 1, -1)
+    return range(start, start + frames)
 
 
 @torch.no_grad()
@@ -47,13 +78,11 @@ def memory_batch(model, processor, rng, clips: int, expressions: int, frames: in
     model.eval()
     rows = []
     for _ in range(clips):
+        kind = str(rng.choice(list(CLIPS), p=list(CLIPS.values())))
         length = int(rng.integers(max(frames, 8), 25))
-        scene, sentences = sample_clip(rng, length, expressions, weights)
-        start = 0 if rng.random() < 0.7 else int(rng.integers(0, length - frames + 1))
-        if scene.veil is not None:  # the pass starts in the clear, not long before the veil falls
-            last_clear = int(scene.veil[0] * (length - 1))
-            start = int(rng.integers(0, max(1, min(last_clear, length - frames) + 1)))
-        rows.append(read_clip(model, processor, scene, sentences, length, range(start, start + frames)))
+        scene, sentences = sample_clip(rng, kind, expressions, weights)
+        order = sample_pass(rng, kind, scene, sentences, length, frames)
+        rows.append(read_clip(model, processor, scene, sentences, length, order))
     model.train()
     prompts, targets, images, objects = zip(*rows, strict=True)
     _, pixels = normalize(processor, np.stack(images))
@@ -68,4 +97,8 @@ def memory_step(model, processor, rng, weights: dict[str, float]) -> tuple[Tenso
     pixels, prompts, targets, objects = memory_batch(model, processor, rng, clips, groups, frames, weights)
     logits = draw(model, pixels, prompts, groups, 7, stride=model.config.memory_stride)
     loss, metrics = mask_loss(logits, targets, objects.repeat_interleave(groups, dim=0))
+    logits = F.interpolate(logits.detach(), size=targets.shape[-2:], mode="bilinear", align_corners=False)
+    absent, empty = ~(targets > 0.5).any(-1).any(-1), ~(logits > 0).any(-1).any(-1)
+    shown = ious(logits > 0, targets > 0.5)[~absent].mean().item()
+    metrics |= {"J_shown": shown, "empty": empty[absent].float().mean().item() if absent.any() else 1.0}
     return loss + scale_penalty(model, pixels), metrics

@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 from tiny_batches import cell_labels, coverage, pack_prompts, sample_batch  # noqa: E402
-from tiny_memory import read_clip  # noqa: E402
+from tiny_memory import CLIPS, VISITS, read_clip, sample_clip, sample_pass, visitors  # noqa: E402
 from tiny_model import build_tiny  # noqa: E402
 
 from glus_hf.data.motion_shapes import sample_expressions, sample_veiled_scene  # noqa: E402
@@ -72,18 +72,41 @@ def test_cell_labels_name_the_sprite_under_the_cell(tiny):
         assert (labels["color"][full] == list(COLORS).index(sprite.color)).all()
 
 
-def test_the_memory_stage_prompts_with_what_inference_reads(tiny):
+@pytest.mark.parametrize("order", [range(2, 7), range(6, 1, -1)])
+def test_the_memory_stage_prompts_with_what_inference_reads(tiny, order):
     model, processor = tiny
     scene = sample_veiled_scene(np.random.default_rng(0))
     sentences = sample_expressions(np.random.default_rng(1), scene, 2, {"static": 1.0})
-    prompts, targets, images, _ = read_clip(model, processor, scene, sentences, 9, range(2, 7))
+    prompts, targets, images, _ = read_clip(model, processor, scene, sentences, 9, order)
     frames, _ = scene.render(np.linspace(0, 1, 9), 64)
     session = processor.init_video_session(frames, [sentence.text for sentence in sentences])
-    outputs = {out.frame_idx: out for out in model.propagate_in_video_iterator(session, key_frame=2)}
-    for place, frame in enumerate(range(2, 7)):
+    outputs = {out.frame_idx: out for out in model.propagate_in_video_iterator(session, key_frame=order.start)}
+    for place, frame in enumerate(order):
         torch.testing.assert_close(prompts[:, place], outputs[frame].seg_embeddings, atol=1e-5, rtol=1e-5)
         assert (images[place] == frames[frame]).all()
     assert targets.shape == (2, 5, 64, 64)
+
+
+@pytest.mark.parametrize("kind", CLIPS)
+def test_the_memory_stage_shows_what_each_kind_of_clip_is_for(kind):
+    changes, backward = 0, 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        scene, sentences = sample_clip(rng, kind, 3, {"static": 0.6, "motion": 0.3, "multi": 0.1})
+        order = sample_pass(rng, kind, scene, sentences, 16, 6)
+        assert len(sentences) == 3 and len(order) == 6 and min(order) >= 0 and max(order) < 16
+        assert (scene.veil is not None) == (kind in ("veiled", "dimmed"))
+        backward += order.step < 0
+        if kind == "visit":
+            assert visitors(scene, sentences[0])
+            _, masks = scene.render(np.linspace(0, 1, 16), 64)
+            ids = [index for index in sentences[0].object_ids if scene.sprites[index].motion in VISITS]
+            shown = masks[ids].any((0, 2, 3))[list(order)]
+            changes += shown.any() and not shown.all()
+        if scene.veil is not None:  # in the clear at first
+            assert order.start / 15 <= scene.veil[0] and order.step == 1
+    assert backward > 0 or kind in ("veiled", "dimmed")
+    assert changes >= 8 or kind != "visit"  # the passes see the target come or go
 
 
 @pytest.mark.slow
