@@ -209,7 +209,7 @@ def train(args: argparse.Namespace) -> None:
         state = json.loads((args.output / "state.json").read_text())
     step_of = {"see": see_step, "base": base_step}[args.stage]
     averages: dict[str, float] = {}
-    last = time.monotonic()
+    last = time.process_time()
     with (args.output / "log.jsonl").open("a") as log:
         while state["seconds"] < args.minutes * 60:
             rng = np.random.default_rng([78, args.seed, STAGES.index(args.stage), state["step"]])
@@ -222,8 +222,8 @@ def train(args: argparse.Namespace) -> None:
                 if math.isfinite(value):
                     averages[name] = 0.97 * averages.get(name, value) + 0.03 * value
             state["step"] += 1
-            state["seconds"] += time.monotonic() - last
-            last = time.monotonic()
+            state["seconds"] += time.process_time() - last
+            last = time.process_time()
             if state["step"] % 25 == 0:
                 log.write(json.dumps({**state, **{name: round(value, 4) for name, value in averages.items()}}) + "\n")
                 log.flush()
