@@ -12,8 +12,9 @@ from ..models.glus_selector.modeling_glus_selector import GLUSSelector
 from ..models.glus_selector.processing_glus_selector import GLUSSelectorProcessor
 from .config_file import ConfigError, arguments, read_config, section, sections
 from .run_data import load_rows, one_or_mixture
+from .selector_arguments import GLUSSelectorTrainingArguments
 from .selector_data import SelectorDataset
-from .selector_trainer import GLUSSelectorTrainer, GLUSSelectorTrainingArguments
+from .selector_trainer import GLUSSelectorTrainer
 
 
 @dataclass
