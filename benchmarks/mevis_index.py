@@ -1,6 +1,6 @@
 """Time and memory of loading a MeViS train index of real size: 1,662 videos, 23,051 expressions, 411 MB of masks.
 
-    python benchmarks/mevis_index.py /tmp/mevis_index [--num-proc 2] [--json]
+    python benchmarks/mevis_index.py outputs/mevis_index [--num-proc 2] [--json]
 
 Makes the index in the folder if it is not there (random ellipses with rough outlines, no images), then loads it twice
 in processes of their own: the first reads and checks everything and writes the cache, the second maps the cache.

@@ -68,7 +68,7 @@ def evaluate(model: str, split: str, num_videos: int, seed: int, size: int, **op
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="glus-tiny")
-    parser.add_argument("--split", default="test", choices=["validation", "test", "test_held_out"])
+    parser.add_argument("--split", default="test", choices=["validation", "test", "test_held_out", "occlusion"])
     parser.add_argument("--num-videos", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=128, help="side of the frames in pixels")

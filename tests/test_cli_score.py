@@ -81,6 +81,7 @@ def test_missing_predictions(tmp_path):
     result = run(*arguments, "--missing", "error")
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1 and "1/00003.png" in result.stderr
+    assert "to score an incomplete tree set missing to zero or skip" in result.stderr
     result = run(*arguments, "--json")
     warning = "Warning: missing masks: 1, in expressions: 1; they score 0\n"
     assert (result.exit_code, result.stderr) == (0, warning)
@@ -102,7 +103,7 @@ def test_missing_predictions_of_a_fused_protocol(tmp_path):
     ("change", "words"),
     [
         (["--protocol", "davis"], "protocol 'davis' is unknown"),
-        (["--missing", "ignore"], "missing='ignore' is unknown"),
+        (["--missing", "ignore"], "missing 'ignore' is unknown; use error, zero"),
         (["--predictions", "nowhere"], "nowhere: there is no such folder"),
         (["--split", "test"], "unknown split 'test'"),
         (["--dataset", "coco"], "unknown data set 'coco'"),

@@ -34,7 +34,7 @@ _EXPORTS = {
     "GLUSSelectorProcessor": "models.glus_selector.processing_glus_selector",
     "GLUSSelectorSession": "models.glus_selector.inference_glus_selector",
     "GLUSSelectorTrainer": "training.selector_trainer",
-    "GLUSSelectorTrainingArguments": "training.selector_trainer",
+    "GLUSSelectorTrainingArguments": "training.selector_arguments",
     "GLUSTrainer": "training.trainer",
     "GLUSTrainingArguments": "training.arguments",
     "GLUSVideoSegmentationOutput": "models.glus.inference_glus",

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from . import cli_rows
+
 
 def evaluate(
     dataset: Annotated[str, typer.Option(help="mevis, refer_youtube_vos, revos, motion_shapes, own, ...")],
@@ -55,13 +57,12 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
 ) -> None:
     """Segment every expression of a data set and score the masks. Run it again to resume."""
-    data_options = _data_options(data_option, seed, num_videos)
+    data_options = cli_rows.data_options(data_option, seed, num_videos)
     if no_target_threshold is not None and selector is None:
         raise ValueError("--no-target-threshold needs --selector, whose scores say whether anything fits")
     if zip_file is not None:
         _check_zip(zip_file, dataset)
     from .cli import _load_pipeline, _set_progress
-    from .cli_score import _set_dataset_progress
     from .data.key_frames import read_key_frames
     from .evaluation.evaluator import EvaluationOptions, evaluate_model
     from .evaluation.processes import Processes
@@ -69,12 +70,12 @@ def evaluate(
     from .pipelines.frame_selector import load_selector
 
     _set_progress(quiet)
-    _set_dataset_progress(quiet)
+    cli_rows.set_dataset_progress(quiet)
     options = EvaluationOptions(
         texts_per_pass=texts_per_pass,
         threshold=threshold,
         batch_size=batch_size or None,
-        context_frames=_context_frames(context_frames),
+        context_frames=cli_rows.context_frames(context_frames),
         key_frame=key_frame,
         key_frames=None if key_frames is None else read_key_frames(key_frames),
         no_target_threshold=no_target_threshold,
@@ -83,8 +84,8 @@ def evaluate(
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
     if device is not None and ":" in device and processes.size > 1:
         raise ValueError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
-    rows = _load_rows(dataset, data_dir, split, data_options, processes)
-    selected = _select_videos(rows, videos, max_videos)
+    rows = cli_rows.load_rows(dataset, data_dir, split, data_options, processes)
+    selected = cli_rows.select_videos(rows, videos, max_videos)
     if plots is not None and choose_protocol(selected, protocol) is None:
         raise ValueError("--plots: there is no ground truth to score against; leave it out")
     single = processes.size == 1
@@ -134,62 +135,6 @@ def _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, qu
             print(f"Wrote {path}")
     if as_json:
         print(json.dumps(result))
-
-
-def _load_rows(dataset: str, data_dir: Path | None, split: str, data_options: dict, processes):
-    """All rows of the split; the first process prepares the cache, the others wait for it."""
-    from .data.load_dataset import load_referring_dataset
-
-    rows = {}
-
-    def load() -> None:
-        rows["all"] = load_referring_dataset(dataset, data_dir, split, **data_options)
-
-    processes.from_main(load)
-    if "all" not in rows:
-        load()
-    return rows["all"]
-
-
-def _select_videos(rows, videos: str | None, max_videos: int | None):
-    """The rows of the wanted videos, in order."""
-    if videos is None and max_videos is None:
-        return rows
-    ids = rows["video_id"]
-    wanted = list(dict.fromkeys(ids))
-    if videos is not None:
-        asked = [name.strip() for name in videos.split(",") if name.strip()]
-        unknown = [name for name in asked if name not in wanted]
-        if unknown:
-            raise ValueError(f"--videos: there is no video {unknown[0]} in the split; the first is {wanted[0]}")
-        wanted = [name for name in wanted if name in asked]
-    chosen = set(wanted[:max_videos])
-    return rows.select([index for index, video_id in enumerate(ids) if video_id in chosen])
-
-
-def _data_options(pairs: list[str] | None, seed: int | None, num_videos: int | None) -> dict:
-    """Options of the data set's builder."""
-    options = {}
-    for pair in pairs or ():
-        name, separator, value = pair.partition("=")
-        if not separator or not name:
-            raise ValueError(f"--data-option {pair}: write NAME=VALUE, as in version=v2")
-        options[name] = _value(value)
-    options |= {} if seed is None else {"seed": seed}
-    return options | ({} if num_videos is None else {"num_videos": num_videos})
-
-
-def _value(text: str):
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _context_frames(text: str | None):
-    if text is None or not text.replace(",", "").isdecimal():
-        return text
-    return [int(part) for part in text.split(",") if part]
 
 
 def _default_output(dataset: str, split: str, data_options: dict, model: str, selector: str | None = None) -> Path:

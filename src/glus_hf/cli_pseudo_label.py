@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from . import cli_rows
+
 
 def pseudo_label(
     dataset: Annotated[str, typer.Option(help="mevis, refer_youtube_vos, motion_shapes, own, ...")],
@@ -43,28 +45,25 @@ def pseudo_label(
 ) -> None:
     """Segment a training split and write the IoU of every frame. Run it again to resume."""
     from .cli import _load_pipeline, _set_progress
-    from .cli_evaluate import _context_frames, _data_options, _load_rows, _select_videos
     from .evaluation.evaluator import EvaluationOptions
     from .evaluation.processes import Processes
     from .training.pseudo_labels import make_pseudo_labels
 
     if half and fraction != 1.0:
         raise ValueError("--half is --fraction 0.5; give one of them")
-    data_options = _data_options(data_option, None, num_videos)
+    data_options = cli_rows.data_options(data_option, None, num_videos)
     _set_progress(quiet)
-    if quiet:
-        import datasets
-
-        datasets.disable_progress_bars()
+    cli_rows.set_dataset_progress(quiet)
     options = EvaluationOptions(
         texts_per_pass=texts_per_pass,
         threshold=threshold,
         batch_size=batch_size or None,
-        context_frames=_context_frames(context_frames),
+        context_frames=cli_rows.context_frames(context_frames),
         on_error=on_error,
     )
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
-    rows = _select_videos(_load_rows(dataset, data_dir, split, data_options, processes), None, max_videos)
+    rows = cli_rows.load_rows(dataset, data_dir, split, data_options, processes)
+    rows = cli_rows.select_videos(rows, None, max_videos)
     pipe = _load_pipeline(model, device if processes.size == 1 else str(processes.device), dtype)
     data_options.pop("num_videos", None)  # more videos may join a run
     report = make_pseudo_labels(

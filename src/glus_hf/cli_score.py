@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from . import cli_rows
+
 
 EXTRA_SCORES = ("A", "R", "N-acc", "T-acc", "Final", "tIoU", "vIoU")
 
@@ -38,7 +40,6 @@ def score(
 ) -> None:
     """Score predicted masks as a benchmark does."""
     from .cli import _set_progress, _writable
-    from .cli_evaluate import _data_options
     from .data.load_dataset import load_referring_dataset
     from .evaluation.protocols import get_protocol
     from .evaluation.score import score_predictions, write_records
@@ -48,8 +49,8 @@ def score(
     if output is not None:
         _writable(output)
     _set_progress(quiet)
-    _set_dataset_progress(quiet)
-    options = _data_options(data_option, seed, num_videos)
+    cli_rows.set_dataset_progress(quiet)
+    options = cli_rows.data_options(data_option, seed, num_videos)
     rows = load_referring_dataset(dataset, data_dir, split, **options)
     report = score_predictions(rows, predictions, protocol, num_workers, missing=missing, progress=not quiet)
     if output is not None:
@@ -92,10 +93,3 @@ def missing_note(totals: dict) -> str:
 
 def _percent(value: float | None, scale: int) -> str:
     return "-" if value is None else f"{100 * value / scale:.1f}"
-
-
-def _set_dataset_progress(quiet: bool) -> None:
-    from datasets import disable_progress_bars
-
-    if quiet:
-        disable_progress_bars()

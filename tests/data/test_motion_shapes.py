@@ -184,6 +184,14 @@ def test_mevis_layout(tmp_path):
             np.testing.assert_array_equal(union, clip.target_masks(expression))
 
 
+def test_every_split_has_a_mevis_layout(tmp_path):
+    for split in SPLITS:
+        root = write_mevis_layout(tmp_path, split, num_videos=1, size=48, num_frames=5)
+        assert root.name == {"validation": "valid_u"}.get(split, split) and (root / "mask_dict.json").is_file()
+    with pytest.raises(ValueError, match="has the splits .*'occlusion'"):
+        write_mevis_layout(tmp_path, "valid_u")
+
+
 def test_occlusion_clips_hide_who_is_who_but_not_where():
     for index in range(20):
         clip = generate_clip(index, split="occlusion", size=64, num_frames=16)

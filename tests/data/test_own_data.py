@@ -216,6 +216,9 @@ BAD_LINES = [
     ({"video": "clip9", "expression": "a"}, "video 'clip9': no folder videos/clip9"),
     ({"video": "clip2.mp4", "expression": "a"}, "name it without its suffix"),
     ({"video": "clip1", "expression": "a", "mask": []}, "unknown field 'mask'"),
+    ({"vidoe": "clip1", "expression": "a"}, "unknown field 'vidoe'; the fields are video"),
+    ({"video": "clip1", "expresion": "a"}, "unknown field 'expresion'; the fields are video, expression"),
+    ({"video": "clip1", "expression": "a", "objects": [{"mask": "masks/clip1/0"}]}, "object 0: unknown field 'mask'"),
     ({"video": "clip1", "expression": " . "}, "'expression' is empty"),
     ({"video": "clip1", "expression": 3}, "'expression' must be a text, got int"),
     ('{"video": "clip1", "expression": "a \\ud800"}', "half a character"),
@@ -261,6 +264,16 @@ def test_bad_lines_are_found_and_not_loaded(tmp_path, line, words):
     with pytest.raises(ValueError, match=r"expressions\.jsonl:7: ") as error:
         load(folder, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_an_unlike_field_does_not_hide_that_one_is_missing(tmp_path):
+    folder = good_data(tmp_path)
+    write_lines(folder, [{"video": "clip1", "caption": "a"}])
+    messages = [problem.message for problem in check_own_data(folder).errors]
+    assert [message.split(";")[0] for message in messages] == [
+        "unknown field 'caption'",
+        "'expression' must be a text, got NoneType",
+    ]
 
 
 def test_every_problem_is_listed(tmp_path):

@@ -7,8 +7,9 @@ import torch
 import yaml
 
 from glus_hf import GLUSForVideoSegmentation
+from glus_hf.training.config_file import ConfigError
 from glus_hf.training.run import build_trainer, training_set
-from glus_hf.training.run_config import ConfigError, load_run_config
+from glus_hf.training.run_config import load_run_config
 from tests.models.glus.small_glus import small_processor
 from tests.training.small_training import history, saved_model
 
@@ -138,6 +139,9 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [1\nb: 2")
     with pytest.raises(ConfigError, match=r"cannot be read as YAML \([^\n]*$"):
         load_run_config(tmp_path / "broken.yaml")
+    (tmp_path / "text.yaml").write_text("a text")
+    with pytest.raises(ConfigError, match="the file must be keys with values, got 'a text'"):
+        load_run_config(tmp_path / "text.yaml", ["model.dtype=float32"])
 
 
 def test_numbers_without_a_point(tmp_path):
@@ -150,11 +154,18 @@ def test_numbers_without_a_point(tmp_path):
     }
 
 
+def test_a_bare_no_is_a_strategy(tmp_path):
+    """YAML takes no for false."""
+    file = write(tmp_path, DATA)
+    config = load_run_config(file, ["training.eval_strategy=no", "training.save_strategy=steps", "training.bf16=no"])
+    assert config.training == {"eval_strategy": "no", "save_strategy": "steps", "bf16": False}
+
+
 def test_overrides(tmp_path):
     file = write(tmp_path, DATA)
     config = load_run_config(file, ["data.train.0.weight=2", "model.options.num_maskmem=0", "export=out"])
     assert (config.data.train[0].weight, config.model.options, config.export) == (2, {"num_maskmem": 0}, "out")
-    for wrong in ("max_steps", "data.train.3.weight=1", "data.train.x=1", "training.lernrate=1", "=1"):
+    for wrong in ("max_steps", "data.train.3.weight=1", "data.train.x=1", "training.lernrate=1", "export=[1", "=1"):
         with pytest.raises(ConfigError):
             load_run_config(file, [wrong])
 

@@ -11,8 +11,9 @@ import torch
 from torch.nn import functional as F
 
 from glus_hf import GLUSSelector, GLUSSelectorProcessor
+from glus_hf.training.config_file import ConfigError
 from glus_hf.training.selector_data import SelectorDataset
-from glus_hf.training.selector_run import SelectorConfigError, build_selector_trainer, load_selector_config
+from glus_hf.training.selector_run import build_selector_trainer, load_selector_config
 from glus_hf.training.selector_trainer import GLUSSelectorTrainer, GLUSSelectorTrainingArguments, prepare_selector
 from tests.evaluation.evaluation_data import shape_rows
 from tests.models.glus_selector.small_selector import small_selector
@@ -180,12 +181,6 @@ def test_the_table_b_configuration_takes_a_step(data, start, tmp_path):
     config = load_selector_config(EXAMPLES / "configs" / "selector.yaml")
     assert config.training["total_train_batch_size"] == 80 and config.training["learning_rate"] == 3e-4
     assert {one.name: one.weight for one in config.data.train} == {"mevis": 4, "refer_youtube_vos": 15}
-    assert (
-        load_selector_config(EXAMPLES / "configs" / "selector.yaml", ["training.eval_strategy=no"]).training[
-            "eval_strategy"
-        ]
-        == "no"
-    )
     two_sets = "[{name: motion_shapes, split: test, weight: 4, options: {num_videos: 4, size: 48, num_frames: 6}}, "
     two_sets += "{name: motion_shapes, split: test, weight: 15, options: {num_videos: 4, size: 48, num_frames: 6}}]"
     command = [sys.executable, str(EXAMPLES / "train_selector.py"), str(EXAMPLES / "configs" / "selector.yaml")]
@@ -216,16 +211,28 @@ def test_the_table_b_configuration_takes_a_step(data, start, tmp_path):
         (["modle.pretrained=x"], "unknown key modle; did you mean model?"),
         (["data.train.0.wheight=4"], "unknown key data.train.0.wheight; did you mean data.train.0.weight?"),
         (["data.train.7.weight=4"], "7 is no place in a list of 2"),
-        (["data.train=[]"], "data.train must list at least one"),
+        (["model.labels=x"], "unknown key model.labels; did you mean data.labels?"),
+        (["training.max_steps=many"], "training.max_steps must be a number, got 'many'"),
+        (["data.max_expressions=true"], "data.max_expressions must be a number, got True"),
+        (["data.train={name: mevis}"], "data.train must be a list of data sets"),
+        (["data.train=[]"], "data.train is empty"),
+        (["data.train=[{split: train}]"], "data.train.0 has no name"),
         (["model.pretrained="], "model.pretrained is missing"),
         (["model.dtype=int8"], "model.dtype must be one of"),
         (["nonsense"], "write section.key=value"),
+        (["data.train=[1"], "'data.train=[1': the value cannot be read as YAML"),
     ],
 )
 def test_errors_of_configurations_are_one_line(overrides, words):
-    with pytest.raises(SelectorConfigError) as error:
+    with pytest.raises(ConfigError) as error:
         load_selector_config(EXAMPLES / "configs" / "selector.yaml", overrides)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_values_that_yaml_takes_for_something_else():
+    overrides = ["training.eval_strategy=no", "training.learning_rate=3e-5"]
+    training = load_selector_config(EXAMPLES / "configs" / "selector.yaml", overrides).training
+    assert (training["eval_strategy"], training["learning_rate"]) == ("no", 3e-5)
 
 
 def test_impossible_runs(data, tmp_path):

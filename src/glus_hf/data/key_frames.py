@@ -80,14 +80,15 @@ def write_key_frames(path: str | os.PathLike, key_frames: Mapping[str, str | int
 
 
 def key_frame_index(
-    key_frames: Mapping[str, int], video: str, expression_id: str | int, frame_names: Sequence[str | int]
+    key_frames: Mapping[str, int], video: str, expression_id: str | int, frame_names: Sequence[str]
 ) -> int:
-    """Index of the key frame in the video's frames, sorted by number; 0 for an expression without one, as upstream.
+    """Index of the key frame among the video's frames; 0 for an expression without one, as upstream.
 
     Args:
         key_frames (`Mapping[str, int]`): of [`read_key_frames`].
         video, expression_id: as in the data set.
-        frame_names (`Sequence[str | int]`): names or numbers of the video's frames, in any order.
+        frame_names (`Sequence[str]`): names of the video's frames without suffix, in their order. A name that is no
+            number is no key frame.
 
     Raises:
         `ValueError`: the video has no such frame; one line.
@@ -99,17 +100,17 @@ def key_frame_index(
         >>> key_frame_index({"clip_0": 25}, "clip", 1, ["00000", "00005"])
         0
     """
-    name = key_frame_name(video, expression_id)
-    if name not in key_frames:
+    number = key_frames.get(key_frame_name(video, expression_id))
+    if number is None:
         return 0
-    numbers = sorted(frame_number(frame) for frame in frame_names)
-    if key_frames[name] not in numbers:
-        shown = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
-        raise ValueError(
-            f"the key frame of {name} is {key_frames[name]}, but {video} has no such frame ({len(numbers)} frames, "
-            f"{shown}); take key frames and video from the same data set"
-        )
-    return numbers.index(key_frames[name])
+    for index, name in enumerate(frame_names):
+        if name.isdecimal() and int(name) == number:
+            return index
+    shown = f"{frame_names[0]} to {frame_names[-1]}" if frame_names else "no frames"
+    raise ValueError(
+        f"video {video}, expression {expression_id}: no frame is named {number}; the video has {shown}; take key "
+        "frames and video from the same data set"
+    )
 
 
 __all__ = ["frame_number", "key_frame_index", "key_frame_name", "read_key_frames", "write_key_frames"]

@@ -10,10 +10,10 @@ from transformers.utils import logging
 
 from .atomic_write import atomic_path
 from .masks import encode_rle
-from .motion_shapes import Clip, generate_clip
+from .motion_shapes import SPLITS, Clip, generate_clip
 
 
-SPLIT_FOLDERS = {"train": "train", "validation": "valid_u", "test": "test", "test_held_out": "test_held_out"}
+SPLIT_FOLDERS = {split: split for split in SPLITS} | {"validation": "valid_u"}
 
 
 def write_mevis_layout(
@@ -27,7 +27,7 @@ def write_mevis_layout(
     """Generate clips of a MotionShapes split and write them as MeViS does.
 
     Args:
-        folder: root; gets `train`, `valid_u`, `test` or `test_held_out` with `JPEGImages/<video>/00000.jpg`,
+        folder: root; gets a folder of the split's name (`valid_u` for validation) with `JPEGImages/<video>/00000.jpg`,
             `meta_expressions.json` and `mask_dict.json` (compressed COCO RLE, `null` where an object is absent).
         split, seed, size, num_frames: see [`generate_clip`].
         num_videos: clips `0 .. num_videos - 1`.

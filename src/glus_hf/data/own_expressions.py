@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from .dataset_files import DatasetFileError, check_name
@@ -59,17 +60,12 @@ def _without_duplicates(pairs: list[tuple]) -> dict:
 
 def field_problems(entry: dict) -> Iterator[str]:
     """Everything that is wrong with the fields of one line, without looking at files."""
-    unknown = [name for name in entry if name not in KEYS]
-    if unknown:
-        yield f"unknown field {', '.join(map(repr, unknown))}; the fields are {', '.join(KEYS)}"
-    yield from _name_problems(entry.get("video"), "video", slash=True)
-    text = entry.get("expression")
-    if not isinstance(text, str):
-        yield f"'expression' must be a text, got {type(text).__name__}"
-    elif not text.strip().removesuffix(".").strip():
-        yield "'expression' is empty"
-    elif not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        yield "'expression' holds half a character (\\ud800 to \\udfff)"
+    unknown, misspelt = _unknown_fields(entry, KEYS)
+    yield from unknown
+    if "video" not in misspelt:
+        yield from _name_problems(entry.get("video"), "video", slash=True)
+    if "expression" not in misspelt:
+        yield from _text_problems(entry.get("expression"))
     if entry.get("id") is not None:
         yield from _name_problems(entry["id"], "id", slash=False)
     kind = entry.get("type")
@@ -78,6 +74,23 @@ def field_problems(entry: dict) -> Iterator[str]:
     if entry.get("masks") is not None and entry.get("objects") is not None:
         yield "has both 'masks' and 'objects'; keep one"
     yield from _objects_problems(entry)
+
+
+def _unknown_fields(entry: dict, known: Sequence[str]) -> tuple[list[str], set[str]]:
+    """The problem that there are unknown fields, if so, and the absent fields that they seem to be."""
+    unknown = [name for name in entry if name not in known]
+    near = {match for name in unknown for match in get_close_matches(name, known, n=1)}
+    problem = f"unknown field {', '.join(map(repr, unknown))}; the fields are {', '.join(known)}"
+    return [problem] if unknown else [], near - set(entry)
+
+
+def _text_problems(text) -> Iterator[str]:
+    if not isinstance(text, str):
+        yield f"'expression' must be a text, got {type(text).__name__}"
+    elif not text.strip().removesuffix(".").strip():
+        yield "'expression' is empty"
+    elif not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        yield "'expression' holds half a character (\\ud800 to \\udfff)"
 
 
 def _name_problems(value, field: str, slash: bool) -> Iterator[str]:
@@ -107,10 +120,9 @@ def _objects_problems(entry: dict) -> Iterator[str]:
         if not isinstance(item, dict):
             yield f"{name} must be an object {{...}}, got {type(item).__name__}"
             continue
-        unknown = [key for key in item if key not in OBJECT_KEYS]
-        if unknown:
-            yield f"{name}: unknown field {', '.join(map(repr, unknown))}; the fields are {', '.join(OBJECT_KEYS)}"
-        if item.get("masks") is None:
+        unknown, misspelt = _unknown_fields(item, OBJECT_KEYS)
+        yield from (f"{name}: {problem}" for problem in unknown)
+        if item.get("masks") is None and "masks" not in misspelt:
             yield f"{name} has no 'masks'"
         yield from _masks_problems(item.get("masks"), f"{name}: 'masks'")
         if item.get("id") is not None:

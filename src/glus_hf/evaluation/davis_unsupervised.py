@@ -117,7 +117,7 @@ def _fuse(rows: list[Mapping], frame: str, reader: Reader, protocol: Protocol, m
         except MissingPrediction as error:
             if protocol.missing == "error":
                 name = f"video {row['video_id']}, expression {row['expression_id']}"
-                raise MissingPrediction(f"{error} ({name}; missing=zero scores an incomplete tree)") from None
+                raise MissingPrediction(f"{error} ({name}; to score an incomplete tree set missing to zero)") from None
             missing[row["expression_id"]] += 1
         free &= ~mask
     return masks

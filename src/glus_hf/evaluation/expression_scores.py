@@ -131,7 +131,7 @@ class _ExpressionScores:
             self.missing += 1
             if self.protocol.missing == "error":
                 raise MissingPrediction(
-                    f"{error} ({self.name}; missing=zero or missing=skip scores an incomplete tree)"
+                    f"{error} ({self.name}; to score an incomplete tree set missing to zero or skip)"
                 ) from None
             if self.protocol.missing != "empty":
                 return

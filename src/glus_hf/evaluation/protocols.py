@@ -50,9 +50,9 @@ class Protocol:
 
     def __post_init__(self):
         if self.missing not in MISSING_POLICIES:
-            raise ValueError(f"missing={self.missing!r} is unknown; use {', '.join(MISSING_POLICIES)}")
+            raise ValueError(f"missing {self.missing!r} is unknown; use {', '.join(MISSING_POLICIES)}")
         if self.unit == "davis_object" and self.missing == "skip":
-            raise ValueError(f"{self.name} fuses the masks of a whole video, so missing='skip' does not apply")
+            raise ValueError(f"{self.name} fuses the masks of whole videos: missing 'skip' does not apply; use zero")
 
     @property
     def scale(self) -> int:

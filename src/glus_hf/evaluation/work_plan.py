@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..data.key_frames import key_frame_name
+from ..data.key_frames import key_frame_index, key_frame_name
 
 
 PLAN_COLUMNS = [
@@ -102,9 +102,8 @@ def plan_jobs(
         start = key_frame
         if starts is not None:
             start = starts.get((row["video_id"], row["expression_id"]))
-        key = key_frame_name(row["video_id"], row["expression_id"])
-        if key_frames is not None and key in key_frames:
-            start = _frame_index(row, key_frames[key], name)
+        if key_frames is not None and key_frame_name(row["video_id"], row["expression_id"]) in key_frames:
+            start = key_frame_index(key_frames, row["video_id"], row["expression_id"], row["frames"])
             num_found += 1
         if start is not None and not 0 <= start < len(row["frames"]):
             raise ValueError(f"{name}: there is no key frame {start}, the video has {len(row['frames'])} frames")
@@ -170,15 +169,6 @@ def _bundles(groups: Sequence[Group], limit: float) -> list[list[Group]]:
             bundles.append([group])
             cost = group.cost
     return sorted(bundles, key=lambda bundle: -sum(group.cost for group in bundle))
-
-
-def _frame_index(row: Mapping, number: int, name: str) -> int:
-    """Position of the frame whose name is this number."""
-    for index, frame in enumerate(row["frames"]):
-        if frame.isdecimal() and int(frame) == number:
-            return index
-    first, last = row["frames"][0], row["frames"][-1]
-    raise ValueError(f"{name}: no frame is named {number}; the video has {first} to {last}")
 
 
 def _digest(row: Mapping, key_frame: int | None) -> str:

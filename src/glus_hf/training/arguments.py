@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from transformers import TrainingArguments
 from transformers.utils import logging
 
 from .losses import NEGATIVES
 from .parameters import EMBEDDINGS, LANGUAGE_MODEL, MASK_BRANCH
+from .recipe_arguments import RecipeArguments, default
 
 
 logger = logging.get_logger(__name__)
 
 
-def _default(value, text: str):
-    if isinstance(value, (list, dict)):
-        return field(default_factory=lambda: type(value)(value), metadata={"help": text})
-    return field(default=value, metadata={"help": text})
-
-
 @dataclass
-class GLUSTrainingArguments(TrainingArguments):
+class GLUSTrainingArguments(RecipeArguments):
     """`transformers.TrainingArguments` with the recipe of GLUS as defaults, and what else there is to choose.
 
     AdamW (betas .9 and .95, no weight decay), learning rate 3e-4, 100 steps of warm-up and linear decay, gradients
@@ -53,72 +46,45 @@ class GLUSTrainingArguments(TrainingArguments):
         (0.0003, 2, 40)
     """
 
+    CHOICES = {
+        "contrastive_negatives": NEGATIVES,
+        "language_model_training": LANGUAGE_MODEL,
+        "embedding_training": EMBEDDINGS,
+        "mask_branch_training": MASK_BRANCH,
+        "supervised_text": ("seg", "answer"),
+    }
+
     # what transformers has, with other defaults
-    per_device_train_batch_size: int = _default(2, "Videos per device and accumulation step.")
-    per_device_eval_batch_size: int = _default(1, "Videos per device in evaluation.")
-    gradient_accumulation_steps: int = _default(10, "Batches per optimizer step; see total_train_batch_size.")
-    max_steps: int = _default(3000, "Optimizer steps.")
-    learning_rate: float = _default(3e-4, "Peak learning rate.")
-    lr_scheduler_type: str = _default("linear", "Decay after the warm-up.")
-    warmup_steps: float = _default(100, "Steps over which the learning rate rises.")
-    adam_beta1: float = _default(0.9, "Beta 1 of AdamW.")
-    adam_beta2: float = _default(0.95, "Beta 2 of AdamW.")
-    weight_decay: float = _default(0.0, "Weight decay of AdamW.")
-    max_grad_norm: float = _default(1.0, "Gradients are clipped to this norm.")
-    logging_steps: float = _default(10, "Steps between two lines of the log.")
-    save_steps: float = _default(500, "Steps between two checkpoints.")
-    remove_unused_columns: bool = _default(False, "The collator needs all columns.")
-    ddp_find_unused_parameters: bool | None = _default(False, "Everything trainable gets a gradient.")
-    ddp_timeout: int = _default(7200, "Seconds; other processes wait while one evaluates videos.")
+    per_device_train_batch_size: int = default(2, "Videos per device and accumulation step.")
+    max_steps: int = default(3000, "Optimizer steps.")
+    ddp_timeout: int = default(7200, "Seconds; other processes wait while one evaluates videos.")
 
     # what GLUS adds
-    total_train_batch_size: int | None = _default(None, "Videos per optimizer step over all devices.")
-    ce_loss_weight: float = _default(1.0, "Weight of the cross entropy of the text.")
-    mask_bce_loss_weight: float = _default(2.0, "Weight of the binary cross entropy of the masks.")
-    mask_dice_loss_weight: float = _default(0.5, "Weight of the Dice loss of the masks.")
-    contrastive_loss_weight: float = _default(0.1, "Weight of the object contrastive loss; 0 switches it off.")
-    contrastive_negatives: str = _default("other_objects", "other_objects or upstream.")
-    contrastive_bank_size: int = _default(512, "[SEG] embeddings in the bank.")
-    contrastive_num_negatives: int = _default(128, "Negatives per anchor.")
-    contrastive_temperature: float = _default(0.07, "Temperature of the contrastive loss.")
-    contrastive_gather: bool = _default(False, "One bank for all processes.")
-    contrastive_datasets: list[str] | None = _default(None, "Data sets that take part; all by default.")
-    language_model_training: str = _default("lora", "lora, full or frozen.")
-    lora_rank: int = _default(8, "Rank of LoRA.")
-    lora_alpha: int = _default(16, "Alpha of LoRA.")
-    lora_dropout: float = _default(0.05, "Dropout of LoRA.")
-    lora_targets: list[str] = _default(["q_proj", "v_proj"], "Linear layers of the attention that get LoRA.")
-    embedding_training: str = _default("full", "Embeddings and head: full, new_tokens or frozen.")
-    mask_branch_training: str = _default("decoder", "decoder, full or frozen.")
-    train_projections: bool = _default(True, "Train the projections of images and of [SEG].")
-    train_vision_tower: bool = _default(False, "Train CLIP.")
-    memory_gradient: bool = _default(False, "Let gradients pass through the memory bank.")
-    supervised_text: str = _default("seg", "seg or answer.")
-    early_stopping_patience: int | None = _default(None, "Evaluations without improvement before training stops.")
+    mask_bce_loss_weight: float = default(2.0, "Weight of the binary cross entropy of the masks.")
+    mask_dice_loss_weight: float = default(0.5, "Weight of the Dice loss of the masks.")
+    contrastive_loss_weight: float = default(0.1, "Weight of the object contrastive loss; 0 switches it off.")
+    contrastive_negatives: str = default("other_objects", "other_objects or upstream.")
+    contrastive_bank_size: int = default(512, "[SEG] embeddings in the bank.")
+    contrastive_num_negatives: int = default(128, "Negatives per anchor.")
+    contrastive_temperature: float = default(0.07, "Temperature of the contrastive loss.")
+    contrastive_gather: bool = default(False, "One bank for all processes.")
+    contrastive_datasets: list[str] | None = default(None, "Data sets that take part; all by default.")
+    embedding_training: str = default("full", "Embeddings and head: full, new_tokens or frozen.")
+    mask_branch_training: str = default("decoder", "decoder, full or frozen.")
+    train_projections: bool = default(True, "Train the projections of images and of [SEG].")
+    train_vision_tower: bool = default(False, "Train CLIP.")
+    memory_gradient: bool = default(False, "Let gradients pass through the memory bank.")
+    supervised_text: str = default("seg", "seg or answer.")
+    early_stopping_patience: int | None = default(None, "Evaluations without improvement before training stops.")
 
     def __post_init__(self):
-        self._check_choices()
         self._move_checkpointing_option()
         if self.early_stopping_patience is not None:
             self._stop_early()
-        if self.total_train_batch_size is not None:  # before the configuration of DeepSpeed copies the number
-            self.gradient_accumulation_steps = self._accumulation_steps()
         super().__post_init__()
         if self._n_gpu > 1:
             logger.warning(f"{self._n_gpu} GPUs are visible, one is used; start with torchrun to use all")
             self._n_gpu = 1
-
-    def _check_choices(self) -> None:
-        choices = {
-            "contrastive_negatives": NEGATIVES,
-            "language_model_training": LANGUAGE_MODEL,
-            "embedding_training": EMBEDDINGS,
-            "mask_branch_training": MASK_BRANCH,
-            "supervised_text": ("seg", "answer"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
 
     def _move_checkpointing_option(self) -> None:
         """`activation_checkpointing` is the new name of `gradient_checkpointing`; take both without a warning."""
@@ -141,18 +107,6 @@ class GLUSTrainingArguments(TrainingArguments):
         self.load_best_model_at_end = True
         if self.metric_for_best_model is None:
             self.metric_for_best_model, self.greater_is_better = "J&F", True
-
-    def _accumulation_steps(self) -> int:
-        num_devices = int(os.environ.get("WORLD_SIZE", 1))  # of torchrun and accelerate
-        per_step = self.per_device_train_batch_size * num_devices
-        steps, rest = divmod(self.total_train_batch_size, per_step)
-        if rest or steps < 1:
-            raise ValueError(
-                f"total_train_batch_size {self.total_train_batch_size} is no multiple of "
-                f"{self.per_device_train_batch_size} videos on {num_devices} devices; "
-                "change per_device_train_batch_size"
-            )
-        return steps
 
 
 __all__ = ["GLUSTrainingArguments"]

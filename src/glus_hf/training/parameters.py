@@ -89,7 +89,7 @@ def prepare_model(
     whole += [INPUT_EMBEDDINGS, HEAD] if embeddings == "full" else []
     if language_model == "full":
         _train_in_place(model, whole, mask_branch, vision_tower)
-        return _in_float32(model)
+        return in_float32(model)
     rows = {INPUT_EMBEDDINGS: list(new_token_ids), HEAD: list(new_token_ids)} if embeddings == "new_tokens" else None
     is_lora = language_model == "lora" and lora_rank > 0
     if not (whole or rows or is_lora):
@@ -108,7 +108,7 @@ def prepare_model(
     )
     adapted = get_peft_model(model, config)
     adapted.peft_config["default"].base_model_name_or_path = base_name or _portable_name(model.name_or_path)
-    return _in_float32(adapted)
+    return in_float32(adapted)
 
 
 def _check(language_model: str, embeddings: str, mask_branch: str, vision_tower: bool, new_token_ids) -> None:
@@ -175,7 +175,7 @@ def _train_vision_tower(model: GLUSForVideoSegmentation) -> None:
         module.requires_grad_(False)
 
 
-def _in_float32(model: nn.Module) -> nn.Module:
+def in_float32(model: nn.Module) -> nn.Module:
     """Optimizers need more digits than bfloat16 has: 3e-4 steps on weights near 1 would be rounded away."""
     low = {torch.bfloat16, torch.float16}
     dtype = next((one.dtype for one in model.parameters() if one.dtype in low and not one.requires_grad), None)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
-from ..data.load_dataset import load_referring_dataset
 from ..data.mixture import MixtureDataset
 from ..data.referring_video_dataset import ReferringVideoDataset
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import GLUSProcessor
 from .arguments import GLUSTrainingArguments
-from .run_config import ConfigError, DatasetSection, ModelSection, RunConfig
+from .config_file import ConfigError
+from .run_config import ModelSection, RunConfig
+from .run_data import load_rows, one_or_mixture
 from .trainer import GLUSTrainer
 from .validation import VideoValidation, first_videos
 
@@ -36,7 +37,7 @@ def build_trainer(config: RunConfig) -> GLUSTrainer:
     processor = load_processor(config)
     with args.main_process_first(desc="reading the data sets"):  # the others find them in the cache
         train = training_set(config, processor, args.seed)
-        validation = _rows(config, config.validation) if config.validation.name else None
+        validation = load_rows(config.data, config.validation) if config.validation.name else None
     if validation is None and args.do_eval:
         raise ConfigError("training.eval_strategy is set but no data set to validate on; set validation.name")
     evaluator = None
@@ -96,14 +97,8 @@ def _four_bit(dtype: str):
 
 def training_set(config: RunConfig, processor: GLUSProcessor, seed: int) -> ReferringVideoDataset | MixtureDataset:
     """One data set as it is, or several mixed by weight."""
-    parts = {}
-    for place, section in enumerate(config.data.train):
-        name = section.name if section.name not in parts else f"{section.name}.{place}"
-        parts[name] = _videos(config, _rows(config, section), processor, seed)
-    if len(parts) == 1:
-        return next(iter(parts.values()))
-    weights = {name: section.weight for name, section in zip(parts, config.data.train, strict=True)}
-    return MixtureDataset(parts, weights, config.data.samples_per_epoch, seed)
+    make = lambda section: _videos(config, load_rows(config.data, section), processor, seed)
+    return one_or_mixture(config.data, make, seed)
 
 
 def _validation_set(config: RunConfig, rows, processor: GLUSProcessor) -> ReferringVideoDataset:
@@ -121,14 +116,6 @@ def _videos(config: RunConfig, rows, processor: GLUSProcessor, seed: int) -> Ref
         seed=seed,
         on_error=config.data.on_error,
     )
-
-
-def _rows(config: RunConfig, section: DatasetSection):
-    options = {} if config.data.cache_dir is None else {"cache_dir": config.data.cache_dir}
-    data_dir = section.data_dir if section.data_dir is not None else config.data.root
-    if section.name == "motion_shapes":
-        data_dir = section.data_dir
-    return load_referring_dataset(section.name, data_dir, section.split, **options, **section.options)
 
 
 __all__ = ["build_trainer", "load_model", "load_processor", "training_set"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,12 +10,10 @@ import torch
 from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from torch import Tensor
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.utils import logging
 
 from ..data.collator import GLUSCollator
-from ..data.resumable_sampler import EpochDataset, ResumableSampler
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import ADDED_TOKENS, IGNORE_INDEX
 from .arguments import GLUSTrainingArguments
@@ -24,6 +21,7 @@ from .export import BASE_CONFIG, export_adapter
 from .losses import ObjectContrastiveLoss, token_ids
 from .non_finite import GradientWatch, NonFiniteLossError, stop_at_samples
 from .parameters import describe_trainable, prepare_model
+from .step_trainer import StepTrainer, check_size
 from .validation import sums_to_means, video_sums
 
 
@@ -35,7 +33,7 @@ SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "objec
 NOT_OF_THE_MODEL = ("mask_labels", "samples")
 
 
-class GLUSTrainer(Trainer):
+class GLUSTrainer(StepTrainer):
     """Train GLUS.
 
     The loss is `CE + 2 BCE + 0.5 Dice + 0.1 contrastive` (weights: see [`GLUSTrainingArguments`]). Cross entropy is a
@@ -69,7 +67,7 @@ class GLUSTrainer(Trainer):
         >>> trainer.export("my-glus")  # doctest: +SKIP
     """
 
-    loss_is_scaled_for_ga = True  # by the counts of the whole step
+    TERMS = TERMS
 
     def __init__(
         self,
@@ -86,7 +84,7 @@ class GLUSTrainer(Trainer):
         args = GLUSTrainingArguments() if args is None else args
         if processing_class is None:
             raise ValueError("GLUSTrainer needs processing_class, the GLUSProcessor of the model")
-        _check_size(train_dataset, args)
+        check_size(train_dataset, args)
         if not isinstance(model, PeftModel):
             set_seed(args.seed)  # of the LoRA matrices
             model = prepare_model(model, **_parameter_options(args, processing_class))
@@ -107,11 +105,8 @@ class GLUSTrainer(Trainer):
             callbacks=callbacks,
             **kwargs,
         )
-        self.model_accepts_loss_kwargs = True  # what older transformers have for loss_is_scaled_for_ga
         self.video_evaluator = video_evaluator
         self.contrastive_loss = self._make_contrastive_loss() if args.contrastive_loss_weight else None
-        self._sums = dict.fromkeys(TERMS, 0.0)
-        self._summed_steps = 0
         self.current_samples: list = []
 
     def _make_contrastive_loss(self) -> ObjectContrastiveLoss:
@@ -127,21 +122,16 @@ class GLUSTrainer(Trainer):
 
     # ---- loss
 
-    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
-        """The batches of one optimizer step, and how many supervised tokens and masks all processes have in them."""
-        batches = []
-        for _ in range(num_batches):
-            try:
-                batches.append(next(epoch_iterator))
-            except StopIteration:
-                break
-        self.current_samples = [sample for batch in batches for sample in batch["samples"]]
-        counts = torch.stack([_counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
-        return batches, self.accelerator.reduce(counts.to(device), "sum")
+    @staticmethod
+    def _counts(batch: Mapping) -> Tensor:
+        """Supervised tokens and masks of a batch."""
+        tokens = (batch["labels"][:, 1:] != IGNORE_INDEX).sum().cpu()
+        masks = sum(labels.shape[0] * labels.shape[1] for labels in batch["mask_labels"])
+        return torch.tensor([float(tokens), float(masks)])
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch: Tensor | None = None):
         """Share of one batch in the loss of the step; `num_items_in_batch`: tokens and masks of the whole step."""
-        counts = _counts(inputs).to(self.args.device)
+        counts = self._counts(inputs).to(self.args.device)
         totals = counts if num_items_in_batch is None else num_items_in_batch
         share_of_tokens, share_of_masks = (counts / totals.clamp(min=1)).unbind()
         output = model(**{name: value for name, value in inputs.items() if name != "samples"})
@@ -167,24 +157,14 @@ class GLUSTrainer(Trainer):
         masks = self.accelerator.reduce(counts, "sum")[1] if self.contrastive_loss.gather else counts[1]
         return self.contrastive_loss(embeddings.flatten(0, 1), torch.cat(ids)).loss * masks / totals[1]
 
-    # ---- data, log
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
+        """As in [`StepTrainer`]; remembers the samples for errors."""
+        batches, counts = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self.current_samples = [sample for batch in batches for sample in batch["samples"]]
+        return batches, counts
 
-    def _get_train_sampler(self, train_dataset=None):
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        if isinstance(dataset, EpochDataset):
-            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-            return ResumableSampler(dataset, seed)
-        return super()._get_train_sampler(train_dataset)
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs:
-            steps = max(self.state.global_step - self._summed_steps, 1)
-            names = [name for name in TERMS if getattr(self.args, f"{name}_weight") or name != "contrastive_loss"]
-            sums = torch.stack([torch.as_tensor(self._sums[name], device=self.args.device) for name in names])
-            means = self.accelerator.reduce(sums.float(), "mean") / steps
-            logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
-            self._sums, self._summed_steps = dict.fromkeys(TERMS, 0.0), self.state.global_step
-        super().log(logs, start_time)
+    def _logged_terms(self) -> list[str]:
+        return [name for name in TERMS if getattr(self.args, f"{name}_weight") or name != "contrastive_loss"]
 
     # ---- evaluation
 
@@ -223,20 +203,14 @@ class GLUSTrainer(Trainer):
 
     # ---- saving
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
-        """As in transformers; with a checkpoint (or True: the last one) everything goes on as if never interrupted."""
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir)
-            if resume_from_checkpoint is None:
-                raise ValueError(f"{self.args.output_dir}: has no checkpoint to resume from")
-        if resume_from_checkpoint and self.contrastive_loss is not None:
-            self._load_bank(resume_from_checkpoint)
-        self._sums, self._summed_steps = dict.fromkeys(TERMS, 0.0), _step_of(resume_from_checkpoint)
-        return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+    def _resume(self, checkpoint: Path) -> None:
+        super()._resume(checkpoint)
+        if self.contrastive_loss is not None:
+            self._load_bank(checkpoint)
 
-    def _load_bank(self, checkpoint: str) -> None:
+    def _load_bank(self, checkpoint: Path) -> None:
         rank = 0 if self.contrastive_loss.gather else self.args.process_index
-        file = Path(checkpoint) / BANK_FILE.format(rank=rank)
+        file = checkpoint / BANK_FILE.format(rank=rank)
         if file.is_file():
             self.contrastive_loss.load(file)
         else:
@@ -301,23 +275,6 @@ class _BankSaver(TrainerCallback):
             self.trainer.save_bank(folder)
 
 
-def _counts(batch: Mapping) -> Tensor:
-    """Supervised tokens and masks of a batch."""
-    tokens = (batch["labels"][:, 1:] != IGNORE_INDEX).sum().cpu()
-    masks = sum(labels.shape[0] * labels.shape[1] for labels in batch["mask_labels"])
-    return torch.tensor([float(tokens), float(masks)])
-
-
-def _check_size(dataset, args: GLUSTrainingArguments) -> None:
-    """Fewer samples than a step takes would silently make the steps smaller."""
-    step = args.per_device_train_batch_size * args.gradient_accumulation_steps * max(args.world_size, 1)
-    if dataset is not None and hasattr(dataset, "__len__") and len(dataset) < step:
-        raise ValueError(
-            f"the training set has {len(dataset)} videos, an optimizer step takes {step}; use more data, a smaller "
-            "batch, or a mixture with more samples per epoch"
-        )
-
-
 def _parameter_options(args: GLUSTrainingArguments, processor) -> dict:
     return {
         "language_model": args.language_model_training,
@@ -332,12 +289,6 @@ def _parameter_options(args: GLUSTrainingArguments, processor) -> dict:
         "lora_targets": tuple(args.lora_targets),
         "new_token_ids": tuple(processor.tokenizer.convert_tokens_to_ids(list(ADDED_TOKENS))),
     }
-
-
-def _step_of(checkpoint: str | os.PathLike | None) -> int:
-    if not checkpoint:
-        return 0
-    return int(json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))["global_step"])
 
 
 __all__ = ["GLUSTrainer", "NonFiniteLossError"]

@@ -1,0 +1,100 @@
+"""What the trainers of GLUS and of its key-frame selector share: a loss over whole optimizer steps, and its log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..data.resumable_sampler import EpochDataset, ResumableSampler
+
+
+class StepTrainer(Trainer):
+    """A trainer whose loss terms are means over a whole optimizer step, of all accumulation steps and processes.
+
+    A subclass implements `compute_loss`, which adds each term to `_sums`, and `_counts`.
+    """
+
+    TERMS: tuple[str, ...] = ()
+    loss_is_scaled_for_ga = True  # by the counts of the whole step
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = True  # what older transformers have for loss_is_scaled_for_ga
+        self._restart_sums(0)
+
+    def _restart_sums(self, step: int) -> None:
+        self._sums, self._summed_steps = dict.fromkeys(self.TERMS, 0.0), step
+
+    @staticmethod
+    def _counts(batch: Mapping) -> Tensor:
+        """Over what the two kinds of terms of a batch are means: two numbers."""
+        raise NotImplementedError
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
+        """The batches of one optimizer step, and the sum of their counts over all processes."""
+        batches = []
+        for _ in range(num_batches):
+            try:
+                batches.append(next(epoch_iterator))
+            except StopIteration:
+                break
+        counts = torch.stack([self._counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
+        return batches, self.accelerator.reduce(counts.to(device), "sum")
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if isinstance(dataset, EpochDataset):
+            return ResumableSampler(dataset, self.args.seed if self.args.data_seed is None else self.args.data_seed)
+        return super()._get_train_sampler(train_dataset)
+
+    def _logged_terms(self) -> list[str]:
+        return list(self.TERMS)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As in transformers, with the unweighted means of all terms since the last time."""
+        if "loss" in logs:
+            steps, names = max(self.state.global_step - self._summed_steps, 1), self._logged_terms()
+            sums = torch.stack([torch.as_tensor(self._sums[name], device=self.args.device) for name in names])
+            means = self.accelerator.reduce(sums.float(), "mean") / steps
+            logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
+            self._restart_sums(self.state.global_step)
+        super().log(logs, start_time)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
+        """As in transformers; with a checkpoint (or True: the last one) everything goes on as if never interrupted."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir)
+            if resume_from_checkpoint is None:
+                raise ValueError(f"{self.args.output_dir}: has no checkpoint to resume from")
+        self._restart_sums(0)
+        if resume_from_checkpoint:
+            self._resume(Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+
+    def _resume(self, checkpoint: Path) -> None:
+        """Take from a checkpoint what transformers does not know of."""
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        self._restart_sums(int(state["global_step"]))
+
+
+def check_size(dataset, args: TrainingArguments) -> None:
+    """Fewer samples than a step takes would silently make the steps smaller.
+
+    Raises:
+        ValueError: there are fewer; one line.
+    """
+    step = args.per_device_train_batch_size * args.gradient_accumulation_steps * max(args.world_size, 1)
+    if dataset is not None and hasattr(dataset, "__len__") and len(dataset) < step:
+        raise ValueError(
+            f"the training set has {len(dataset)} videos, an optimizer step takes {step}; use more data, a smaller "
+            "batch, or a mixture with more samples per epoch"
+        )
+
+
+__all__ = ["StepTrainer", "check_size"]
