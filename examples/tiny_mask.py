@@ -16,7 +16,7 @@ from glus_hf.models.glus.memory_glus import MemoryBank
 
 def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
     """First single frames with an oracle prompt, then clips in which a third of the prompts are blank."""
-    with_memory = progress > 0.35
+    with_memory = progress > 0.25
     clips, frames, groups = (8, 5, 2) if with_memory else (16, 2, 2)
     pixels, targets, objects = [], [], []
     while len(pixels) < clips:

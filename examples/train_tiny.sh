@@ -9,7 +9,7 @@ checkpoint="${2:-$runs/glus-tiny}"
 export OMP_NUM_THREADS=1
 
 # the mask branch alone, prompted by the true place of its target; then with memory and missing prompts
-python examples/train_tiny.py --stage mask --output "$runs/mask" --minutes 20 --adam-lr 0.001
+python examples/train_tiny.py --stage mask --output "$runs/mask" --minutes 30 --adam-lr 0.001
 # vision and language: which cells of the frame does the sentence mean
 python examples/train_tiny.py --stage read --output "$runs/read" --minutes 42 --adam-lr 0.003 --muon-lr 0.015
 # both together: the [SEG] state prompts the mask branch

@@ -34,6 +34,15 @@ def outputs(model, trainer):
     return {"masks": masks, "seg": found.seg_embeddings, "states": found.hidden_states}
 
 
+def test_saving_an_adapter_does_not_ask_the_hub_for_its_base(tmp_path, base, monkeypatch, recwarn):
+    asked = []
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda *a, **k: asked.append(a))
+    model = prepare_model(load(base), base_name="glus-tiny")
+    model.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] == "glus-tiny"
+    assert not asked and not [one for one in recwarn if "config file" in str(one.message)]
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -107,7 +107,7 @@ def prepare_model(
         trainable_token_indices=rows,
     )
     adapted = get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = base_name or _portable_name(model.name_or_path)
+    name_base(adapted, base_name or _portable_name(model.name_or_path))
     return in_float32(adapted)
 
 
@@ -128,6 +128,12 @@ def _check(language_model: str, embeddings: str, mask_branch: str, vision_tower:
         raise ValueError("embedding_training: new_tokens needs an adapter; set language_model_training: lora")
     if embeddings == "new_tokens" and not new_token_ids:
         raise ValueError("embedding_training: new_tokens needs new_token_ids; pass the processor to the trainer")
+
+
+def name_base(adapted: PeftModel, name: str) -> None:
+    """Write the name of the base into the adapter's files; saving them does not look for it on the Hub."""
+    adapted.peft_config["default"].base_model_name_or_path = name
+    adapted.save_pretrained = functools.partial(adapted.save_pretrained, save_embedding_layers=False)
 
 
 def _portable_name(name: str) -> str:

@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from ..evaluation.rank_correlation import spearman
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
-from .parameters import LORA_TARGET, in_float32
+from .parameters import LORA_TARGET, in_float32, name_base
 from .selector_arguments import GLUSSelectorTrainingArguments
 from .selector_data import SelectorCollator
 from .step_trainer import StepTrainer, check_size
@@ -63,7 +63,7 @@ def prepare_selector(
         modules_to_save=whole,
     )
     adapted = get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = model.name_or_path
+    name_base(adapted, model.name_or_path)
     if not is_lora:
         for name, parameter in adapted.named_parameters():
             if "lora_" in name:
