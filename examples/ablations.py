@@ -144,7 +144,7 @@ def run(setting: Setting, start: str, budget: Budget, seed: int, folder: Path, s
     if setting.curve:
         result["curve"] = watch.points
     if strides:
-        long = clips("test", replace(budget, test_videos=budget.test_videos // 2), folder, num_frames=40)
+        long = clips("test", replace(budget, test_videos=budget.test_videos // 4), folder, num_frames=40)
         result["strides"] = {str(stride): _with_stride(model, processor, long, stride) for stride in STRIDES}
     return result
 
