@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from transformers import TrainingArguments
 
 
@@ -59,6 +60,8 @@ class RecipeArguments(TrainingArguments):
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         if self.total_train_batch_size is not None:  # before the configuration of DeepSpeed copies the number
             self.gradient_accumulation_steps = self._accumulation_steps()
+        if not torch.cuda.is_available():  # PyTorch would warn that it pins nothing
+            self.dataloader_pin_memory = False
         super().__post_init__()
 
     def _accumulation_steps(self) -> int:
