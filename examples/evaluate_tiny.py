@@ -1,6 +1,7 @@
 """Held-out J&F of a model on MotionShapes by kind of expression, beside what one gets without understanding.
 
     python examples/evaluate_tiny.py --model glus-tiny --num-videos 100 --seed 0
+    python examples/evaluate_tiny.py --no-model --num-videos 100 --seed 1     # the baselines alone, in seconds
 
 The baselines are given the true masks of all shapes and only choose among them: every shape, the largest, all of the
 right look (they understand appearance but not motion), and one of the right look.
@@ -43,25 +44,27 @@ def look_of(clip: Clip, expression: Expression, index: int) -> bool:
     return Filter(wanted.shape, wanted.color, wanted.size).matches(clip.scene.sprites[index])
 
 
-def evaluate(model: str, split: str, num_videos: int, seed: int, size: int, **options) -> dict:
+def evaluate(model: str | None, split: str, num_videos: int, seed: int, size: int, **options) -> dict:
     """J&F (percent) by kind and in all, of the model and of every baseline."""
-    pipe = glus_hf.pipeline(model=model)
-    scores: dict[str, dict[str, list[float]]] = {name: {kind: [] for kind in KINDS} for name in ("model", *BASELINES)}
-    for index in logging.tqdm(range(num_videos), desc=f"{model} on {split}"):
+    names = BASELINES if model is None else ("model", *BASELINES)
+    scores: dict[str, dict[str, list[float]]] = {name: {kind: [] for kind in KINDS} for name in names}
+    pipe = None if model is None else glus_hf.pipeline(model=model)
+    for index in logging.tqdm(range(num_videos), desc=f"{model or 'baselines'} on {split}"):
         clip = generate_clip(index, split=split, seed=seed, size=size)
         if not clip.expressions:
             continue
-        results = pipe(clip.frames, [expression.text for expression in clip.expressions], progress=False, **options)
+        texts = [expression.text for expression in clip.expressions]
+        results = [{}] * len(texts) if pipe is None else pipe(clip.frames, texts, progress=False, **options)
         rng = np.random.default_rng([seed, index])
         for expression, result in zip(clip.expressions, results, strict=True):
             truth = clip.target_masks(expression)
-            masks = {"model": result["masks"], **baseline_masks(clip, expression, rng)}
-            for name, predicted in masks.items():
-                scores[name][expression.kind].append(100 * j_and_f(predicted, truth)["j_and_f"])
+            masks = {"model": result.get("masks"), **baseline_masks(clip, expression, rng)}
+            for name in names:
+                scores[name][expression.kind].append(100 * j_and_f(masks[name], truth)["j_and_f"])
     table = {name: {kind: float(np.mean(v)) for kind, v in kinds.items() if v} for name, kinds in scores.items()}
     for name, kinds in scores.items():
         table[name]["all"] = float(np.mean([value for values in kinds.values() for value in values]))
-    counts = {kind: len(values) for kind, values in scores["model"].items()}
+    counts = {kind: len(values) for kind, values in scores[names[-1]].items()}
     return {"table": table, "counts": counts, "split": split, "seed": seed, "num_videos": num_videos}
 
 
@@ -73,8 +76,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=128, help="side of the frames in pixels")
     parser.add_argument("--key-frame", type=int, default=None)
+    parser.add_argument("--no-model", action="store_true", help="only the baselines")
     args = parser.parse_args()
-    result = evaluate(args.model, args.split, args.num_videos, args.seed, args.size, key_frame=args.key_frame)
+    model = None if args.no_model else args.model
+    result = evaluate(model, args.split, args.num_videos, args.seed, args.size, key_frame=args.key_frame)
     kinds = [kind for kind, count in result["counts"].items() if count] + ["all"]
     print("| J&F | " + " | ".join(kinds) + " |\n|" + " --- |" * (len(kinds) + 1))
     print(

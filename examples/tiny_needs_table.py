@@ -1,6 +1,7 @@
 """What a model trained on MotionShapes needs: J&F with and without its memory, context frames and the motion words.
 
     python examples/tiny_needs_table.py --model glus-tiny --seeds 0 1 2 --num-videos 40
+    python examples/tiny_needs_table.py --picture docs/images/memory.png
 
 Each is taken away from a finished model, on the clips made to show it: memory on the split `occlusion`, where frosted
 glass hides who is who; context frames (the first frame four times instead) and motion words ("the red circle moving
@@ -13,6 +14,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from transformers.utils import logging
@@ -21,6 +23,7 @@ import glus_hf
 from glus_hf.data.motion_shapes import Clip, Expression, generate_clip
 from glus_hf.data.motion_shapes_language import phrase
 from glus_hf.evaluation.j_and_f import j_and_f
+from glus_hf.visualization import contact_sheet, draw_overlay, save_image
 
 
 MOVING = ("motion", "conjunction")
@@ -81,6 +84,20 @@ def spread(values: np.ndarray) -> str:
     return f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f})"
 
 
+def draw_memory(pipe, path: Path, index: int = 3) -> None:
+    """Five frames of a veiled clip, segmented with memory (above) and without (below)."""
+    clip, tiles, captions = generate_clip(index, "occlusion"), [], []
+    kept = pipe.model.config.num_maskmem
+    for memories, said in ((kept, "with memory"), (0, "without")):
+        pipe.model.config.num_maskmem = memories
+        masks = pipe(clip.frames, clip.expressions[0].text)["masks"]
+        for frame in np.linspace(0, len(masks) - 1, 5).round().astype(int):
+            tiles.append(draw_overlay(clip.frames[frame], masks[frame]))
+            captions.append(f"frame {frame}, {said}")
+    pipe.model.config.num_maskmem = kept
+    save_image(path, contact_sheet(tiles, columns=5, captions=captions, tile_width=240))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="glus-tiny")
@@ -88,8 +105,11 @@ def main() -> None:
     parser.add_argument("--num-videos", type=int, default=40, help="clips of each split and seed")
     parser.add_argument("--size", type=int, default=128, help="side of the frames in pixels")
     parser.add_argument("--device", default=None)
+    parser.add_argument("--picture", type=Path, help="draw what memory does into this file instead")
     args = parser.parse_args()
     pipe = glus_hf.pipeline(model=args.model, device=args.device)
+    if args.picture:
+        return draw_memory(pipe, args.picture)
     rows = [measure(pipe, seed, args.num_videos, args.size) for seed in args.seeds]
     print(table(rows))
     print(json.dumps(rows))
