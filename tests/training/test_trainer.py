@@ -7,6 +7,7 @@ import torch
 from peft import PeftModel
 
 from glus_hf.data.referring_video_dataset import ReferringVideoDataset
+from glus_hf.models.glus.checkpoint_glus import CheckpointError
 from glus_hf.training.arguments import GLUSTrainingArguments
 from glus_hf.training.parameters import NothingToTrainError
 from glus_hf.training.trainer import TERMS, GLUSTrainer, NonFiniteLossError
@@ -213,6 +214,40 @@ def test_resume_true_takes_the_last_checkpoint(tmp_path):
     longer = quick_trainer(tmp_path, max_steps=4)
     longer.train(resume_from_checkpoint=True)
     assert longer.state.global_step == 4 and len(history(longer)) == 4
+
+
+@pytest.mark.parametrize("name", ["trainer_state.json", "adapter_model.safetensors"])
+def test_a_half_written_checkpoint_is_passed_over(tmp_path, name):
+    options = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    whole = quick_trainer(tmp_path, **options)
+    whole.train()
+    file = tmp_path / "checkpoint-2" / name
+    file.write_bytes(file.read_bytes()[:-20])  # as when killed
+    with pytest.raises(
+        CheckpointError, match="^[^\n]*checkpoint-2: is not complete [^\n]*; resume from another[^\n]*$"
+    ):
+        quick_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    again = quick_trainer(tmp_path, **options)
+    again.train(resume_from_checkpoint=True)
+    assert history(again) == history(whole)  # step 2 was trained again
+    (tmp_path / "checkpoint-1" / "trainer_state.json").unlink()
+    (tmp_path / "checkpoint-2" / "trainer_state.json").unlink()
+    with pytest.raises(CheckpointError, match="has no complete checkpoint to resume from"):
+        again.train(resume_from_checkpoint=True)
+    with pytest.raises(CheckpointError, match="checkpoint-1: has no trainer_state.json"):
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+
+
+@pytest.mark.parametrize("max_steps", [3, 4, 2])
+def test_a_finished_run_trains_nothing(tmp_path, max_steps):
+    """Four steps are an epoch."""
+    trainer = quick_trainer(tmp_path, max_steps=max(max_steps, 3), save_strategy="steps", save_steps=1)
+    trainer.train()
+    again = quick_trainer(tmp_path, max_steps=max_steps, save_strategy="steps", save_steps=1)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == max(max_steps, 3) and history(again) == history(trainer)
+    assert not (tmp_path / f"checkpoint-{max(max_steps, 3) + 1}").exists()
+    torch.testing.assert_close(trained(again.model), trained(trainer.model), rtol=0, atol=0)
 
 
 def test_a_checkpoint_holds_the_adapter_only(tmp_path):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from ..data.resumable_sampler import EpochDataset, ResumableSampler
+from .checkpoints import check_complete, last_checkpoint
 
 
 class StepTrainer(Trainer):
@@ -38,6 +37,9 @@ class StepTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
         """The batches of one optimizer step, and the sum of their counts over all processes."""
+        if self.state.global_step >= self.state.max_steps:  # a finished run was resumed; transformers would go on
+            self.control.should_training_stop = True
+            return [], torch.zeros(2)
         batches = []
         for _ in range(num_batches):
             try:
@@ -69,9 +71,7 @@ class StepTrainer(Trainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
         """As in transformers; with a checkpoint (or True: the last one) everything goes on as if never interrupted."""
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir)
-            if resume_from_checkpoint is None:
-                raise ValueError(f"{self.args.output_dir}: has no checkpoint to resume from")
+            resume_from_checkpoint = str(last_checkpoint(self.args.output_dir))
         self._restart_sums(0)
         if resume_from_checkpoint:
             self._resume(Path(resume_from_checkpoint))
@@ -79,8 +79,7 @@ class StepTrainer(Trainer):
 
     def _resume(self, checkpoint: Path) -> None:
         """Take from a checkpoint what transformers does not know of."""
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        self._restart_sums(int(state["global_step"]))
+        self._restart_sums(check_complete(checkpoint))
 
 
 def check_size(dataset, args: TrainingArguments) -> None:
