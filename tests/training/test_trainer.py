@@ -223,9 +223,7 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path, name):
     whole.train()
     file = tmp_path / "checkpoint-2" / name
     file.write_bytes(file.read_bytes()[:-20])  # as when killed
-    with pytest.raises(
-        CheckpointError, match="^[^\n]*checkpoint-2: is not complete [^\n]*; resume from another[^\n]*$"
-    ):
+    with pytest.raises(CheckpointError, match="^[^\n]*checkpoint-2: is not complete [^\n]*; resume from another"):
         quick_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     again = quick_trainer(tmp_path, **options)
     again.train(resume_from_checkpoint=True)

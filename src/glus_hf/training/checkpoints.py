@@ -45,9 +45,7 @@ def check_complete(checkpoint: str | os.PathLike) -> int:
             with safe_open(file, framework="pt"):  # compares the header with the size of the file
                 pass
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{checkpoint}: has no {STATE_FILE}, so it was not written to its end; {REMEDY}"
-        ) from None
+        raise CheckpointError(f"{checkpoint}: has no {STATE_FILE}, so it is not complete; {REMEDY}") from None
     except (ValueError, KeyError, TypeError, SafetensorError, OSError) as error:
         raise CheckpointError(f"{checkpoint}: is not complete ({error}); {REMEDY}") from None
     return step

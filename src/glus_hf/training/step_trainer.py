@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -11,19 +11,27 @@ from transformers import Trainer, TrainingArguments
 
 from ..data.resumable_sampler import EpochDataset, ResumableSampler
 from .checkpoints import check_complete, last_checkpoint
+from .non_finite import GradientWatch
+
+
+SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names")
+SAMPLE_COLUMNS += ("frame_indices", "key")
 
 
 class StepTrainer(Trainer):
     """A trainer whose loss terms are means over a whole optimizer step, of all accumulation steps and processes.
 
-    A subclass implements `compute_loss`, which adds each term to `_sums`, and `_counts`.
+    A subclass implements `compute_loss`, which adds each term to `_sums`, and `_counts`. Batches say in "samples" what
+    they are made of; a loss or gradient that is not finite stops the training there.
     """
 
     TERMS: tuple[str, ...] = ()
     loss_is_scaled_for_ga = True  # by the counts of the whole step
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, model, args: TrainingArguments, data_collator: Callable, callbacks=None, **kwargs):
+        callbacks = [*(callbacks or []), GradientWatch(self)]
+        super().__init__(model, args, _WithSamples(data_collator), callbacks=callbacks, **kwargs)
+        self.current_samples: list = []
         self.model_accepts_loss_kwargs = True  # what older transformers have for loss_is_scaled_for_ga
         self._restart_sums(0)
 
@@ -46,6 +54,7 @@ class StepTrainer(Trainer):
                 batches.append(next(epoch_iterator))
             except StopIteration:
                 break
+        self.current_samples = [sample for batch in batches for sample in batch["samples"]]
         counts = torch.stack([self._counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
         return batches, self.accelerator.reduce(counts.to(device), "sum")
 
@@ -80,6 +89,17 @@ class StepTrainer(Trainer):
     def _resume(self, checkpoint: Path) -> None:
         """Take from a checkpoint what transformers does not know of."""
         self._restart_sums(check_complete(checkpoint))
+
+
+class _WithSamples:
+    """A collator whose batches say which samples they are made of, and are plain dicts."""
+
+    def __init__(self, collator: Callable):
+        self.collator = collator
+
+    def __call__(self, samples: list[dict]) -> dict:
+        described = [{name: sample[name] for name in SAMPLE_COLUMNS if name in sample} for sample in samples]
+        return {**self.collator(samples), "samples": described}
 
 
 def check_size(dataset, args: TrainingArguments) -> None:
