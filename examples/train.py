@@ -30,15 +30,17 @@ def main() -> None:
 def train(args: argparse.Namespace) -> None:
     from glus_hf.training.run import build_trainer
     from glus_hf.training.run_config import load_run_config
+    from glus_hf.training.run_folders import check_run_folders
 
     config = load_run_config(args.config, args.overrides)
+    config.export = args.export or config.export
+    check_run_folders(config, args.resume)
     trainer = build_trainer(config)
     result = trainer.train(resume_from_checkpoint=args.resume)
     trainer.log_metrics("train", result.metrics)
     trainer.save_state()
-    folder = args.export or config.export
-    if folder:
-        trainer.export(folder)
+    if config.export:
+        trainer.export(config.export)
     else:
         trainer.save_model()
     if trainer.args.push_to_hub:

@@ -27,16 +27,18 @@ def main() -> None:
 
 
 def train(args: argparse.Namespace) -> None:
+    from glus_hf.training.run_folders import check_run_folders
     from glus_hf.training.selector_run import build_selector_trainer, load_selector_config
 
     config = load_selector_config(args.config, args.overrides)
+    config.export = args.export or config.export
+    check_run_folders(config, args.resume)
     trainer = build_selector_trainer(config)
     result = trainer.train(resume_from_checkpoint=args.resume)
     trainer.log_metrics("train", result.metrics)
     trainer.save_state()
-    folder = args.export or config.export
-    if folder:
-        trainer.export(folder)
+    if config.export:
+        trainer.export(config.export)
     else:
         trainer.save_model()
 

@@ -10,6 +10,7 @@ from glus_hf import GLUSForVideoSegmentation
 from glus_hf.training.config_file import ConfigError
 from glus_hf.training.run import build_trainer, training_set
 from glus_hf.training.run_config import load_run_config
+from glus_hf.training.run_folders import check_run_folders
 from tests.models.glus.small_glus import small_processor
 from tests.training.small_training import history, saved_model
 
@@ -175,6 +176,40 @@ def test_validation_without_a_data_set(tmp_path, base):
     config = load_run_config(file, [*small_run(base, tmp_path), "training.eval_strategy=steps"])
     with pytest.raises(ConfigError, match="set validation.name"):
         build_trainer(config)
+
+
+def test_an_unknown_protocol_is_refused_before_training(tmp_path, base):
+    file = write(tmp_path, {"data": {"train": [clips(2)]}, "validation": clips(1)})
+    config = load_run_config(file, [*small_run(base, tmp_path), "validation.split=train", "validation.protocol=foo"])
+    with pytest.raises(ValueError, match="^protocol 'foo' is unknown; use one of [^\n]*$"):
+        build_trainer(config)
+
+
+def test_folders_are_checked_before_training(tmp_path):
+    file = write(tmp_path, DATA)
+    (tmp_path / "file").touch()
+    (tmp_path / "old" / "checkpoint-7").mkdir(parents=True)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").touch()
+
+    def check(output, export=None, resume=None):
+        overrides = [f"training.output_dir={tmp_path / output}"] + ([f"export={tmp_path / export}"] if export else [])
+        check_run_folders(load_run_config(file, overrides), resume)
+
+    for wrong, message in {
+        ("old",): "old: holds checkpoints of an earlier run; pass --resume [^\n]*$",
+        ("file",): "file: is a file; choose another training.output_dir",
+        ("new", "model"): "model: is not empty; choose a new folder [^\n]*; set export= or --export",
+        ("old", "model", True): "model: is not empty",
+        ("new", "file"): "file: is a file; choose a new folder",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            check(*wrong)
+    check("new")
+    check("model", "model/inside")
+    check("old", resume=True)
+    with pytest.raises(ConfigError, match="training.output_dir must name a folder, got None"):
+        check_run_folders(load_run_config(file, ["training.output_dir=null"]))
 
 
 def test_four_bits_need_bitsandbytes(tmp_path, base):

@@ -8,11 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
+from transformers.utils import logging
 
 from ..data.resumable_sampler import EpochDataset, ResumableSampler
 from .checkpoints import check_complete, last_checkpoint
 from .non_finite import GradientWatch
 
+
+logger = logging.get_logger(__name__)
 
 SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names")
 SAMPLE_COLUMNS += ("frame_indices", "key")
@@ -88,7 +91,10 @@ class StepTrainer(Trainer):
 
     def _resume(self, checkpoint: Path) -> None:
         """Take from a checkpoint what transformers does not know of."""
-        self._restart_sums(check_complete(checkpoint))
+        step = check_complete(checkpoint)
+        self._restart_sums(step)
+        if 0 < self.args.max_steps <= step:
+            logger.warning(f"{checkpoint}: is of step {step} of {self.args.max_steps}, so nothing is left to train")
 
 
 class _WithSamples:
