@@ -256,6 +256,8 @@ def test_the_table_b_configuration_takes_a_step(data, start, tmp_path):
         (["data.train=[{split: train}]"], "data.train.0 has no name"),
         (["model.pretrained="], "model.pretrained is missing"),
         (["model.dtype=int8"], "model.dtype must be one of"),
+        (["data.context_frames=5"], "data.context_frames must be a list, got 5"),
+        (["data.context_frames=[5]"], "data.context_frames must be two whole numbers, fewest and most, got [5]"),
         (["nonsense"], "write section.key=value"),
         (["data.train=[1"], "'data.train=[1': the value cannot be read as YAML"),
     ],

@@ -20,10 +20,7 @@ def check_run_folders(config, resume: str | bool | None = None) -> None:
     Raises:
         ConfigError, CheckpointError: a folder is in use, or is a file; one line.
     """
-    output_dir = config.training.get("output_dir", "trainer_output")  # as in transformers
-    if not output_dir:
-        raise ConfigError(f"training.output_dir must name a folder, got {output_dir!r}")
-    output_dir = Path(output_dir).expanduser()
+    output_dir = Path(config.training.get("output_dir", "trainer_output")).expanduser()  # as in transformers
     if output_dir.exists() and not output_dir.is_dir():
         raise ConfigError(f"{output_dir}: is a file; choose another training.output_dir")
     if not resume and checkpoints(output_dir):
