@@ -11,7 +11,6 @@ A run that was stopped goes on with --resume; so does any checkpoint with --resu
 from __future__ import annotations
 
 import argparse
-import sys
 
 
 def main() -> None:
@@ -21,10 +20,10 @@ def main() -> None:
     parser.add_argument("--resume", nargs="?", const=True, help="go on from the last checkpoint, or from this one")
     parser.add_argument("--export", help="folder for the trained model, adapter merged; as `export` in the file")
     args = parser.parse_intermixed_args()
-    try:
+    from glus_hf.training.run_errors import errors_in_one_line
+
+    with errors_in_one_line():
         train(args)
-    except (ValueError, OSError, FloatingPointError) as error:  # the errors of bad input are one line
-        sys.exit(f"error: {error}")
 
 
 def train(args: argparse.Namespace) -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 
 from glus_hf import GLUSForVideoSegmentation
 from glus_hf.training.config_file import ConfigError
 from glus_hf.training.run import build_trainer, training_set
 from glus_hf.training.run_config import load_run_config
+from glus_hf.training.run_errors import errors_in_one_line
 from glus_hf.training.run_folders import check_run_folders
 from tests.models.glus.small_glus import small_processor
 from tests.training.small_training import history, saved_model
@@ -229,6 +231,29 @@ def test_folders_are_checked_before_training(tmp_path):
     check("new")
     check("model", "model/inside")
     check("old", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("a\nb"), "error: a b"),
+        (RuntimeError("WandbCallback requires wandb to be installed."), "error: WandbCallback requires wandb to be"),
+        (
+            RuntimeError("[enforce fail] . PytorchStreamWriter failed writing file"),
+            "error: a file could not be written",
+        ),
+        (SafetensorError("Error while serializing: I/O error: No space left on device"), "is the disk full?"),
+    ],
+)
+def test_scripts_end_in_one_line(error, message):
+    with pytest.raises(SystemExit) as caught, errors_in_one_line():
+        raise error
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_scripts_keep_the_traceback_of_defects():
+    with pytest.raises(RuntimeError, match="shapes"), errors_in_one_line():
+        raise RuntimeError("shapes do not match")
 
 
 def test_four_bits_need_bitsandbytes(tmp_path, base):

@@ -236,6 +236,29 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path, name):
         again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
 
 
+def test_a_checkpoint_of_other_options_is_refused(tmp_path):
+    options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    quick_trainer(tmp_path / "lora", **options).train()
+    quick_trainer(tmp_path / "full", **options, language_model_training="full").train()
+    for folder, other, named in [
+        ("lora", {"lora_rank": 4}, "another lora_rank"),
+        ("lora", {"lora_targets": ["q_proj"]}, "another lora_targets"),
+        ("lora", {"embedding_training": "new_tokens"}, "and another embedding_training"),
+        ("lora", {"mask_branch_training": "frozen"}, r"another choice of parts \(embedding_training, "),
+        ("lora", {"language_model_training": "full"}, "another language_model_training"),
+        ("lora", {"optim": "sgd"}, "another optimizer or other parts"),
+        ("full", {}, "another language_model_training"),
+        (
+            "full",
+            {"language_model_training": "full", "embedding_training": "frozen"},
+            "another optimizer or other parts",
+        ),
+    ]:
+        message = f"^[^\n]*checkpoint-1: was trained with [^\n]*{named}[^\n]*; resume with the options it"
+        with pytest.raises(CheckpointError, match=message):
+            quick_trainer(tmp_path / folder, **other).train(resume_from_checkpoint=True)
+
+
 @pytest.mark.parametrize("max_steps", [3, 4, 2])
 def test_a_finished_run_trains_nothing(tmp_path, max_steps):
     """Four steps are an epoch."""

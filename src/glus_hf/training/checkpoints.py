@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+import torch
+from peft import PeftConfig, PeftModel
 from safetensors import SafetensorError, safe_open
 from transformers.utils import logging
 
@@ -16,6 +18,12 @@ from ..models.glus.checkpoint_glus import CheckpointError
 logger = logging.get_logger(__name__)
 
 STATE_FILE = "trainer_state.json"
+PARTS = {
+    "r": "lora_rank (or language_model_training)",
+    "target_modules": "lora_targets",
+    "modules_to_save": "choice of parts (embedding_training, mask_branch_training, train_projections)",
+    "trainable_token_indices": "embedding_training",
+}
 REMEDY = "resume from another checkpoint, or remove this one"
 
 
@@ -51,6 +59,33 @@ def check_complete(checkpoint: str | os.PathLike) -> int:
     return step
 
 
+def check_same_parts(checkpoint: str | os.PathLike, model: torch.nn.Module) -> None:
+    """Refuse a checkpoint in which other parts of the model were trained.
+
+    Raises:
+        CheckpointError: they were; one line.
+    """
+    checkpoint, other = Path(checkpoint), []
+    is_adapter = (checkpoint / "adapter_config.json").is_file()
+    if is_adapter and isinstance(model, PeftModel):
+        stored, own = PeftConfig.from_pretrained(str(checkpoint)), model.peft_config[model.active_adapters[0]]
+        other = [said for name, said in PARTS.items() if _plain(stored, name) != _plain(own, name)]
+    elif is_adapter or (isinstance(model, PeftModel) and (checkpoint / "config.json").is_file()):
+        other = ["language_model_training"]
+    if other:
+        raise other_options(checkpoint, f"another {' and another '.join(other)}")
+
+
+def other_options(checkpoint: str | os.PathLike, what: str) -> CheckpointError:
+    remedy = "resume with the options it was trained with, or start a new run in another folder"
+    return CheckpointError(f"{checkpoint}: was trained with {what}; {remedy}")
+
+
+def _plain(config: PeftConfig, name: str):
+    value = getattr(config, name, None)
+    return sorted(value) if isinstance(value, (list, tuple, set)) else value
+
+
 def last_checkpoint(output_dir: str | os.PathLike) -> Path:
     """The newest complete checkpoint of a run; warns of newer ones that are not complete.
 
@@ -69,4 +104,4 @@ def last_checkpoint(output_dir: str | os.PathLike) -> Path:
     raise CheckpointError(f"{output_dir}: has no {what} to resume from; start without resuming, in another folder")
 
 
-__all__ = ["STATE_FILE", "check_complete", "checkpoints", "last_checkpoint"]
+__all__ = ["STATE_FILE", "check_complete", "check_same_parts", "checkpoints", "last_checkpoint", "other_options"]

@@ -11,7 +11,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.utils import logging
 
 from ..data.resumable_sampler import EpochDataset, ResumableSampler
-from .checkpoints import check_complete, last_checkpoint
+from .checkpoints import check_complete, check_same_parts, last_checkpoint, other_options
 from .non_finite import GradientWatch
 
 
@@ -92,9 +92,17 @@ class StepTrainer(Trainer):
     def _resume(self, checkpoint: Path) -> None:
         """Take from a checkpoint what transformers does not know of."""
         step = check_complete(checkpoint)
+        check_same_parts(checkpoint, self.accelerator.unwrap_model(self.model))
         self._restart_sums(step)
         if 0 < self.args.max_steps <= step:
             logger.warning(f"{checkpoint}: is of step {step} of {self.args.max_steps}, so nothing is left to train")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except (ValueError, KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise other_options(checkpoint, f"another optimizer or other parts of the model ({reason})") from None
 
 
 class _WithSamples:
