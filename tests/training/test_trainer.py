@@ -246,7 +246,6 @@ def test_a_checkpoint_of_other_options_is_refused(tmp_path):
         ("lora", {"embedding_training": "new_tokens"}, "and another embedding_training"),
         ("lora", {"mask_branch_training": "frozen"}, r"another choice of parts \(embedding_training, "),
         ("lora", {"language_model_training": "full"}, "another language_model_training"),
-        ("lora", {"optim": "sgd"}, "another optimizer or other parts"),
         ("full", {}, "another language_model_training"),
         (
             "full",
