@@ -10,7 +10,6 @@ A run that was stopped goes on with --resume; so does any checkpoint with --resu
 from __future__ import annotations
 
 import argparse
-import sys
 
 
 def main() -> None:
@@ -20,23 +19,25 @@ def main() -> None:
     parser.add_argument("--resume", nargs="?", const=True, help="go on from the last checkpoint, or from this one")
     parser.add_argument("--export", help="folder for the trained selector, adapter merged; as `export` in the file")
     args = parser.parse_intermixed_args()
-    try:
+    from glus_hf.training.run_errors import errors_in_one_line
+
+    with errors_in_one_line():
         train(args)
-    except (ValueError, OSError, FloatingPointError) as error:  # the errors of bad input are one line
-        sys.exit(f"error: {error}")
 
 
 def train(args: argparse.Namespace) -> None:
+    from glus_hf.training.run_folders import check_run_folders
     from glus_hf.training.selector_run import build_selector_trainer, load_selector_config
 
     config = load_selector_config(args.config, args.overrides)
+    config.export = args.export or config.export
+    check_run_folders(config, args.resume)
     trainer = build_selector_trainer(config)
     result = trainer.train(resume_from_checkpoint=args.resume)
     trainer.log_metrics("train", result.metrics)
     trainer.save_state()
-    folder = args.export or config.export
-    if folder:
-        trainer.export(folder)
+    if config.export:
+        trainer.export(config.export)
     else:
         trainer.save_model()
 

@@ -102,9 +102,12 @@ def test_errors_are_one_line(tmp_path, base):
         trainer.export(tmp_path / "exported")
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
-    trainer = quick_trainer(tmp_path / "run", load(base))
-    with pytest.raises(CheckpointError, match="is not empty"):
-        trainer.export(tmp_path / "used")
+    for language_model in ("lora", "full"):
+        trainer = quick_trainer(tmp_path / "run", load(base), language_model_training=language_model)
+        with pytest.raises(CheckpointError, match="used: is not empty; choose a new folder"):
+            trainer.export(tmp_path / "used")
+        with pytest.raises(CheckpointError, match="file: is a file; choose a new folder"):
+            trainer.export(tmp_path / "used" / "file")
 
 
 def test_an_adapter_of_a_packaged_model_names_its_alias():

@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 
 from glus_hf import GLUSForVideoSegmentation
 from glus_hf.training.config_file import ConfigError
 from glus_hf.training.run import build_trainer, training_set
 from glus_hf.training.run_config import load_run_config
+from glus_hf.training.run_errors import errors_in_one_line
+from glus_hf.training.run_folders import check_run_folders
 from tests.models.glus.small_glus import small_processor
 from tests.training.small_training import history, saved_model
 
@@ -124,6 +127,22 @@ DATA = {"data": {"train": [{"name": "motion_shapes"}]}}
         ({"data": {"train": [{"split": "train"}]}}, "data.train.0 has no name"),
         ({"model": {"dtype": "int8"}}, "model.dtype must be one of float32, bfloat16, float16, got 'int8'"),
         ({"data": {}}, "data.train is empty"),
+        ({"training": {"max_steps": 1.5}}, "training.max_steps must be a whole number, got 1.5"),
+        ({"training": {"seed": float("inf")}}, "training.seed must be a whole number, got inf"),
+        ({"training": {"max_steps": None}}, "training.max_steps must be a number, got None"),
+        ({"training": {"lora_targets": 5}}, "training.lora_targets must be a list, got 5"),
+        ({"training": {"lora_targets": [5]}}, "training.lora_targets must be a list of texts, got [5]"),
+        ({"training": {"report_to": 5}}, "training.report_to must be text or a list, got 5"),
+        ({"training": {"output_dir": 5}}, "training.output_dir must be text, got 5"),
+        ({"training": {"output_dir": None}}, "training.output_dir is missing"),
+        ({"export": 5}, "export must be text, got 5"),
+        ({"model": {"pretrained": 5}}, "model.pretrained must be text, got 5"),
+        ({"model": {"pretrained": ""}}, "model.pretrained is missing"),
+        ({"model": {"options": 5}}, "model.options must be keys with values, got 5"),
+        ({"model": {"options": {"num_maskmmem": 0}}}, "unknown key model.options.num_maskmmem; did you mean model."),
+        ({"model": {"attn_implementation": "foo"}}, "model.attn_implementation must be one of null, sdpa, eager, "),
+        ({"data": {"train": [{"name": "mevis", "weight": 0}]}}, "data.train.0.weight must be more than 0, got 0"),
+        ({"data": {**DATA["data"], "samples_per_epoch": 0}}, "data.samples_per_epoch must be 1 or more, got 0"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path, content, message):
@@ -154,6 +173,11 @@ def test_numbers_without_a_point(tmp_path):
     }
 
 
+def test_fields_of_several_kinds(tmp_path):
+    training = {"report_to": ["none"], "lr_scheduler_kwargs": {"a": 1}, "run_name": None, "max_steps": 1e3}
+    assert load_run_config(write(tmp_path, {**DATA, "training": training})).training == training
+
+
 def test_a_bare_no_is_a_strategy(tmp_path):
     """YAML takes no for false."""
     file = write(tmp_path, DATA)
@@ -175,6 +199,61 @@ def test_validation_without_a_data_set(tmp_path, base):
     config = load_run_config(file, [*small_run(base, tmp_path), "training.eval_strategy=steps"])
     with pytest.raises(ConfigError, match="set validation.name"):
         build_trainer(config)
+
+
+def test_an_unknown_protocol_is_refused_before_training(tmp_path, base):
+    file = write(tmp_path, {"data": {"train": [clips(2)]}, "validation": clips(1)})
+    config = load_run_config(file, [*small_run(base, tmp_path), "validation.split=train", "validation.protocol=foo"])
+    with pytest.raises(ValueError, match="^protocol 'foo' is unknown; use one of [^\n]*$"):
+        build_trainer(config)
+
+
+def test_folders_are_checked_before_training(tmp_path):
+    file = write(tmp_path, DATA)
+    (tmp_path / "file").touch()
+    (tmp_path / "old" / "checkpoint-7").mkdir(parents=True)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").touch()
+
+    def check(output, export=None, resume=None):
+        overrides = [f"training.output_dir={tmp_path / output}"] + ([f"export={tmp_path / export}"] if export else [])
+        check_run_folders(load_run_config(file, overrides), resume)
+
+    for wrong, message in {
+        ("old",): "old: holds checkpoints of an earlier run; pass --resume [^\n]*$",
+        ("file",): "file: is a file; choose another training.output_dir",
+        ("new", "model"): "model: is not empty; choose a new folder [^\n]*; set export= or --export",
+        ("old", "model", True): "model: is not empty",
+        ("new", "file"): "file: is a file; choose a new folder",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            check(*wrong)
+    check("new")
+    check("model", "model/inside")
+    check("old", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("a\nb"), "error: a b"),
+        (RuntimeError("WandbCallback requires wandb to be installed."), "error: WandbCallback requires wandb to be"),
+        (
+            RuntimeError("[enforce fail] . PytorchStreamWriter failed writing file"),
+            "error: a file could not be written",
+        ),
+        (SafetensorError("Error while serializing: I/O error: No space left on device"), "is the disk full?"),
+    ],
+)
+def test_scripts_end_in_one_line(error, message):
+    with pytest.raises(SystemExit) as caught, errors_in_one_line():
+        raise error
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_scripts_keep_the_traceback_of_defects():
+    with pytest.raises(RuntimeError, match="shapes"), errors_in_one_line():
+        raise RuntimeError("shapes do not match")
 
 
 def test_four_bits_need_bitsandbytes(tmp_path, base):

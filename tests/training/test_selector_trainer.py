@@ -11,7 +11,9 @@ import torch
 from torch.nn import functional as F
 
 from glus_hf import GLUSSelector, GLUSSelectorProcessor
+from glus_hf.models.glus.checkpoint_glus import CheckpointError
 from glus_hf.training.config_file import ConfigError
+from glus_hf.training.non_finite import NonFiniteLossError
 from glus_hf.training.selector_data import SelectorDataset
 from glus_hf.training.selector_run import build_selector_trainer, load_selector_config
 from glus_hf.training.selector_trainer import GLUSSelectorTrainer, GLUSSelectorTrainingArguments, prepare_selector
@@ -54,7 +56,7 @@ def by_hand(model, batches):
     ce, tokens, distances = 0.0, 0, []
     with torch.no_grad():
         for batch in batches:
-            output = model(**batch)
+            output = model(**{name: value for name, value in batch.items() if name != "samples"})
             logits = model.lm_head(output.hidden_states)[:, :-1]
             labels = batch["labels"][:, 1:]
             ce += F.cross_entropy(logits[labels != -100], labels[labels != -100], reduction="sum").item()
@@ -126,6 +128,40 @@ def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, language_mode
     assert [entry["score_loss"] for entry in logs(whole)] == [entry["score_loss"] for entry in logs(part)]
 
 
+def test_a_loss_that_is_not_finite_names_the_samples(data, tmp_path):
+    trainer = make_trainer(data, tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=1)
+    sample = trainer.train_dataset[1]
+    trainer.train_dataset = [{**sample, "scores": [float("nan")] * len(sample["scores"])}] * 4
+    with pytest.raises(
+        NonFiniteLossError, match=f"^the loss is not finite at step 1; in it: [^\n]*{sample['video_id']}"
+    ):
+        trainer.train()
+    record = json.loads((tmp_path / "non_finite_samples.json").read_text())
+    assert len(record["samples"]) == 2 and record["samples"][0]["expression_ids"] == sample["expression_ids"]
+    assert record["samples"][0]["frame_indices"] == list(sample["frame_indices"])
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_ruined(data, tmp_path):
+    trainer = make_trainer(data, tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=1)
+    weight = next(parameter for parameter in trainer.model.parameters() if parameter.requires_grad)
+    weight.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(NonFiniteLossError, match="the gradient is not finite at step 1; in it: motion_shapes/"):
+        trainer.train()
+    assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
+
+
+@pytest.mark.parametrize("language_model", ["lora", "full"])
+def test_export_overwrites_nothing(data, tmp_path, language_model):
+    options = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
+    trainer = make_trainer(data, tmp_path / "run", language_model_training=language_model, **options)
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").write_text("mine")
+    with pytest.raises(CheckpointError, match="used: is not empty; choose a new folder"):
+        trainer.export(tmp_path / "used")
+    with pytest.raises(CheckpointError, match="file: is a file; choose a new folder"):
+        trainer.export(tmp_path / "used" / "file")
+
+
 def test_what_trains():
     names = lambda model: {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     trained = names(prepare_selector(small_selector()[0]))
@@ -170,6 +206,7 @@ def test_evaluation_and_export(data, start, tmp_path):
     selector = GLUSSelector.from_pretrained(tmp_path / "model")
     processor = GLUSSelectorProcessor.from_pretrained(tmp_path / "model")
     batch = trainer.data_collator([trainer.train_dataset[0]])
+    batch.pop("samples")
     with torch.no_grad():
         expected = trainer.model.eval()(**batch).scores
         torch.testing.assert_close(selector.eval()(**batch).scores, expected, atol=1e-5, rtol=1e-4)
@@ -219,6 +256,8 @@ def test_the_table_b_configuration_takes_a_step(data, start, tmp_path):
         (["data.train=[{split: train}]"], "data.train.0 has no name"),
         (["model.pretrained="], "model.pretrained is missing"),
         (["model.dtype=int8"], "model.dtype must be one of"),
+        (["data.context_frames=5"], "data.context_frames must be a list, got 5"),
+        (["data.context_frames=[5]"], "data.context_frames must be two whole numbers, fewest and most, got [5]"),
         (["nonsense"], "write section.key=value"),
         (["data.train=[1"], "'data.train=[1': the value cannot be read as YAML"),
     ],

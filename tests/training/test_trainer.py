@@ -7,6 +7,7 @@ import torch
 from peft import PeftModel
 
 from glus_hf.data.referring_video_dataset import ReferringVideoDataset
+from glus_hf.models.glus.checkpoint_glus import CheckpointError
 from glus_hf.training.arguments import GLUSTrainingArguments
 from glus_hf.training.parameters import NothingToTrainError
 from glus_hf.training.trainer import TERMS, GLUSTrainer, NonFiniteLossError
@@ -215,6 +216,60 @@ def test_resume_true_takes_the_last_checkpoint(tmp_path):
     assert longer.state.global_step == 4 and len(history(longer)) == 4
 
 
+@pytest.mark.parametrize("name", ["trainer_state.json", "adapter_model.safetensors"])
+def test_a_half_written_checkpoint_is_passed_over(tmp_path, name):
+    options = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    whole = quick_trainer(tmp_path, **options)
+    whole.train()
+    file = tmp_path / "checkpoint-2" / name
+    file.write_bytes(file.read_bytes()[:-20])  # as when killed
+    with pytest.raises(CheckpointError, match="^[^\n]*checkpoint-2: is not complete [^\n]*; resume from another"):
+        quick_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    again = quick_trainer(tmp_path, **options)
+    again.train(resume_from_checkpoint=True)
+    assert history(again) == history(whole)  # step 2 was trained again
+    (tmp_path / "checkpoint-1" / "trainer_state.json").unlink()
+    (tmp_path / "checkpoint-2" / "trainer_state.json").unlink()
+    with pytest.raises(CheckpointError, match="has no complete checkpoint to resume from"):
+        again.train(resume_from_checkpoint=True)
+    with pytest.raises(CheckpointError, match="checkpoint-1: has no trainer_state.json"):
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+
+
+def test_a_checkpoint_of_other_options_is_refused(tmp_path):
+    options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    quick_trainer(tmp_path / "lora", **options).train()
+    quick_trainer(tmp_path / "full", **options, language_model_training="full").train()
+    for folder, other, named in [
+        ("lora", {"lora_rank": 4}, "another lora_rank"),
+        ("lora", {"lora_targets": ["q_proj"]}, "another lora_targets"),
+        ("lora", {"embedding_training": "new_tokens"}, "and another embedding_training"),
+        ("lora", {"mask_branch_training": "frozen"}, r"another choice of parts \(embedding_training, "),
+        ("lora", {"language_model_training": "full"}, "another language_model_training"),
+        ("full", {}, "another language_model_training"),
+        (
+            "full",
+            {"language_model_training": "full", "embedding_training": "frozen"},
+            "another optimizer or other parts",
+        ),
+    ]:
+        message = f"^[^\n]*checkpoint-1: was trained with [^\n]*{named}[^\n]*; resume with the options it"
+        with pytest.raises(CheckpointError, match=message):
+            quick_trainer(tmp_path / folder, **other).train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("max_steps", [3, 4, 2])
+def test_a_finished_run_trains_nothing(tmp_path, max_steps):
+    """Four steps are an epoch."""
+    trainer = quick_trainer(tmp_path, max_steps=max(max_steps, 3), save_strategy="steps", save_steps=1)
+    trainer.train()
+    again = quick_trainer(tmp_path, max_steps=max_steps, save_strategy="steps", save_steps=1)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == max(max_steps, 3) and history(again) == history(trainer)
+    assert not (tmp_path / f"checkpoint-{max(max_steps, 3) + 1}").exists()
+    torch.testing.assert_close(trained(again.model), trained(trainer.model), rtol=0, atol=0)
+
+
 def test_a_checkpoint_holds_the_adapter_only(tmp_path):
     trainer = quick_trainer(tmp_path, max_steps=1, save_strategy="steps", save_steps=1)
     trainer.train()
@@ -376,6 +431,10 @@ def test_no_processor(tmp_path):
         ({"embedding_training": "some"}, "full, new_tokens, frozen"),
         ({"contrastive_negatives": "all"}, "other_objects, upstream"),
         ({"total_train_batch_size": 81}, "81 is no multiple of 2 videos on 1 devices"),
+        ({"per_device_train_batch_size": 0}, "^per_device_train_batch_size must be 1 or more, got 0$"),
+        ({"contrastive_bank_size": 0}, "^contrastive_bank_size must be 1 or more, got 0$"),
+        ({"max_steps": -5}, "^max_steps must be 1 or more, or -1 for num_train_epochs epochs, got -5$"),
+        ({"max_steps": -1, "num_train_epochs": 0}, "^num_train_epochs must be more than 0, got 0$"),
         ({"mask_branch_training": "full"}, "language_model_training: full"),
         ({"embedding_training": "new_tokens", "language_model_training": "full"}, "needs an adapter"),
     ],

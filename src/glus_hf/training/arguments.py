@@ -53,6 +53,7 @@ class GLUSTrainingArguments(RecipeArguments):
         "mask_branch_training": MASK_BRANCH,
         "supervised_text": ("seg", "answer"),
     }
+    AT_LEAST_ONE = (*RecipeArguments.AT_LEAST_ONE, "contrastive_bank_size", "contrastive_num_negatives")
 
     # what transformers has, with other defaults
     per_device_train_batch_size: int = default(2, "Videos per device and accumulation step.")

@@ -16,6 +16,9 @@ import yaml
 Config = TypeVar("Config")
 
 DTYPES = ("float32", "bfloat16", "float16")
+KINDS = {"str": (str, "text"), "list": (list, "a list"), "dict": (dict, "keys with values")}
+KINDS["bool"] = (bool, "true or false")
+NUMBERS = ("int", "float")
 
 
 class ConfigError(ValueError):
@@ -57,6 +60,14 @@ def read_config(kind: type[Config], file: str | os.PathLike, overrides: Sequence
     for place, dataset in enumerate(config.data.train):
         if not dataset.name:
             raise ConfigError(f"{file}: data.train.{place} has no name; see load_referring_dataset")
+        if not dataset.weight > 0:
+            raise ConfigError(f"{file}: data.train.{place}.weight must be more than 0, got {dataset.weight}")
+    if config.data.samples_per_epoch is not None and config.data.samples_per_epoch < 1:
+        raise ConfigError(f"{file}: data.samples_per_epoch must be 1 or more, got {config.data.samples_per_epoch}")
+    if not config.model.pretrained:
+        raise ConfigError(f"{file}: model.pretrained is missing; name the model to start from")
+    if not config.training.get("output_dir", "trainer_output"):
+        raise ConfigError(f"{file}: training.output_dir is missing; name the folder of the run")
     check_choice(file, "model.dtype", config.model.dtype, DTYPES)
     return config
 
@@ -66,6 +77,14 @@ def check_choice(file: str | os.PathLike, name: str, value, choices: tuple) -> N
     if value not in choices:
         shown = ", ".join("null" if choice is None else choice for choice in choices)
         raise ConfigError(f"{file}: {name} must be one of {shown}, got {value!r}")
+
+
+def check_keys(file: str | os.PathLike, root: type, name: str, content: dict, valid: list[str]) -> None:
+    """Raise a [`ConfigError`] for a key of the section `name` that is none of `valid`."""
+    at = _Place(root, str(file), name)
+    for key in content:
+        if key not in valid:
+            raise ConfigError(f"{file}: unknown key {at.below(key).path}; {_nearest(str(key), at, valid)}")
 
 
 def _read(file: str | os.PathLike) -> dict:
@@ -129,9 +148,7 @@ def _values(kind: type, content, at: _Place) -> dict:
     """Values for the fields of `kind`, checked key by key."""
     content = _mapping(content, at.file, at.path)
     known = {one.name: one for one in dataclasses.fields(kind) if one.init}
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"{at.file}: unknown key {at.below(key).path}; {_nearest(str(key), at, list(known))}")
+    check_keys(at.file, at.root, at.path, content, list(known))
     return {key: _value(known[key], value, at.below(key)) for key, value in content.items()}
 
 
@@ -149,20 +166,23 @@ def _value(known: dataclasses.Field, value, at: _Place):
 
 
 def _checked(known: dataclasses.Field, value, at: _Place):
-    """YAML reads 3e-4 as text and a bare no as false: make them what they are, and refuse text or truth where a number
-    belongs."""
+    """YAML reads 3e-4 as text and a bare no as false: make them what they are, and refuse what is of another kind than
+    the dataclass says."""
     if known.name.endswith("_strategy") and value is False:
         return "no"
     written = known.type if isinstance(known.type, str) else getattr(known.type, "__name__", str(known.type))
-    kinds = written.replace(" ", "").split("|")
-    if value is None or "str" in kinds or any(kind.startswith(("dict", "list")) for kind in kinds):
+    kinds = [kind.partition("[")[0] for kind in written.replace(" ", "").split("|")]
+    if value is None and ("None" in kinds or known.default in (None, "")):  # a missing text: said elsewhere
         return value
-    if "bool" in kinds:
-        if not isinstance(value, bool):
-            raise ConfigError(f"{at.file}: {at.path} must be true or false, got {value!r}")
+    if any(isinstance(value, KINDS[kind][0]) for kind in kinds if kind in KINDS):
+        if "list[str]" in written and isinstance(value, list) and not all(isinstance(one, str) for one in value):
+            raise ConfigError(f"{at.file}: {at.path} must be a list of texts, got {value!r}")
         return value
-    if "float" in kinds or "int" in kinds:
+    if any(kind in NUMBERS for kind in kinds):
         return _number(value, "float" not in kinds, at)
+    wanted = " or ".join(KINDS[kind][1] for kind in kinds if kind in KINDS)
+    if wanted:
+        raise ConfigError(f"{at.file}: {at.path} must be {wanted}, got {value!r}")
     return value
 
 
@@ -170,9 +190,12 @@ def _number(value, is_whole: bool, at: _Place) -> int | float:
     try:
         if isinstance(value, bool):
             raise ValueError
-        return int(value) if is_whole and float(value) == int(value) else float(value)
+        number = float(value)
     except (TypeError, ValueError):
         raise ConfigError(f"{at.file}: {at.path} must be a number, got {value!r}") from None
+    if is_whole and not number.is_integer():
+        raise ConfigError(f"{at.file}: {at.path} must be a whole number, got {value!r}")
+    return int(number) if is_whole else number
 
 
 # ---- unknown keys
@@ -200,4 +223,4 @@ def _all_keys(root: type) -> dict[str, str]:
     return keys | {one.name: one.name for one in dataclasses.fields(root)}
 
 
-__all__ = ["DTYPES", "ConfigError", "arguments", "check_choice", "read_config", "section", "sections"]
+__all__ = ["DTYPES", "ConfigError", "arguments", "check_choice", "check_keys", "read_config", "section", "sections"]

@@ -44,8 +44,7 @@ def export_adapter(
     adapter, folder = Path(adapter), Path(folder)
     if not (adapter / "adapter_config.json").is_file():
         raise CheckpointError(f"{adapter}: has no adapter_config.json; pass a checkpoint folder of GLUSTrainer")
-    if folder.exists() and any(folder.iterdir()):
-        raise CheckpointError(f"{folder}: is not empty; choose a new folder")
+    check_new_folder(folder)
     base = str(base or PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path or "")
     if not base:
         raise CheckpointError(
@@ -63,6 +62,19 @@ def export_adapter(
     return folder
 
 
+def check_new_folder(folder: str | os.PathLike) -> None:
+    """A model is written to a folder that is new or empty.
+
+    Raises:
+        CheckpointError: it is neither; one line.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file; choose a new folder for the model")
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder}: is not empty; choose a new folder for the model, or remove this one")
+
+
 def _config(adapter: Path, stored: GLUSConfig) -> GLUSConfig:
     file = adapter / BASE_CONFIG
     if not file.is_file():
@@ -75,4 +87,4 @@ def _config(adapter: Path, stored: GLUSConfig) -> GLUSConfig:
     return config
 
 
-__all__ = ["export_adapter"]
+__all__ = ["check_new_folder", "export_adapter"]

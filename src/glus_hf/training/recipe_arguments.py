@@ -24,11 +24,16 @@ class RecipeArguments(TrainingArguments):
     weight decay), learning rate 3e-4, 100 steps of warm-up and linear decay, gradients clipped at 1, LoRA of rank 8.
 
     Raises:
-        ValueError: a value that is not among the `CHOICES` of its field, or a `total_train_batch_size` that no
-            number of accumulation steps gives; one line.
+        ValueError: a value that is not among the `CHOICES` of its field, or too small, or a `total_train_batch_size`
+            that no number of accumulation steps gives; one line.
     """
 
     CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    AT_LEAST_ONE: ClassVar[tuple[str, ...]] = (
+        "per_device_train_batch_size",
+        "per_device_eval_batch_size",
+        "gradient_accumulation_steps",
+    )
 
     # what transformers has, with other defaults
     per_device_eval_batch_size: int = default(1, "Videos per device in evaluation.")
@@ -58,6 +63,13 @@ class RecipeArguments(TrainingArguments):
         for name, allowed in self.CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name in self.AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.max_steps < 1 and self.max_steps != -1:
+            raise ValueError(f"max_steps must be 1 or more, or -1 for num_train_epochs epochs, got {self.max_steps}")
+        if self.max_steps == -1 and not self.num_train_epochs > 0:
+            raise ValueError(f"num_train_epochs must be more than 0, got {self.num_train_epochs}")
         if self.total_train_batch_size is not None:  # before the configuration of DeepSpeed copies the number
             self.gradient_accumulation_steps = self._accumulation_steps()
         if not torch.cuda.is_available():  # PyTorch would warn that it pins nothing

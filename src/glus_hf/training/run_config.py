@@ -6,11 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..models.glus.configuration_glus import GLUSConfig
 from .arguments import GLUSTrainingArguments
-from .config_file import ConfigError, arguments, check_choice, read_config, section, sections
+from .config_file import ConfigError, arguments, check_choice, check_keys, read_config, section, sections
 
 
 QUANTIZATIONS = ("4bit",)
+ATTENTION = ("sdpa", "eager", "flash_attention_2")
 
 
 @dataclass
@@ -121,6 +123,8 @@ def load_run_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> R
     """
     config = read_config(RunConfig, file, overrides)
     check_choice(file, "model.quantization", config.model.quantization, (None, *QUANTIZATIONS))
+    check_choice(file, "model.attn_implementation", config.model.attn_implementation, (None, *ATTENTION))
+    check_keys(file, RunConfig, "model.options", config.model.options, sorted(GLUSConfig().to_dict()))
     return config
 
 

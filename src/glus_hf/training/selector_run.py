@@ -103,8 +103,9 @@ def load_selector_config(file: str | os.PathLike, overrides: Sequence[str] = ())
         8
     """
     config = read_config(SelectorRunConfig, file, overrides)
-    if not config.model.pretrained:
-        raise ConfigError(f"{file}: model.pretrained is missing; name the selector to start from")
+    frames = config.data.context_frames
+    if len(frames) != 2 or not all(type(count) is int for count in frames):
+        raise ConfigError(f"{file}: data.context_frames must be two whole numbers, fewest and most, got {frames!r}")
     return config
 
 

@@ -16,6 +16,8 @@ from transformers.utils import logging
 
 from ..evaluation.rank_correlation import spearman
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
+from .export import check_new_folder
+from .non_finite import stop_at_samples
 from .parameters import LORA_TARGET, in_float32, name_base
 from .selector_arguments import GLUSSelectorTrainingArguments
 from .selector_data import SelectorCollator
@@ -92,6 +94,7 @@ class GLUSSelectorTrainer(StepTrainer):
 
     Raises:
         ValueError: no processor, or fewer samples than an optimizer step takes; one line.
+        NonFiniteLossError: from `train()`; the samples are listed in `non_finite_samples.json` of the output folder.
 
     Example:
 
@@ -154,13 +157,13 @@ class GLUSSelectorTrainer(StepTrainer):
         counts = self._counts(inputs).to(self.args.device)
         totals = counts if num_items_in_batch is None else num_items_in_batch
         share_of_tokens, share_of_videos = (counts / totals.clamp(min=1)).unbind()
-        output = model(**inputs)
+        output = model(**_of_the_model(inputs))
         terms = {"ce_loss": output.ce_loss * share_of_tokens, "score_loss": output.score_loss * share_of_videos}
         processes = 1 if num_items_in_batch is None else self.accelerator.num_processes  # gradients are averaged
         loss = sum(getattr(self.args, f"{name}_weight") * term for name, term in terms.items()) * processes
         if not torch.isfinite(loss):
-            values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
-            raise FloatingPointError(f"the loss is not finite at step {self.state.global_step + 1} ({values})")
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            stop_at_samples("loss", self, inputs["samples"], values)
         for name, term in terms.items():
             self._sums[name] += term.detach() * processes
         return (loss, output) if return_outputs else loss
@@ -171,7 +174,7 @@ class GLUSSelectorTrainer(StepTrainer):
         """Per video, in one size: cross entropy summed over its tokens, their number, its scores and their labels."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad():
-            output = model(**inputs)
+            output = model(**_of_the_model(inputs))
         tokens, videos = self._counts(inputs).tolist()
         counts = [int(count) for count in inputs["expressions_per_video"]]
         found = torch.full((int(videos), 2 + 2 * max(self.args.max_expressions, *counts)), torch.nan)
@@ -201,8 +204,13 @@ class GLUSSelectorTrainer(StepTrainer):
 
         The adapter is merged into a fresh copy of the base in float32, so training can go on. To be called by all
         processes.
+
+        Raises:
+            CheckpointError: the folder is neither new nor empty; one line.
         """
         folder, model = Path(folder), self.accelerator.unwrap_model(self.model)
+        check_new_folder(folder)
+        self.accelerator.wait_for_everyone()  # nobody writes before all have looked
         adapter = Path(self.args.output_dir) / "adapter"
         if isinstance(model, PeftModel):
             self.save_model(str(adapter), _internal_call=True)
@@ -212,6 +220,10 @@ class GLUSSelectorTrainer(StepTrainer):
             self.processing_class.save_pretrained(folder)
         self.accelerator.wait_for_everyone()
         return folder
+
+
+def _of_the_model(batch: Mapping) -> dict:
+    return {name: value for name, value in batch.items() if name != "samples"}
 
 
 def _merged(model: PeftModel, adapter: Path) -> GLUSSelector:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging
 
 from ..data.resumable_sampler import EpochDataset, ResumableSampler
+from .checkpoints import check_complete, check_same_parts, last_checkpoint, other_options
+from .non_finite import GradientWatch
+
+
+logger = logging.get_logger(__name__)
+
+SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names")
+SAMPLE_COLUMNS += ("frame_indices", "key")
 
 
 class StepTrainer(Trainer):
     """A trainer whose loss terms are means over a whole optimizer step, of all accumulation steps and processes.
 
-    A subclass implements `compute_loss`, which adds each term to `_sums`, and `_counts`.
+    A subclass implements `compute_loss`, which adds each term to `_sums`, and `_counts`. Batches say in "samples" what
+    they are made of; a loss or gradient that is not finite stops the training there.
     """
 
     TERMS: tuple[str, ...] = ()
     loss_is_scaled_for_ga = True  # by the counts of the whole step
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, model, args: TrainingArguments, data_collator: Callable, callbacks=None, **kwargs):
+        callbacks = [*(callbacks or []), GradientWatch(self)]
+        super().__init__(model, args, _WithSamples(data_collator), callbacks=callbacks, **kwargs)
+        self.current_samples: list = []
         self.model_accepts_loss_kwargs = True  # what older transformers have for loss_is_scaled_for_ga
         self._restart_sums(0)
 
@@ -38,12 +48,16 @@ class StepTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
         """The batches of one optimizer step, and the sum of their counts over all processes."""
+        if self.state.global_step >= self.state.max_steps:  # a finished run was resumed; transformers would go on
+            self.control.should_training_stop = True
+            return [], torch.zeros(2)
         batches = []
         for _ in range(num_batches):
             try:
                 batches.append(next(epoch_iterator))
             except StopIteration:
                 break
+        self.current_samples = [sample for batch in batches for sample in batch["samples"]]
         counts = torch.stack([self._counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
         return batches, self.accelerator.reduce(counts.to(device), "sum")
 
@@ -69,9 +83,7 @@ class StepTrainer(Trainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
         """As in transformers; with a checkpoint (or True: the last one) everything goes on as if never interrupted."""
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir)
-            if resume_from_checkpoint is None:
-                raise ValueError(f"{self.args.output_dir}: has no checkpoint to resume from")
+            resume_from_checkpoint = str(last_checkpoint(self.args.output_dir))
         self._restart_sums(0)
         if resume_from_checkpoint:
             self._resume(Path(resume_from_checkpoint))
@@ -79,8 +91,29 @@ class StepTrainer(Trainer):
 
     def _resume(self, checkpoint: Path) -> None:
         """Take from a checkpoint what transformers does not know of."""
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        self._restart_sums(int(state["global_step"]))
+        step = check_complete(checkpoint)
+        check_same_parts(checkpoint, self.accelerator.unwrap_model(self.model))
+        self._restart_sums(step)
+        if 0 < self.args.max_steps <= step:
+            logger.warning(f"{checkpoint}: is of step {step} of {self.args.max_steps}, so nothing is left to train")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except (ValueError, KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise other_options(checkpoint, f"another optimizer or other parts of the model ({reason})") from None
+
+
+class _WithSamples:
+    """A collator whose batches say which samples they are made of, and are plain dicts."""
+
+    def __init__(self, collator: Callable):
+        self.collator = collator
+
+    def __call__(self, samples: list[dict]) -> dict:
+        described = [{name: sample[name] for name in SAMPLE_COLUMNS if name in sample} for sample in samples]
+        return {**self.collator(samples), "samples": described}
 
 
 def check_size(dataset, args: TrainingArguments) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -17,9 +17,9 @@ from ..data.collator import GLUSCollator
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import ADDED_TOKENS, IGNORE_INDEX
 from .arguments import GLUSTrainingArguments
-from .export import BASE_CONFIG, export_adapter
+from .export import BASE_CONFIG, check_new_folder, export_adapter
 from .losses import ObjectContrastiveLoss, token_ids
-from .non_finite import GradientWatch, NonFiniteLossError, stop_at_samples
+from .non_finite import NonFiniteLossError, stop_at_samples
 from .parameters import describe_trainable, prepare_model
 from .step_trainer import StepTrainer, check_size
 from .validation import sums_to_means, video_sums
@@ -29,7 +29,6 @@ logger = logging.get_logger(__name__)
 
 TERMS = ("ce_loss", "mask_bce_loss", "mask_dice_loss", "contrastive_loss")
 BANK_FILE = "contrastive_bank_{rank}.safetensors"
-SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names", "key")
 NOT_OF_THE_MODEL = ("mask_labels", "samples")
 
 
@@ -91,13 +90,13 @@ class GLUSTrainer(StepTrainer):
         logger.info(f"what trains:\n{describe_trainable(model)}")
         if data_collator is None:
             data_collator = GLUSCollator(processing_class, labels=args.supervised_text)
-        callbacks = [*(callbacks or []), _BankSaver(self), GradientWatch(self)]
+        callbacks = [*(callbacks or []), _BankSaver(self)]
         if args.early_stopping_patience is not None:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         super().__init__(
             model,
             args,
-            _WithSamples(data_collator),
+            data_collator,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -107,7 +106,6 @@ class GLUSTrainer(StepTrainer):
         )
         self.video_evaluator = video_evaluator
         self.contrastive_loss = self._make_contrastive_loss() if args.contrastive_loss_weight else None
-        self.current_samples: list = []
 
     def _make_contrastive_loss(self) -> ObjectContrastiveLoss:
         args = self.args
@@ -156,12 +154,6 @@ class GLUSTrainer(StepTrainer):
         ids = [token_ids(sample, queries, self.args.contrastive_datasets).flatten(0, 1) for sample in samples]
         masks = self.accelerator.reduce(counts, "sum")[1] if self.contrastive_loss.gather else counts[1]
         return self.contrastive_loss(embeddings.flatten(0, 1), torch.cat(ids)).loss * masks / totals[1]
-
-    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
-        """As in [`StepTrainer`]; remembers the samples for errors."""
-        batches, counts = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self.current_samples = [sample for batch in batches for sample in batch["samples"]]
-        return batches, counts
 
     def _logged_terms(self) -> list[str]:
         return [name for name in TERMS if getattr(self.args, f"{name}_weight") or name != "contrastive_loss"]
@@ -239,9 +231,11 @@ class GLUSTrainer(StepTrainer):
             dtype: of the weights written; by default that of the base's files. bfloat16 rounds what was trained.
 
         Raises:
-            ValueError: the base has no name (it was made in memory); save and load it first.
+            CheckpointError: the folder is in use, or the base has no name (it was made in memory); one line.
         """
         folder = Path(folder)
+        check_new_folder(folder)
+        self.accelerator.wait_for_everyone()  # nobody writes before all have looked
         if not isinstance(self.accelerator.unwrap_model(self.model), PeftModel):
             self.save_model(str(folder), _internal_call=True)
             (folder / "training_args.bin").unlink(missing_ok=True)
@@ -252,17 +246,6 @@ class GLUSTrainer(StepTrainer):
             export_adapter(adapter, folder, dtype=dtype)
         self.accelerator.wait_for_everyone()
         return folder
-
-
-class _WithSamples:
-    """A collator whose batches say which samples they are made of, and are plain dicts."""
-
-    def __init__(self, collator: Callable):
-        self.collator = collator
-
-    def __call__(self, samples: list[dict]) -> dict:
-        described = [{name: sample[name] for name in SAMPLE_COLUMNS if name in sample} for sample in samples]
-        return {**self.collator(samples), "samples": described}
 
 
 class _BankSaver(TrainerCallback):

@@ -26,7 +26,7 @@ class VideoValidation:
         options: fields of `EvaluationOptions`.
 
     Raises:
-        ValueError: the rows have no ground truth, or there are none.
+        ValueError: the rows have no ground truth, or there are none, or the protocol is unknown.
 
     Example:
 
@@ -44,6 +44,10 @@ class VideoValidation:
         protocol: str | None = None,
         **options,
     ):
+        from ..evaluation.protocols import get_protocol
+
+        if protocol is not None:
+            get_protocol(protocol)
         self.rows = first_videos(rows, max_videos)
         if len(self.rows) == 0 or self.rows[0]["masks"] is None:
             raise ValueError("validation needs rows with ground truth; choose another split")
