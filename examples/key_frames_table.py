@@ -1,13 +1,15 @@
-"""Does the key frame matter? J&F on MotionShapes clips whose target enters late or leaves early, by where one starts.
+"""Does the key frame matter? J&F on MotionShapes clips whose target cannot be seen all the time, by where one starts.
 
-    python examples/key_frames_table.py --model glus-tiny --selector runs/selector/glus-selector-tiny --num-videos 150
+    python examples/key_frames_table.py --split test --num-videos 150
+    python examples/key_frames_table.py --split reveal --num-videos 40
 
-Starts: the first frame, a random one, the selector's, and the oracle's (the frame on which the masks from the first
-frame have the largest true IoU). One row per seed of the data and their mean; with them Spearman's correlation of the
-selector's scores with the true IoU (0 where the target is not there), over the frames of each expression, and the
-part of the gap between first frame and oracle that the selector recovers. A second table says where the difference
-comes from: how many key frames show the target at all, IoU on the frames that show it, and how many of the others are
-rightly left empty.
+On `test` those count whose target enters late or leaves early; on `reveal` frosted glass hides who is who until about
+two thirds of the clip. Starts: the first frame, a random one, the selector's, and the oracle's (the frame on which the
+masks from the first frame have the largest true IoU). One row per seed of the data and their mean; with them
+Spearman's correlation of the selector's scores with the true IoU (0 where the target is not there), over the frames of
+each expression, and the part of the gap between first frame and oracle that the selector recovers. A second table says
+where the difference comes from: how many key frames show the target at all (in its colours), IoU on the frames that
+have it, and how many of the others are rightly left empty.
 """
 
 from __future__ import annotations
@@ -28,14 +30,25 @@ from glus_hf.training.pseudo_labels import frame_label
 
 STARTS = ("first", "random", "selector", "oracle")
 LEAST_GAP = 1.0  # points of J&F; a part of less is noise
+TITLES = {
+    "hits": "key frames that show the target",
+    "shown": "IoU on frames that have it",
+    "empty": "other frames left empty",
+}
+
+
+def shown_frames(clip, expression) -> np.ndarray:
+    """Which frames show the target and, where glass can hide them, its colours: `[T]`."""
+    times = np.linspace(0, 1, len(clip.frames))
+    return clip.target_masks(expression).any((1, 2)) & ~clip.scene.is_veiled(times)
 
 
 def partial_expressions(clip) -> list:
-    """Expressions whose target is not in the first or not in the last frame, but in some."""
+    """Expressions whose target is not to be seen in the first or not in the last frame, but in some."""
     chosen = []
     for expression in clip.expressions:
-        there = clip.target_masks(expression).any((1, 2))
-        if there.any() and not (there[0] and there[-1]):
+        shown = shown_frames(clip, expression)
+        if shown.any() and not (shown[0] and shown[-1]):
             chosen.append(expression)
     return chosen
 
@@ -46,11 +59,8 @@ def true_ious(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def measure(pipe, selector, split: str, seed: int, num_videos: int, size: int) -> dict:
-    """J&F by start in percent, correlations and counts of one seed."""
-    scores: dict[str, list[float]] = {start: [] for start in STARTS}
-    hits: dict[str, list[float]] = {start: [] for start in STARTS}
-    shown: dict[str, list[float]] = {start: [] for start in STARTS}
-    empty: dict[str, list[float]] = {start: [] for start in STARTS}
+    """Means by start in percent, correlations and counts of one seed."""
+    found: dict[str, dict[str, list[float]]] = {name: {start: [] for start in STARTS} for name in ("J&F", *TITLES)}
     correlations, late = [], 0
     for index in logging.tqdm(range(num_videos), desc=f"seed {seed}"):
         clip = generate_clip(index, split=split, seed=seed, size=size)
@@ -59,87 +69,94 @@ def measure(pipe, selector, split: str, seed: int, num_videos: int, size: int) -
             continue
         texts = [expression.text for expression in expressions]
         truth = [clip.target_masks(expression) for expression in expressions]
+        shown = [shown_frames(clip, expression) for expression in expressions]
+        first = [result["masks"] for result in pipe(clip.frames, texts, progress=False)]
+        ious = [true_ious(masks, target) for masks, target in zip(first, truth, strict=True)]
+        scores = selector.score(clip.frames, texts)
         rng = np.random.default_rng([9, seed, index])
-        first = pipe(clip.frames, texts)
-        ious = [true_ious(result["masks"], target) for result, target in zip(first, truth, strict=True)]
-        found = selector.score(clip.frames, texts)
         keys = {
+            "first": [0] * len(texts),
             "random": rng.integers(len(clip.frames), size=len(texts)).tolist(),
-            "selector": key_frames_of(found),
+            "selector": key_frames_of(scores),
             "oracle": key_frames_of(ious),
         }
-        for start, chosen in {"first": [0] * len(texts), **keys}.items():
-            hits[start] += [100 * bool(target[frame].any()) for frame, target in zip(chosen, truth, strict=True)]
-        results = {"first": first} | {start: pipe(clip.frames, texts, key_frame=key) for start, key in keys.items()}
-        for start, masks in results.items():
-            values = [j_and_f(one["masks"], target)["j_and_f"] for one, target in zip(masks, truth, strict=True)]
-            scores[start] += [100 * value for value in values]
+        for start, chosen in keys.items():
+            masks = first if start == "first" else segment(pipe, clip.frames, texts, chosen)
+            found["hits"][start] += [bool(row[frame]) for row, frame in zip(shown, chosen, strict=True)]
             for one, target in zip(masks, truth, strict=True):
                 there = target.any((1, 2))
-                shown[start].append(100 * true_ious(one["masks"], target)[there].mean())
-                empty[start].append(100 * (~one["masks"].any((1, 2)))[~there].mean())
-        correlations += [spearman(row, iou) for row, iou in zip(found, ious, strict=True)]
-        late += sum(not target[0].any() for target in truth)
-    known = [value for value in correlations if value is not None]
-    means = {start: float(np.mean(values)) for start, values in scores.items()}
-    gap = means["oracle"] - means["first"]
+                found["J&F"][start].append(j_and_f(one, target)["j_and_f"])
+                found["shown"][start].append(true_ious(one, target)[there].mean())
+                if not there.all():
+                    found["empty"][start].append((~one.any((1, 2)))[~there].mean())
+        correlations += [spearman(row, iou) for row, iou in zip(scores, ious, strict=True)]
+        late += sum(not row[0] for row in shown)
     return {
-        **means,
-        "recovered": (means["selector"] - means["first"]) / gap if gap >= LEAST_GAP else None,
-        "spearman": float(np.mean(known)) if known else None,
-        "expressions": len(scores["first"]),
+        **{name: {start: percent(values) for start, values in by.items()} for name, by in found.items()},
+        "spearman": mean([value for value in correlations if value is not None]),
+        "expressions": len(found["J&F"]["first"]),
         "late": late,
-        "hits": {start: float(np.mean(values)) for start, values in hits.items()},
-        "shown": {start: float(np.mean(values)) for start, values in shown.items()},
-        "empty": {start: float(np.mean(values)) for start, values in empty.items()},
         "seed": seed,
     }
 
 
+def segment(pipe, frames: np.ndarray, texts: list[str], key_frames: list[int]) -> list[np.ndarray]:
+    return [result["masks"] for result in pipe(frames, texts, key_frame=key_frames, progress=False)]
+
+
+def mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def percent(values: list[float]) -> float | None:
+    return 100 * float(np.mean(values)) if values else None
+
+
+def recovered(row: dict) -> float | None:
+    """Part of the gap between first frame and oracle; None where there is hardly one."""
+    first, selector, oracle = (row["J&F"][start] for start in ("first", "selector", "oracle"))
+    return (selector - first) / (oracle - first) if oracle - first >= LEAST_GAP else None
+
+
 def average(rows: list[dict]) -> dict:
-    """Means over the seeds; what is recovered, of the mean gap."""
-    means = {start: float(np.mean([row[start] for row in rows])) for start in STARTS}
-    gap = means["oracle"] - means["first"]
-    known = [row["spearman"] for row in rows if row["spearman"] is not None]
+    """Means over the seeds."""
+    known = lambda values: [value for value in values if value is not None]
     return {
-        **means,
-        "recovered": (means["selector"] - means["first"]) / gap if gap >= LEAST_GAP else None,
-        "spearman": float(np.mean(known)) if known else None,
+        **{
+            name: {start: mean(known([row[name][start] for row in rows])) for start in STARTS}
+            for name in ("J&F", *TITLES)
+        },
+        "spearman": mean(known([row["spearman"] for row in rows])),
         "expressions": sum(row["expressions"] for row in rows),
         "late": sum(row["late"] for row in rows),
-        **{
-            name: {start: float(np.mean([row[name][start] for row in rows])) for start in STARTS}
-            for name in ("hits", "shown", "empty")
-        },
         "seed": "all",
     }
 
 
 def show(rows: list[dict]) -> str:
-    """The table in Markdown."""
-    lines = ["| seed | expressions (enter late) | " + " | ".join(STARTS) + " | gap recovered | Spearman |"]
+    """The tables in Markdown."""
+    lines = ["| seed | expressions (seen late) | " + " | ".join(STARTS) + " | gap recovered | Spearman |"]
     lines.append("|" + " --- |" * (len(STARTS) + 4))
-    number = lambda value, form: "-" if value is None else format(value, form)
+    number = lambda value, form=".1f": "-" if value is None else format(value, form)
     for row in rows:
-        cells = [row["seed"], f"{row['expressions']} ({row['late']})", *(f"{row[start]:.1f}" for start in STARTS)]
-        cells += [number(row["recovered"], ".0%"), number(row["spearman"], ".2f")]
+        cells = [
+            row["seed"],
+            f"{row['expressions']} ({row['late']})",
+            *(number(row["J&F"][start]) for start in STARTS),
+        ]
+        cells += [number(recovered(row), ".0%"), number(row["spearman"], ".2f")]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     lines += ["", "| all seeds | " + " | ".join(STARTS) + " |", "|" + " --- |" * (len(STARTS) + 1)]
-    titles = {
-        "hits": "key frames that show the target",
-        "shown": "IoU where it is",
-        "empty": "other frames left empty",
-    }
-    for name, title in titles.items():
-        lines.append(f"| {title} | " + " | ".join(f"{rows[-1][name][start]:.1f}" for start in STARTS) + " |")
+    for name, title in TITLES.items():
+        lines.append(f"| {title} | " + " | ".join(number(rows[-1][name][start]) for start in STARTS) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="glus-tiny")
-    parser.add_argument("--selector", required=True)
-    parser.add_argument("--split", default="test", choices=["validation", "test", "test_held_out"])
+    parser.add_argument("--selector", default="glus-selector-tiny")
+    parser.add_argument("--split", default="test", choices=["validation", "test", "test_held_out", "reveal"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--num-videos", type=int, default=150, help="clips looked at per seed; about a third count")
     parser.add_argument("--size", type=int, default=128, help="side of the frames in pixels")

@@ -13,25 +13,31 @@ runs="${2:-runs/selector}"
 export OMP_NUM_THREADS=1
 shapes="--dataset motion_shapes --data-option size=64 --device cpu"
 
-# 1. labels: IoU of every frame; a frame without the target is no good to start from, so --empty 0
-glus-hf pseudo-label $shapes --split train --num-videos 1500 --model "$glus" --empty 0 --output "$runs/labels"
-glus-hf pseudo-label $shapes --split validation --num-videos 60 --model "$glus" --empty 0 --output "$runs/labels-validation"
+# 1. labels: IoU of every frame; a frame without the target is no good to start from, so --empty 0. The clips of the
+# test have other seeds.
+label="glus-hf pseudo-label $shapes --model $glus --empty 0"
+$label --split train --num-videos 1200 --output "$runs/labels"
+$label --split reveal --num-videos 300 --data-option seed=100 --output "$runs/labels-reveal"
+$label --split validation --num-videos 60 --output "$runs/labels-validation"
 
 # 2. what Chat-UniVi is to the real selector: eyes and language, and how much of the target a frame shows
 python examples/train_tiny_selector.py --stage see --output "$runs/see" --minutes 4 --decay 0.4
-python examples/train_tiny_selector.py --stage base --output "$runs/base" --minutes 45 --start "$runs/see"
+python examples/train_tiny_selector.py --stage base --output "$runs/base" --minutes 40 --start "$runs/see"
 [ -f "$runs/start/config.json" ] || python examples/train_tiny_selector.py --export "$runs/base" --output "$runs/start"
 
 # 3. the selector learns the labels
 resume=""
 ls -d "$runs"/refine/checkpoint-* > /dev/null 2>&1 && resume="--resume"
 [ -f "$runs/glus-selector-tiny/config.json" ] || python examples/train_selector.py examples/configs/selector_tiny.yaml \
-    model.pretrained="$runs/start" data.labels="$runs/labels" validation.labels="$runs/labels-validation" \
+    model.pretrained="$runs/start" data.train.0.labels="$runs/labels" data.train.1.labels="$runs/labels-reveal" \
+    validation.labels="$runs/labels-validation" \
     training.output_dir="$runs/refine" $resume --export "$runs/glus-selector-tiny"
 
 # 4. does it help?
 selector="$runs/glus-selector-tiny"
-python examples/key_frames_table.py --model "$glus" --selector "$selector" --num-videos 150 --device cpu
+table="python examples/key_frames_table.py --model $glus --selector $selector --device cpu"
+$table --split test --num-videos 150
+$table --split reveal --num-videos 40
 common="--dataset motion_shapes --model $glus --device cpu --num-videos 100 --protocol mevis_v2 --quiet"
 for split in validation test; do
     glus-hf evaluate $common --split $split --selector "$selector" --output "$runs/evaluate-$split"

@@ -4,8 +4,8 @@ The packing is exact: the prompts of one clip share their context frames; those 
 the beginning of the question. A branch sees what it shares and itself, at the positions it would have alone, so every
 state that a score is read off equals that of the unpacked prompt.
 
-What a score should be is known here: the visible part of the target. That is a warm-up; the trainer takes
-pseudo-labels of a segmentation model, as upstream does.
+What a score should be is known here: the visible part of the target, and nothing where frosted glass hides which one
+it is. That is a warm-up; the trainer takes pseudo-labels of a segmentation model, as upstream does.
 """
 
 from __future__ import annotations
@@ -18,11 +18,20 @@ from tiny_batches import ATTRIBUTES, BACKGROUND, SIZE
 from torch import Tensor
 
 from glus_hf import GLUSSelectorProcessor
-from glus_hf.data.motion_shapes import COLORS, SHAPES, Expression, Scene, sample_expressions, sample_scene
+from glus_hf.data.motion_shapes import (
+    COLORS,
+    SHAPES,
+    Expression,
+    Scene,
+    sample_expressions,
+    sample_scene,
+    sample_veiled_scene,
+)
 from glus_hf.data.motion_shapes_language import Filter, phrase
 
 
 WEIGHTS = {"static": 0.4, "motion": 0.18, "conjunction": 0.14, "multi": 0.14, "relation": 0.04, "no_target": 0.1}
+VEILED = 0.2  # of the clips have a veil before or after some moment
 ENOUGH = 0.6  # of the largest visible area: a frame that shows as much has a score of 1
 
 
@@ -115,7 +124,7 @@ def sample_partial_scene(rng: np.random.Generator, partial: float) -> Scene:
 def sample_texts(rng: np.random.Generator, scene: Scene, count: int) -> list[Expression]:
     """`count` expressions: first those about something that enters or leaves, and last a look that is there or is
     nearly there, equally often: otherwise few words would mean "probably nothing"."""
-    drawn = sample_expressions(rng, scene, 3 * count, WEIGHTS)
+    drawn = sample_expressions(rng, scene, 3 * count, WEIGHTS if scene.veil is None else {"static": 1.0})
     away = {index for index, sprite in enumerate(scene.sprites) if sprite.motion in ("enter", "leave")}
     order = sorted(range(len(drawn)), key=lambda index: (not away & set(drawn[index].object_ids), rng.random()))
     first, rest = order[: count // 2], order[count // 2 :]
@@ -149,9 +158,10 @@ def sample_selector_batch(
     partial: float = 0.75,
 ) -> SelectorBatch:
     """Draw and render a batch: context frames as upstream draws them, the targets among them."""
-    frames, masks, scenes, texts, targets, scores = [], [], [], [], [], []
+    frames, masks, labels, texts, targets, scores = [], [], [], [], [], []
     for _ in range(clips):
-        scene = sample_partial_scene(rng, partial)
+        is_veiled = rng.random() < VEILED
+        scene = sample_veiled_scene(rng, rng.random() < 0.5) if is_veiled else sample_partial_scene(rng, partial)
         chosen = sample_texts(rng, scene, expressions)
         length = int(rng.integers(max(8, num_context), 25))
         bounds = np.linspace(0, length, num_context + 1, dtype=int)
@@ -159,21 +169,21 @@ def sample_selector_batch(
         pixels, visible = scene.render(times, SIZE)
         asked = np.sort(rng.choice(num_context, size=num_targets, replace=False))
         meant = np.stack([visible[one.object_ids].any(0) for one in chosen])
+        meant[:, scene.is_veiled(times)] = False
         frames.append(pixels)
-        masks.append((visible, meant))
-        scenes.append(scene)
+        masks.append(meant)
+        labels.append(patch_labels(scene, visible, grid, times))
         texts.append(chosen)
         targets.append(asked)
         scores.append(visible_part(meant)[:, asked].T)
     targets = np.stack(targets)
-    labels = [patch_labels(scene, visible, grid) for scene, (visible, _) in zip(scenes, masks, strict=True)]
     return SelectorBatch(
         normalize(processor, np.stack(frames)),
         pack_targets(processor, [[one.text for one in row] for row in texts], num_context, targets),
         torch.from_numpy(targets),
         torch.from_numpy(np.stack(scores)).float(),
         {name: torch.from_numpy(np.stack([label[name] for label in labels])) for name in ATTRIBUTES},
-        torch.from_numpy(np.stack([coverage(meant, grid) for _, meant in masks])),
+        torch.from_numpy(np.stack([coverage(meant, grid) for meant in masks])),
         [[one.kind for one in row] for row in texts],
     )
 
@@ -201,12 +211,14 @@ def coverage(masks: np.ndarray, grid: int) -> np.ndarray:
     return cells.reshape(*masks.shape[:-2], grid * grid)
 
 
-def patch_labels(scene: Scene, masks: np.ndarray, grid: int) -> dict[str, np.ndarray]:
-    """Attributes of the sprite under every patch, `[frames, patches]`; `BACKGROUND` below a quarter of it."""
+def patch_labels(scene: Scene, masks: np.ndarray, grid: int, times: np.ndarray) -> dict[str, np.ndarray]:
+    """Attributes of the sprite under every patch, `[frames, patches]`; `BACKGROUND` below a quarter of it, and for
+    the colour behind the veil."""
     cells = coverage(masks, grid)
     owner = np.where(cells.max(0) > 0.25, cells.argmax(0), BACKGROUND)
     labels = {}
     for name, values in ATTRIBUTES.items():
         of_sprite = np.array([values.index(getattr(sprite, name)) for sprite in scene.sprites] + [BACKGROUND])
         labels[name] = of_sprite[owner]
+    labels["color"][scene.is_veiled(times)] = BACKGROUND
     return labels

@@ -47,9 +47,10 @@ def see_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, dic
     frames, labels = [], []
     for _ in range(32):
         scene = sample_partial_scene(rng, 0.0)
-        pixels, visible = scene.render(rng.random(2), SIZE)
+        times = rng.random(2)
+        pixels, visible = scene.render(times, SIZE)
         frames.append(pixels)
-        labels.append(patch_labels(scene, visible, grid))
+        labels.append(patch_labels(scene, visible, grid, times))
     pixels = normalize(processor, np.concatenate(frames)).to(model.device)
     stacked = {name: torch.from_numpy(np.concatenate([one[name] for one in labels])) for name in ATTRIBUTES}
     return heads.patch_loss(model.model.patch_features(pixels), move(stacked, model.device))

@@ -208,3 +208,14 @@ def test_occlusion_clips_hide_who_is_who_but_not_where():
         assert (np.abs(core.astype(int) - 128).max(-1) < 40).mean() > 0.9  # silhouettes, blended at their edges
         assert not (grey & inside)[~veiled].any()
         assert not (clip.masks.sum(0) > 1).any()  # they never touch
+
+
+def test_reveal_clips_hide_who_is_who_until_late():
+    for index in range(20):
+        clip = generate_clip(index, split="reveal", size=64, num_frames=16)
+        veiled = clip.scene.is_veiled(np.linspace(0, 1, 16))
+        assert veiled[:8].all() and not veiled[-4:].any()
+        inside = clip.masks.any(0)
+        saturation = np.ptp(clip.frames.astype(int), axis=-1)
+        assert (saturation[inside & veiled[:, None, None]] < 40).mean() > 0.9
+        assert (saturation[inside & ~veiled[:, None, None]] > 40).mean() > 0.9

@@ -31,6 +31,15 @@ def test_clips_that_count():
     assert all(there.any() and not (there[0] and there[-1]) for there, _ in found)
 
 
+def test_a_target_behind_glass_is_not_shown():
+    clip = generate_clip(0, split="reveal", size=48)
+    times = np.linspace(0, 1, len(clip.frames))
+    for expression in key_frames_table.partial_expressions(clip):
+        shown = key_frames_table.shown_frames(clip, expression)
+        assert shown.tolist() == (times >= clip.scene.veil[1]).tolist()
+    assert len(key_frames_table.partial_expressions(clip)) == len(clip.expressions)
+
+
 def test_true_ious_are_zero_where_nothing_is():
     masks = np.zeros((3, 2, 2), dtype=bool)
     masks[0], masks[2, 0, 0] = True, True
@@ -39,16 +48,27 @@ def test_true_ious_are_zero_where_nothing_is():
     assert key_frames_table.true_ious(masks, truth).tolist() == [0.5, 0, 0]
 
 
-def test_the_table():
+@pytest.mark.parametrize(("split", "videos"), [("test", 4), ("reveal", 1)])
+def test_the_table(split, videos):
     model, processor = build_selector()
     pipe = glus_hf.pipeline(model="glus-tiny", device="cpu")
-    rows = [key_frames_table.measure(pipe, load_selector(model.eval(), processor), "test", 0, 4, 48)]
+    rows = [key_frames_table.measure(pipe, load_selector(model.eval(), processor), split, 0, videos, 48)]
     rows.append(key_frames_table.average(rows))
-    assert rows[0]["expressions"] > 0 and all(0 <= rows[0][start] <= 100 for start in key_frames_table.STARTS)
+    assert rows[0]["expressions"] > 0 and rows[1]["J&F"] == rows[0]["J&F"]
+    assert all(0 <= rows[0]["J&F"][start] <= 100 for start in key_frames_table.STARTS)
     lines = key_frames_table.show(rows).splitlines()
     assert len({line.count("|") for line in lines[:4]}) == 1 and lines[4] == "" and len(lines) == 10
     assert rows[0]["hits"]["oracle"] >= rows[0]["hits"]["first"]
-    assert 0 <= rows[1]["empty"]["first"] <= 100 and 0 <= rows[1]["shown"]["oracle"] <= 100
+    if split == "reveal":
+        assert rows[0]["J&F"]["oracle"] > rows[0]["J&F"]["first"] + 20  # here the key frame matters
+        assert rows[0]["empty"]["first"] is None and lines[-1].count("-") >= 4
+
+
+def test_what_is_recovered():
+    row = {"J&F": {"first": 40.0, "selector": 70.0, "oracle": 80.0}}
+    assert key_frames_table.recovered(row) == pytest.approx(0.75)
+    row["J&F"]["oracle"] = 40.5
+    assert key_frames_table.recovered(row) is None
 
 
 def write_results(folder, confidences, has_target, **more):

@@ -15,6 +15,7 @@ from glus_hf.data.motion_shapes import sample_scene
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+import tiny_selector_batches  # noqa: E402
 from tiny_selector import build_selector  # noqa: E402
 from tiny_selector_batches import pack_targets, sample_look, sample_selector_batch, visible_part  # noqa: E402
 from train_tiny_selector import merge_with_mix, run_packed  # noqa: E402
@@ -63,6 +64,18 @@ def test_a_batch_is_labelled_as_it_is_rendered(tiny):
     for clip, targets in enumerate(batch.targets):
         area = batch.patch_targets[clip].sum(-1)[:, targets].T
         assert ((area > 0) == (batch.scores[clip] > 0)).all()  # nothing seen, nothing scored
+
+
+def test_behind_the_veil_nothing_is_asked_for(monkeypatch):
+    monkeypatch.setattr(tiny_selector_batches, "VEILED", 1.0)
+    processor = build_selector()[1]
+    batch = sample_selector_batch(np.random.default_rng(0), processor, 8, 12, 8, 8, 3)
+    colors, shapes = batch.patch_labels["color"], batch.patch_labels["shape"]
+    hidden = ((shapes >= 0) & (colors < 0)).any(-1)  # [clips, frames]: shapes without colours
+    assert 0.2 < hidden.float().mean() < 0.8
+    asked = hidden.gather(1, batch.targets)
+    assert (batch.scores[asked] == 0).all() and (batch.scores[~asked] > 0).float().mean() > 0.4
+    assert not batch.patch_targets.sum(-1).transpose(1, 2)[hidden].any()
 
 
 def test_looks_are_there_about_as_often_as_not():

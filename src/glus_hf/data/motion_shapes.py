@@ -26,7 +26,7 @@ COLORS = {
 SIZES = {"small": 0.092, "large": 0.145}
 MOTIONS = tuple(motion for motion in MOTION_PHRASES if motion not in ("enter_first", "enter_last"))
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-SPLITS = {"train": 0, "validation": 1, "test": 2, "test_held_out": 3, "occlusion": 4}
+SPLITS = {"train": 0, "validation": 1, "test": 2, "test_held_out": 3, "occlusion": 4, "reveal": 5}
 GREY = (128, 128, 128)
 KINDS = ("static", "motion", "conjunction", "multi", "relation", "no_target")
 HELD_OUT = frozenset(
@@ -106,9 +106,13 @@ class Scene:
         """Colour at each time, `[t, 1, 1, 3]`."""
         color = np.asarray(COLORS[sprite.color], dtype=np.float32) + sprite.tint.astype(np.float32)
         colors = np.tile(color, (len(times), 1))
-        if self.veil is not None:
-            colors[(times > self.veil[0]) & (times < self.veil[1])] = GREY
+        colors[self.is_veiled(times)] = GREY
         return colors[:, None, None]
+
+    def is_veiled(self, times: np.ndarray) -> np.ndarray:
+        """Whether the colours are hidden at `times [t]`."""
+        start, end = self.veil or (2.0, 2.0)
+        return (times > start) & (times < end)
 
     def _paint_background(self, size: int) -> np.ndarray:
         cells = len(self.texture) - 1
@@ -147,7 +151,8 @@ def generate_clip(
         index: number of the clip in the split.
         split: one of `SPLITS`; splits never share a scene. `test_held_out` has combinations of colour, shape
             and motion that no other split shows. `occlusion` has clips that are veiled from about a third of the clip
-            on, with sprites that differ in colour alone: who is who must be remembered.
+            on, with sprites that differ in colour alone: who is who must be remembered. `reveal` has such clips
+            that are veiled until about two thirds of the clip: the first frame does not show who is who.
         seed: a different seed is a different data set.
         size: side of the square frames in pixels.
         num_frames: length; by default 8 to 24, drawn from the seed.
@@ -163,8 +168,8 @@ def generate_clip(
         raise ValueError(f"MotionShapes has the splits {tuple(SPLITS)}, not {split!r}.")
     rng = np.random.default_rng([SPLITS[split], seed, index])
     drawn_length = int(rng.integers(8, 25))
-    if split == "occlusion":
-        scene = sample_veiled_scene(rng)
+    if split in ("occlusion", "reveal"):
+        scene = sample_veiled_scene(rng, late=split == "reveal")
         expressions = sample_expressions(rng, scene, num_expressions, {"static": 1.0, "no_target": 0.0})
     else:
         scene = sample_scene(rng, held_out=split == "test_held_out")
@@ -195,14 +200,19 @@ def sample_scene(rng: np.random.Generator, held_out: bool = False) -> Scene:
     return Scene([sprites[index] for index in order], background, texture)
 
 
-def sample_veiled_scene(rng: np.random.Generator) -> Scene:
-    """A scene whose sprites differ in colour alone, behind frosted glass from about a third of the time on."""
+def sample_veiled_scene(rng: np.random.Generator, late: bool = False) -> Scene:
+    """A scene whose sprites differ in colour alone, behind frosted glass from about a third of the time on.
+
+    With `late` the glass is there from the beginning, and gone from about two thirds of the time on.
+    """
     sprites = _sample_apart(rng)
     while sprites is None:
         sprites = _sample_apart(rng)
     background = rng.uniform(20, 70) + rng.uniform(-14, 14, 3)
     texture = rng.normal(0, 1, (7, 7)) * rng.choice([0.0, 4.0])
     veil = (float(rng.uniform(0.25, 0.45)), float(rng.choice([rng.uniform(0.75, 0.95), 2.0])))
+    if late:
+        veil = (-1.0, 1 - veil[0])
     return Scene(sprites, background, texture, veil)
 
 
