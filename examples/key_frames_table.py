@@ -2,6 +2,7 @@
 
     python examples/key_frames_table.py --split test --num-videos 150
     python examples/key_frames_table.py --split reveal --num-videos 40
+    python examples/key_frames_table.py --picture docs/images/key_frame.png
 
 On `test` those count whose target enters late or leaves early; on `reveal` frosted glass hides who is who until about
 two thirds of the clip. Starts: the first frame, a random one, the selector's, and the oracle's (the frame on which the
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 from transformers.utils import logging
@@ -26,6 +28,7 @@ from glus_hf.evaluation.j_and_f import j_and_f
 from glus_hf.evaluation.rank_correlation import spearman
 from glus_hf.pipelines.frame_selector import key_frames_of, load_selector
 from glus_hf.training.pseudo_labels import frame_label
+from glus_hf.visualization import contact_sheet, draw_overlay, save_image
 
 
 STARTS = ("first", "random", "selector", "oracle")
@@ -152,6 +155,22 @@ def show(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def draw_key_frame(pipe, selector, path: Path, index: int = 3) -> None:
+    """Five frames of a clip that is veiled at first, segmented from the first frame on and from the selector's."""
+    clip, tiles, captions = generate_clip(index, "reveal"), [], []
+    text = clip.expressions[0].text
+    (scores,) = selector.score(clip.frames, [text])
+    key = key_frames_of(scores[None])[0]
+    frames = np.linspace(0, len(clip.frames) - 1, 5).round().astype(int)
+    for start in (0, key):
+        (masks,) = segment(pipe, clip.frames, [text], [start])
+        for frame in frames:
+            tiles.append(draw_overlay(clip.frames[frame], masks[frame]))
+            captions.append(f"frame {frame}, from 0" if start == 0 else f"frame {frame}, score {scores[frame]:.2f}")
+    save_image(path, contact_sheet(tiles, columns=5, captions=captions, tile_width=240))
+    print(f"{path}: {text!r}, from the first frame (above) and from frame {key} (below)")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="glus-tiny")
@@ -161,9 +180,12 @@ def main() -> None:
     parser.add_argument("--num-videos", type=int, default=150, help="clips looked at per seed; about a third count")
     parser.add_argument("--size", type=int, default=128, help="side of the frames in pixels")
     parser.add_argument("--device", default=None)
+    parser.add_argument("--picture", type=Path, help="draw what a key frame does into this file instead")
     args = parser.parse_args()
     pipe = glus_hf.pipeline(model=args.model, device=args.device)
     selector = load_selector(args.selector, device=args.device)
+    if args.picture:
+        return draw_key_frame(pipe, selector, args.picture)
     rows = [measure(pipe, selector, args.split, seed, args.num_videos, args.size) for seed in args.seeds]
     rows.append(average(rows))
     print(show(rows))
