@@ -16,7 +16,7 @@ shapes="--dataset motion_shapes --data-option size=64 --device cpu"
 # 1. labels: IoU of every frame; a frame without the target is no good to start from, so --empty 0. The clips of the
 # test have other seeds.
 label="glus-hf pseudo-label $shapes --model $glus --empty 0"
-$label --split train --num-videos 1200 --output "$runs/labels"
+$label --split train --num-videos 600 --output "$runs/labels"
 $label --split reveal --num-videos 300 --data-option seed=100 --output "$runs/labels-reveal"
 $label --split validation --num-videos 60 --output "$runs/labels-validation"
 
