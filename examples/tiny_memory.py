@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glus_hf.data.motion_shapes import Scene, sample_expressions, sample_scene, sample_veiled_scene
-from glus_hf.models.glus.inference_glus import WindowReader
+from glus_hf.models.glus.inference_glus import Pass, WindowReader
+from glus_hf.models.glus.memory_glus import MemoryBank
 
 
 # frosted glass over sprites of one shape, over any scene, a target that comes or goes, any scene
@@ -67,9 +68,11 @@ def read_clip(model, processor, scene: Scene, sentences, length: int, frames: ra
     """
     images, masks = scene.render(np.linspace(0, 1, length), SIZE)
     session = processor.init_video_session(images, [sentence.text for sentence in sentences])
-    readings = WindowReader(model, session, batch_size=64).read(list(frames), range(len(frames)))
+    way = Pass(frames.start, frames.step, list(range(len(sentences))), MemoryBank(0, 1))
+    readings = WindowReader(model, session, batch_size=64).read(frames, [[way]] * len(frames))
+    prompts = torch.stack([reading.embeddings for reading in readings], dim=1)
     targets = np.stack([masks[sentence.object_ids].any(0) for sentence in sentences])[:, frames]
-    return readings.embeddings.transpose(0, 1), targets, images[frames], masks.any(0)[frames]
+    return prompts, targets, images[frames], masks.any(0)[frames]
 
 
 def memory_batch(model, processor, rng, clips: int, expressions: int, frames: int, weights: dict[str, float]):

@@ -73,11 +73,16 @@ def rows(tmp_path_factory):
 
 def paint_masks(session, key_frame=None, batch_size=None):
     """In place of the model: forward from the key frame, then backward; a mask says which frame it was made from."""
-    start, count = key_frame or 0, len(session.frames)
-    for index in [*range(start, count), *range(start - 1, -1, -1)]:
+    starts, count = np.broadcast_to(key_frame or 0, len(session.texts)), len(session.frames)
+    for index, is_forward in [
+        *((one, True) for one in range(count)),
+        *((one, False) for one in reversed(range(count))),
+    ]:
+        texts = [text for text, start in enumerate(starts) if (index >= start) == is_forward]
         mask = torch.from_numpy(np.asarray(session.frames[index])[..., 0] > 128)
-        logits = torch.where(mask, 5.0, -5.0)[None].expand(len(session.texts), -1, -1)
-        yield SimpleNamespace(frame_idx=index, mask_logits=logits, scores=torch.full((len(session.texts),), 0.5))
+        logits, scores = torch.where(mask, 5.0, -5.0).expand(len(texts), -1, -1), torch.full((len(texts),), 0.5)
+        if texts:
+            yield SimpleNamespace(frame_idx=index, text_indices=texts, mask_logits=logits, scores=scores)
 
 
 @settings(max_examples=25, deadline=None)

@@ -128,12 +128,14 @@ class Segmenter:
                 for position, job in enumerate(group.jobs)
                 if job.key not in done
             }
+            starts = [job.key_frame or 0 for job in group.jobs]
             for frame in iterate_frame_masks(
-                self.model, self.processor, session, group.jobs[0].key_frame, self.threshold, self.batch_size
+                self.model, self.processor, session, starts, self.threshold, self.batch_size
             ):
-                scores[:, frame.frame_index] = frame.scores
-                for position, writer in writers.items():
-                    writer.write(frame.frame_index, frame.masks[position])
+                scores[frame.text_indices, frame.frame_index] = frame.scores
+                for place, position in enumerate(frame.text_indices):
+                    if position in writers:
+                        writers[position].write(frame.frame_index, frame.masks[place])
             missing = missing_seg_frames(session, len(rows))
             seconds = (time.perf_counter() - begin) / len(rows)
             for position, writer in writers.items():

@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Group:
-    """Expressions of one video and one key frame that go through the model together."""
+    """Expressions of one video that go through the model together."""
 
     jobs: tuple[Job, ...]
 
@@ -118,7 +118,7 @@ def plan_jobs(
 
 
 def plan_groups(jobs: Sequence[Job], texts_per_pass: int = 8) -> list[Group]:
-    """Put the jobs of each video and key frame, in their order, into groups of at most `texts_per_pass`.
+    """Put the jobs of each video, in their order, into groups of at most `texts_per_pass`.
 
     Example:
         >>> jobs = [Job(index, "v", str(index), "", 10, None) for index in range(5)]
@@ -127,9 +127,9 @@ def plan_groups(jobs: Sequence[Job], texts_per_pass: int = 8) -> list[Group]:
     """
     if texts_per_pass < 1:
         raise ValueError(f"texts_per_pass must be at least 1, got {texts_per_pass}")
-    together: dict[tuple, list[Job]] = {}
+    together: dict[str, list[Job]] = {}
     for job in jobs:
-        together.setdefault((job.video_id, job.key_frame), []).append(job)
+        together.setdefault(job.video_id, []).append(job)
     return [
         Group(tuple(members[at : at + texts_per_pass]))
         for members in together.values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,29 +10,37 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FrameMasks:
-    """Masks of all texts of a session in one frame.
+    """Masks of n texts of a session in one frame.
 
     Attributes:
         frame_index: 0..T-1.
-        masks: `[num_texts, height, width]`, bool, at the video's own size.
-        scores: `[num_texts]`, float32 in `[0, 1]`.
+        text_indices: which texts these are.
+        masks: `[n, height, width]`, bool, at the video's own size.
+        scores: `[n]`, float32 in `[0, 1]`.
     """
 
     frame_index: int
+    text_indices: list[int]
     masks: np.ndarray
     scores: np.ndarray
 
 
 def iterate_frame_masks(
-    model, processor, session, key_frame: int | None = None, threshold: float = 0.0, batch_size: int | None = None
+    model,
+    processor,
+    session,
+    key_frame: int | Sequence[int] | None = None,
+    threshold: float = 0.0,
+    batch_size: int | None = None,
 ) -> Iterator[FrameMasks]:
-    """Segment the video of a session; every frame comes exactly once, from the key frame forward, then backward.
+    """Segment the video of a session. For every text each frame comes exactly once, from the key frame forward, then
+    backward; texts with different key frames reach a frame at different times.
 
     Args:
         model: has `propagate_in_video_iterator`.
         processor: has `post_process_masks`.
         session: from `processor.init_video_session`.
-        key_frame: frame to start from, 0..T-1; the first by default.
+        key_frame: frame to start from, 0..T-1; the first by default. Or one per text.
         threshold: mask logits above it are foreground.
         batch_size: windows the language model reads at once; by default the model chooses.
 
@@ -45,9 +53,13 @@ def iterate_frame_masks(
         ...     print(frame.frame_index, frame.masks.sum())
     """
     kwargs = {} if batch_size is None else {"batch_size": batch_size}
+    if isinstance(key_frame, Sequence) and len(set(key_frame)) == 1:
+        key_frame = key_frame[0]
     for output in model.propagate_in_video_iterator(session, key_frame=key_frame, **kwargs):
         masks = processor.post_process_masks(output.mask_logits, threshold=threshold)
-        yield FrameMasks(int(output.frame_idx), masks.cpu().numpy(), output.scores.float().cpu().numpy())
+        texts = getattr(output, "text_indices", None)
+        texts = list(range(len(masks))) if texts is None else [int(text) for text in texts]
+        yield FrameMasks(int(output.frame_idx), texts, masks.cpu().numpy(), output.scores.float().cpu().numpy())
 
 
 def missing_seg_frames(session, num_texts: int) -> list[list[int]]:

@@ -128,11 +128,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         selector_processor=None,
         no_target_threshold=None,
     ) -> dict:
-        """Read the video, let the selector score it, and open a session per key frame.
-
-        In the result, `passes` are `(session, key frame, rows of its texts)`; without a list of key frames there is
-        one. `frame_scores` are those of the selector, or None.
-        """
+        """Read the video, let the selector score it, and open a session. `frame_scores` are those of the selector, or
+        None; `starts` has a frame per text."""
         sample = {"key_frame": key_frame, "context_frames": context_frames, **sample}
         unknown = sorted(set(sample) - {"video", "text", "key_frame", "context_frames"})
         if unknown or "video" not in sample or sample.get("text") is None:
@@ -147,17 +144,13 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             frame_scores = self._frame_selector(selector, selector_processor).score(video, texts)
             best = key_frames_of(frame_scores)
             starts = [best[row] if start == AUTO else start for row, start in enumerate(starts)]
-        rows_of = {start: [row for row in range(len(texts)) if starts[row] == start] for start in starts}
-        passes = [
-            (self._open_session(video, [texts[row] for row in rows], sample["context_frames"]), start, rows)
-            for start, rows in (rows_of or {None: []}).items()
-        ]
+        context = {} if sample["context_frames"] is None else {"context_frames": sample["context_frames"]}
         return {
             "texts": texts,
             "is_single": is_single,
             "num_frames": len(video),
-            "passes": passes,
-            "starts": starts,
+            "session": self.processor.init_video_session(video, texts, **context),
+            "starts": [start or 0 for start in starts],
             "frame_scores": frame_scores,
             "no_target_threshold": no_target_threshold,
         }
@@ -172,25 +165,19 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             self._selector = selector, load_selector(selector, processor, self.device, self.model.dtype)
         return self._selector[1]
 
-    def _open_session(self, video, texts: list[str], context_frames):
-        kwargs = {} if context_frames is None else {"context_frames": context_frames}
-        return self.processor.init_video_session(video, texts, **kwargs)
-
     def _forward(self, inputs: dict, threshold: float = 0.0, progress: bool = False, batch_size=None) -> dict:
-        """Run all passes; masks go to the CPU as they come. Results per text in `"results"`."""
-        results: list[dict] = [{} for _ in inputs["texts"]]
+        """Segment all texts; masks go to the CPU as they come. Results per text in `"results"`."""
+        session, num_texts = inputs["session"], len(inputs["texts"])
+        found: list[dict] = [{} for _ in range(num_texts)]
         settings = {"threshold": threshold, "batch_size": batch_size}
-        total = inputs["num_frames"] * len(inputs["passes"])
-        with logging.tqdm(total=total, desc="segmenting", unit="frame", disable=not progress) as bar:
-            for session, start, rows in inputs["passes"]:
-                frames = {}
-                for frame in iterate_frame_masks(self.model, self.processor, session, start, **settings):
-                    frames[frame.frame_index] = frame.masks, frame.scores
-                    bar.update()
-                missing = missing_seg_frames(session, len(rows))
-                for position, row in enumerate(rows):
-                    results[row] = _one_text(frames, position, missing[position])
-        return {**inputs, "passes": [], "results": results}
+        total = inputs["num_frames"] * num_texts
+        with logging.tqdm(total=total, desc="segmenting", unit="mask", disable=not progress) as bar:
+            for frame in iterate_frame_masks(self.model, self.processor, session, inputs["starts"], **settings):
+                for place, text in enumerate(frame.text_indices):
+                    found[text][frame.frame_index] = frame.masks[place], frame.scores[place]
+                bar.update(len(frame.text_indices))
+        missing = missing_seg_frames(session, num_texts)
+        return {**inputs, "session": None, "results": [_one_text(*one) for one in zip(found, missing, strict=True)]}
 
     def postprocess(self, outputs: dict) -> dict | list[dict]:
         """One dict per text, or the dict itself for a single text."""
@@ -198,7 +185,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         results = [{"label": text, **result} for text, result in pairs]
         if outputs["frame_scores"] is not None:
             for result, start, scores in zip(results, outputs["starts"], outputs["frame_scores"], strict=True):
-                _judge(result, start or 0, scores, outputs["no_target_threshold"])
+                _judge(result, start, scores, outputs["no_target_threshold"])
         return results[0] if outputs["is_single"] else results
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
@@ -255,12 +242,12 @@ def _judge(result: dict, start: int, frame_scores: np.ndarray, threshold: float 
         result |= {"masks": np.zeros_like(result["masks"]), "scores": np.zeros_like(result["scores"])}
 
 
-def _one_text(frames: dict, position: int, missing: list[int]) -> dict:
-    """Results of one text in frame order, from `frame -> (masks [texts, height, width], scores [texts])`."""
+def _one_text(frames: dict, missing: list[int]) -> dict:
+    """Results of one text in frame order, from `frame -> (mask [height, width], score)`."""
     indices = sorted(frames)
     return {
-        "masks": np.stack([frames[index][0][position] for index in indices]),
-        "scores": np.array([frames[index][1][position] for index in indices], dtype=np.float32),
+        "masks": np.stack([frames[index][0] for index in indices]),
+        "scores": np.array([frames[index][1] for index in indices], dtype=np.float32),
         "frame_indices": np.array(indices, dtype=np.int64),
         "missing_seg_frames": missing,
     }

@@ -62,6 +62,42 @@ def test_each_frame_is_encoded_once_for_all_expressions_and_both_directions(mode
     assert seen == {"clip": 37, "mask": 37}
 
 
+def test_expressions_with_different_key_frames_equal_one_by_one(model, processor):
+    texts, frames = ["the red circle", "the blue cross", "the square", "the cross"], random_frames(9)
+    starts = [6, 0, 6, 3]
+    found = [{} for _ in texts]
+    outputs = list(model.propagate_in_video_iterator(processor.init_video_session(frames, texts), key_frame=starts))
+    for output in outputs:
+        assert output.mask_logits.shape[0] == len(output.text_indices) == len(output.scores)
+        for place, text in enumerate(output.text_indices):
+            assert output.frame_idx not in found[text]
+            found[text][output.frame_idx] = output.mask_logits[place], output.scores[place]
+    for text, start in enumerate(starts):
+        alone = run(model, processor.init_video_session(frames, texts[text]), key_frame=start)
+        assert list(found[text]) == list(alone)  # forward first, then back
+        for frame, output in alone.items():
+            logits, score = found[text][frame]
+            torch.testing.assert_close(logits, output.mask_logits[0], **TOLERANCE)
+            torch.testing.assert_close(score, output.scores[0], atol=1e-5, rtol=1e-4)
+
+
+def test_different_key_frames_encode_each_frame_at_most_twice(model, processor, monkeypatch):
+    seen, prefixes = {"clip": 0, "mask": 0}, []
+    encode_frames, encode_mask_frames = model.model.encode_frames, model.model.encode_mask_frames
+    monkeypatch.setattr(
+        model.model, "encode_frames", lambda pixels, times: _count(seen, "clip", pixels, encode_frames, times)
+    )
+    monkeypatch.setattr(
+        model.model, "encode_mask_frames", lambda pixels: _count(seen, "mask", pixels, encode_mask_frames)
+    )
+    read_prefix = model.read_prefix
+    monkeypatch.setattr(model, "read_prefix", lambda *args: prefixes.append(1) or read_prefix(*args))
+    session = processor.init_video_session(random_frames(37), ["the red circle", "the blue cross", "the square"])
+    list(model.propagate_in_video_iterator(session, key_frame=[20, 5, 33]))
+    assert seen["mask"] == (37 - 5) + 33  # forward from the first of them, back from the last
+    assert seen["clip"] <= 37 + 33 and len(prefixes) == 1
+
+
 def _count(seen, name, pixels, function, *args):
     seen[name] += len(pixels)
     return function(pixels, *args)
@@ -150,6 +186,14 @@ def test_a_key_frame_outside_the_video_is_refused(model, processor, key_frame):
     session = processor.init_video_session(random_frames(3), "the square")
     with pytest.raises(ValueError, match=r"key_frame must be an integer in 0\.\.2"):
         next(model.propagate_in_video_iterator(session, key_frame=key_frame))
+
+
+def test_there_is_one_key_frame_per_expression(model, processor):
+    session = processor.init_video_session(random_frames(3), ["the red circle", "the square"])
+    with pytest.raises(ValueError, match="2 expressions but 3 key frames"):
+        next(model.propagate_in_video_iterator(session, key_frame=[0, 1, 2]))
+    with pytest.raises(ValueError, match=r"key_frame must be an integer in 0\.\.2"):
+        next(model.propagate_in_video_iterator(session, key_frame=[0, 3]))
 
 
 def test_training_mode_is_refused(processor):

@@ -62,18 +62,20 @@ class GLUSInferenceSession:
 
 @dataclass
 class GLUSVideoSegmentationOutput(ModelOutput):
-    """Result for one frame.
+    """Result for one frame: for all expressions, or, where they start from different frames, for some.
 
     Args:
         frame_idx (`int`): index of the frame in the video.
-        mask_logits (`torch.FloatTensor [num_texts, height, width]`): logits at the video's own resolution, float32.
+        text_indices (`list[int]`): which expressions these are, ascending; n of them.
+        mask_logits (`torch.FloatTensor [n, height, width]`): logits at the video's own resolution, float32.
             All -100 for an expression whose [SEG] was not emitted.
-        seg_embeddings (`torch.FloatTensor [num_texts, dim]`): projected [SEG] states.
-        scores (`torch.FloatTensor [num_texts]`): [SEG] probability x mean probability inside the mask, in [0, 1];
+        seg_embeddings (`torch.FloatTensor [n, dim]`): projected [SEG] states.
+        scores (`torch.FloatTensor [n]`): [SEG] probability x mean probability inside the mask, in [0, 1];
             0 for an empty mask.
     """
 
     frame_idx: int | None = None
+    text_indices: list[int] | None = None
     mask_logits: torch.FloatTensor | None = None
     seg_embeddings: torch.FloatTensor | None = None
     scores: torch.FloatTensor | None = None
@@ -81,46 +83,82 @@ class GLUSVideoSegmentationOutput(ModelOutput):
 
 @dataclass
 class WindowReadings:
-    """What the language model said on `n` frames: `embeddings [n, num_texts, dim]`, `probabilities` and `emitted`
-    `[n, num_texts]`."""
+    """What the language model said on one frame: `embeddings [n, dim]`, `probabilities` and `emitted` `[n]`."""
 
     embeddings: Tensor
     probabilities: Tensor
     emitted: Tensor
 
 
+@dataclass
+class Pass:
+    """The way of some expressions through the video, from their key frame on: `step` is 1, or -1 on the way back."""
+
+    start: int
+    step: int
+    texts: list[int]
+    bank: MemoryBank
+    opening: dict = field(default_factory=dict)
+
+    def position(self, frame: int) -> int:
+        """Where in the pass a frame is; 0 is the key frame."""
+        return (frame - self.start) * self.step
+
+    def covers(self, frame: int) -> bool:
+        """Whether the pass segments a frame; the key frame belongs to the way forward."""
+        return self.position(frame) >= (0 if self.step == 1 else 1)
+
+    def window(self, frame: int, size: int) -> list[int]:
+        """The frames that are read to segment `frame`, itself last."""
+        length = min(self.position(frame) + 1, size)
+        return [frame - age * self.step for age in range(length - 1, -1, -1)]
+
+    def turned_back(self) -> Pass:
+        """The pass back: its bank starts with the memory of the key frame, which is decoded already."""
+        bank = MemoryBank(self.bank.num_maskmem, self.bank.stride)
+        bank.entries.update(self.opening)
+        return Pass(self.start, -self.step, self.texts, bank)
+
+
 def propagate_in_video(
-    model, session: GLUSInferenceSession, key_frame: int | None = None, batch_size: int | None = None
+    model,
+    session: GLUSInferenceSession,
+    key_frame: int | Sequence[int] | None = None,
+    batch_size: int | None = None,
 ) -> Iterator[GLUSVideoSegmentationOutput]:
     """The loop behind [`GLUSForVideoSegmentation.propagate_in_video_iterator`]: encode, read, draw.
 
+    One sweep forward and one back: expressions join at their key frames and share the features of every frame.
     Works in chunks of frames: features of a frame live as long as a window or a memory needs them.
     """
-    start = _check_key_frame(key_frame, session.num_frames)
+    starts = _check_key_frames(key_frame, session)
     _check_fit(model, session, batch_size)
     session.missing_seg_frames = [[] for _ in session.texts]
-    reader = WindowReader(model, session, batch_size or _default_batch_size(model, session))
-    forward, backward = list(range(start, session.num_frames)), list(range(start, -1, -1))
-    bank = MemoryBank(model.config.num_maskmem, model.config.memory_stride)
-    first_memory = None
-    for order, skip in ((forward, 0), (backward, 1)):
-        if skip:  # the key frame is already decoded: the backward bank starts with its memory
-            bank = MemoryBank(model.config.num_maskmem, model.config.memory_stride)
-            bank.entries.update(first_memory)
-        for begin in range(skip, len(order), CHUNK):
-            positions = range(begin, min(begin + CHUNK, len(order)))
-            readings = reader.read(order, positions)
-            for offset, position in enumerate(positions):
-                yield _draw_frame(model, session, readings, offset, order[position], bank, position)
-                if position == 0:
-                    first_memory = dict(bank.entries)
+    first, last = min(starts), max(starts)
+    reader = WindowReader(model, session, batch_size or _default_batch_size(model, session), kept_frame=last)
+    passes = [
+        Pass(start, 1, texts, MemoryBank(model.config.num_maskmem, model.config.memory_stride))
+        for start, texts in starts.items()
+    ]
+    yield from _sweep(model, session, reader, passes, range(first, session.num_frames))
+    passes = [one.turned_back() for one in passes]
+    yield from _sweep(model, session, reader, passes, range(last - 1, -1, -1))
+
+
+def _sweep(model, session, reader: WindowReader, passes: list[Pass], frames: range):
+    for begin in range(0, len(frames), CHUNK):
+        chunk = frames[begin : begin + CHUNK]
+        active = [[one for one in passes if one.covers(frame)] for frame in chunk]
+        for frame, some, readings in zip(chunk, active, reader.read(chunk, active), strict=True):
+            yield _draw_frame(model, session, some, readings, frame)
 
 
 class WindowReader:
-    """Reads windows of frames; keeps the image tokens of the context frames and of the current window only."""
+    """Reads windows of frames; keeps the image tokens of the context frames, of the current windows and of
+    `kept_frame` only."""
 
-    def __init__(self, model, session: GLUSInferenceSession, batch_size: int):
-        self.model, self.session, self.batch_size = model, session, batch_size
+    def __init__(self, model, session: GLUSInferenceSession, batch_size: int, kept_frame: int = 0):
+        self.model, self.session, self.batch_size, self.kept_frame = model, session, batch_size, kept_frame
         self.tokens: dict[int, Tensor] = {}
         context = session.context_frame_indices
         self._encode(sorted(set(context)))
@@ -130,18 +168,24 @@ class WindowReader:
         self.prefix = model.read_prefix(session.prefix_input_ids, tokens)
 
     @torch.no_grad()
-    def read(self, order: list[int], positions: range) -> WindowReadings:
-        """[SEG] of frames `order[positions]` for all expressions."""
+    def read(self, frames: Sequence[int], active: list[list[Pass]]) -> list[WindowReadings]:
+        """[SEG] of each of `frames` for the expressions of its `active` passes, in their order."""
         size = self.model.config.num_query_frames
-        windows = [order[max(0, position - size + 1) : position + 1] for position in positions]
-        needed = sorted({frame for window in windows for frame in window})
-        kept = set(windows[-1]) | set(order[:1])  # the first frame opens the backward pass too
+        windows = [[one.window(frame, size) for one in some] for frame, some in zip(frames, active, strict=True)]
+        needed = sorted({frame for row in windows for window in row for frame in window})
         self._encode([frame for frame in needed if frame not in self.tokens])
-        jobs = [(window, text) for window in windows for text in range(len(self.session.texts))]
+        jobs = [
+            (window, text)
+            for row, some in zip(windows, active, strict=True)
+            for window, one in zip(row, some, strict=True)
+            for text in one.texts
+        ]
         results = [self._read_batch(jobs[at : at + self.batch_size]) for at in range(0, len(jobs), self.batch_size)]
-        parts = [torch.cat(part).unflatten(0, (len(windows), -1)) for part in zip(*results, strict=True)]
+        counts = [sum(len(one.texts) for one in some) for some in active]
+        parts = [torch.cat(part).split(counts) for part in zip(*results, strict=True)]
+        kept = {self.kept_frame}.union(*windows[-1])
         self.tokens = {frame: tokens for frame, tokens in self.tokens.items() if frame in kept} | self.context
-        return WindowReadings(*parts)
+        return [WindowReadings(*part) for part in zip(*parts, strict=True)]
 
     def _read_batch(self, jobs: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor, Tensor]:
         turns, lasts = self.session.turn_input_ids, self.session.last_turn_input_ids
@@ -161,30 +205,37 @@ class WindowReader:
 
 @torch.no_grad()
 def _draw_frame(
-    model,
-    session: GLUSInferenceSession,
-    readings: WindowReadings,
-    offset: int,
-    frame: int,
-    bank: MemoryBank,
-    position: int,
+    model, session: GLUSInferenceSession, passes: list[Pass], readings: WindowReadings, frame: int
 ) -> GLUSVideoSegmentationOutput:
-    emitted = readings.emitted[offset].tolist()
-    embeddings = readings.embeddings[offset]
-    for text, is_emitted in enumerate(emitted):
+    texts = [text for one in passes for text in one.texts]
+    emitted = readings.emitted.tolist()
+    for text, is_emitted in zip(texts, emitted, strict=True):
         if not is_emitted:
             session.missing_seg_frames[text].append(frame)
     size = (session.height, session.width)
-    logits = torch.full((len(emitted), *size), NO_SEG_LOGIT, device=embeddings.device)
+    logits = torch.full((len(texts), *size), NO_SEG_LOGIT, device=readings.embeddings.device)
     if any(emitted):
         pixels = session.image_processor.mask_view([session.frames[frame]])
-        features = model.model.encode_mask_frames(pixels)
-        features = features.select(torch.zeros(len(emitted), dtype=torch.long, device=features.embedding.device))
-        low = model.model.draw_masks(features, embeddings.to(features.embedding.device), bank, position, emitted)
+        low = _draw_passes(model, passes, model.model.encode_mask_frames(pixels), readings.embeddings, emitted, frame)
         drawn = F.interpolate(low[:, None].float(), size=size, mode="bilinear", align_corners=False)[:, 0]
         logits = torch.where(torch.tensor(emitted, device=drawn.device)[:, None, None], drawn, NO_SEG_LOGIT)
-    scores = readings.probabilities[offset].to(logits.device) * _mask_confidence(logits)
-    return GLUSVideoSegmentationOutput(frame_idx=frame, mask_logits=logits, seg_embeddings=embeddings, scores=scores)
+    scores = readings.probabilities.to(logits.device) * _mask_confidence(logits)
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    return GLUSVideoSegmentationOutput(frame, sorted(texts), logits[order], readings.embeddings[order], scores[order])
+
+
+def _draw_passes(model, passes: list[Pass], features, embeddings: Tensor, emitted: list[bool], frame: int) -> Tensor:
+    """Low-resolution logits of all expressions; each pass has its own memories."""
+    device, low, begin = features.embedding.device, [], 0
+    for one in passes:
+        part = slice(begin, begin + len(one.texts))
+        repeated = features.select(torch.zeros(len(one.texts), dtype=torch.long, device=device))
+        position, prompts = one.position(frame), embeddings[part].to(device)
+        low.append(model.model.draw_masks(repeated, prompts, one.bank, position, emitted[part]))
+        if position == 0:
+            one.opening = dict(one.bank.entries)
+        begin = part.stop
+    return torch.cat(low)
 
 
 def _mask_confidence(logits: Tensor) -> Tensor:
@@ -218,12 +269,17 @@ def _side(size: int | Sequence[int]) -> int:
     return size if isinstance(size, int) else size[0]
 
 
-def _check_key_frame(key_frame: int | None, num_frames: int) -> int:
-    if key_frame is None:
-        return 0
-    if not isinstance(key_frame, (int, np.integer)) or not 0 <= key_frame < num_frames:
-        raise ValueError(f"key_frame must be an integer in 0..{num_frames - 1}, got {key_frame!r}.")
-    return int(key_frame)
+def _check_key_frames(key_frame, session: GLUSInferenceSession) -> dict[int, list[int]]:
+    """Expressions by key frame, ascending."""
+    count = len(session.texts)
+    is_single = isinstance(key_frame, str) or not hasattr(key_frame, "__len__")
+    starts = [0 if key_frame is None else key_frame] * count if is_single else list(key_frame)
+    if len(starts) != count:
+        raise ValueError(f"There are {count} expressions but {len(starts)} key frames; pass one each, or one for all.")
+    for start in starts:
+        if not isinstance(start, (int, np.integer)) or not 0 <= start < session.num_frames:
+            raise ValueError(f"key_frame must be an integer in 0..{session.num_frames - 1}, got {start!r}.")
+    return {int(start): [text for text in range(count) if starts[text] == start] for start in sorted(set(starts))}
 
 
 def _default_batch_size(model, session: GLUSInferenceSession) -> int:

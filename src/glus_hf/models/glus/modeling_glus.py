@@ -7,7 +7,7 @@ Three stages, each a plain function of tensors: *encode* (`encode_frames`, `enco
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -450,18 +450,23 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
     # inference --------------------------------------------------------------------------------------------------
 
     def propagate_in_video_iterator(
-        self, session: GLUSInferenceSession, key_frame: int | None = None, batch_size: int | None = None
+        self,
+        session: GLUSInferenceSession,
+        key_frame: int | Sequence[int] | None = None,
+        batch_size: int | None = None,
     ) -> Iterator[GLUSVideoSegmentationOutput]:
         """Segment a video, frame by frame.
 
         Args:
             session: from [`GLUSProcessor.init_video_session`].
-            key_frame: frame to start from, 0 by default. Frames `key_frame..T-1` come first, then `key_frame-1..0`;
-                every frame comes exactly once.
+            key_frame: frame to start from, 0 by default; or one per expression. Frames `key_frame..T-1` come first,
+                then `key_frame-1..0`; every frame comes exactly once for every expression. Expressions that start
+                from different frames share what is computed per frame: each frame is encoded at most twice.
             batch_size: windows read by the language model at once; by default chosen from the free memory.
 
         Yields:
-            [`GLUSVideoSegmentationOutput`] per frame. Where an expression gets no [SEG], its mask is empty and
+            [`GLUSVideoSegmentationOutput`] per frame, with the expressions that reach it then; those that start later
+            get it on the way back. Where an expression gets no [SEG], its mask is empty and
             its score 0; `session.missing_seg_frames` lists the frames.
         """
         yield from propagate_in_video(self, session, key_frame=key_frame, batch_size=batch_size)
