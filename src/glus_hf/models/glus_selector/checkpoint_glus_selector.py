@@ -1,7 +1,7 @@
 """Strict loading: a checkpoint that does not fit fails in one line that says what to do.
 
 The twin of checkpoint_glus.py: a model folder imports nothing from its siblings, so that it can be pushed to the Hub
-with the weights. A test keeps the functions of both files equal.
+with the weights. A test keeps the functions of both files equal, but for the packaged model they name.
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ def check_checkpoint(name_or_path, model_types: Sequence[str], subfolder: str = 
     Example:
         >>> check_checkpoint("no-such-model", ["glus"])
         Traceback (most recent call last):
-        CheckpointError: no-such-model: no such folder or packaged model; check the path or use glus-tiny
+        CheckpointError: no-such-model: no such folder or packaged model; check the path or use glus-selector-tiny
     """
     folder = os.path.join(name_or_path, subfolder) if subfolder else str(name_or_path)
     if not os.path.isdir(folder):
         if _looks_local(str(name_or_path)):
-            raise CheckpointError(f"{folder}: no such folder or packaged model; check the path or use glus-tiny")
+            raise CheckpointError(
+                f"{folder}: no such folder or packaged model; check the path or use glus-selector-tiny"
+            )
         return
     path = os.path.join(folder, "config.json")
     if os.path.isfile(os.path.join(folder, "adapter_config.json")) and not os.path.exists(path):
