@@ -76,7 +76,8 @@ def segment(
     ] = None,
     model: Model = "glus-tiny",
     key_frame: Annotated[
-        str | None, typer.Option(help="Frame to start from, counted from 0; auto: the one --selector likes best.")
+        str | None,
+        typer.Option(help="Frame to start from, counted from 0; auto (with --selector the default): its best frame."),
     ] = None,
     selector: Annotated[str | None, typer.Option(help="Packaged selector, folder or Hub name.")] = None,
     no_target_threshold: Annotated[

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import glus_hf
+from glus_hf import GLUSSelectorProcessor
 from glus_hf.cli import app
 from glus_hf.data.key_frames import read_key_frames
 from glus_hf.data.motion_shapes import generate_clip
@@ -33,6 +34,9 @@ class FixedSelector:
     def __init__(self, scores):
         self.scores, self.dtype = scores, torch.float32
         self.config = SimpleNamespace(to_dict=lambda: {"scores": "fixed"})
+
+    def to_dict(self):
+        return {"max_images": getattr(self, "max_images", 12)}
 
     def named_parameters(self):
         return []
@@ -123,11 +127,12 @@ def test_auto_is_the_best_frame_of_each_text(pipe):
 
 def test_a_selector_by_name_and_in_memory(folder):
     model, processor = small_selector()
-    named = glus_hf.pipeline(model="glus-tiny", device="cpu", key_frame="auto", selector=str(folder))
+    named = glus_hf.pipeline(model="glus-tiny", device="cpu", selector=str(folder))  # key_frame="auto" by itself
     by_name = named(FRAMES, [TEXT, OTHER])
     first = named._selector
     again = named(FRAMES, TEXT)
-    assert named._selector is first  # loaded once
+    named(FRAMES, TEXT, selector=folder, key_frame="auto")
+    assert named._selector is first  # loaded once, whether by str or by Path
     pipe = glus_hf.pipeline(model=named.model, processor=named.processor, device="cpu")
     in_memory = pipe(FRAMES, [TEXT, OTHER], key_frame="auto", selector=model, selector_processor=processor)
     session = processor.init_video_session(FRAMES, [TEXT, OTHER])
@@ -136,14 +141,46 @@ def test_a_selector_by_name_and_in_memory(folder):
         np.testing.assert_allclose(result["frame_scores"], scores[number], atol=1e-5)
         np.testing.assert_array_equal(result["masks"], in_memory[number]["masks"])
         assert result["key_frame"] == model.select_key_frame(session)[number]
+    chosen = pipe(FRAMES, [TEXT, OTHER], key_frame=model.select_key_frame(session))  # a tensor
+    for result, other in zip(chosen, by_name, strict=True):
+        np.testing.assert_array_equal(result["masks"], other["masks"])
     np.testing.assert_array_equal(again["masks"], by_name[0]["masks"])
+
+
+def test_another_processor_is_another_selector(folder):
+    pipe = glus_hf.pipeline(model="glus-tiny", device="cpu")
+    model, processor = small_selector()
+    paper = GLUSSelectorProcessor.from_pretrained(folder, context_frames="paper", num_context_frames=2)
+    results = [pipe(FRAMES, TEXT, selector=model, selector_processor=one) for one in (processor, paper, str(folder))]
+    first, second, third = (result["frame_scores"] for result in results)
+    assert not np.array_equal(first, second) and np.array_equal(first, third)
+
+
+def test_a_selector_by_name_has_its_own_precision(folder):
+    """A threshold from an evaluation, whose selector is in the precision of its file, holds in the pipeline too."""
+    pipe = glus_hf.pipeline(model="glus-tiny", device="cpu", dtype=torch.bfloat16)
+    found = pipe(FRAMES, TEXT, selector=folder)["frame_scores"]
+    np.testing.assert_array_equal(found, load_selector(folder).score(FRAMES, [TEXT])[0])
+    assert pipe._selector[1].model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("key_frame", [np.array(2), np.int64(2), np.array([2]), torch.tensor(2), [torch.tensor(2)]])
+def test_key_frames_of_numpy_and_torch(pipe, key_frame):
+    selector = FixedSelector(one_hot_at(4)).as_selector()
+    result = pipe(FRAMES, [TEXT], key_frame=key_frame, selector=selector, no_target_threshold=0.0)[0]
+    assert result["key_frame"] == 2 and type(result["key_frame"]) is int
+
+
+def test_an_index_needs_no_scores(pipe):
+    selector = FixedSelector(lambda *_: 1 / 0).as_selector()
+    assert "key_frame" not in pipe(FRAMES, TEXT, key_frame=2, selector=selector)
 
 
 def test_no_target_empties_what_fits_nothing(pipe):
     texts = [expression.text for expression in CLIP.expressions if expression.kind != "no_target"][:2]
     plain = pipe(FRAMES, texts)
     scores = np.array([[0.1, 0.2, 0.9, 0.1, 0.1, 0.1], [0.5, -1.0, -1.0, -1.0, -1.0, -1.0]])
-    options = {"selector": FixedSelector(lambda texts, frames: scores).as_selector()}
+    options = {"selector": FixedSelector(lambda texts, frames: scores).as_selector(), "key_frame": 0}
     expected = [confidence(row, result["scores"]) for row, result in zip(scores, plain, strict=True)]
     kept = pipe(FRAMES, texts, no_target_threshold=-1.0, **options)
     for result, value, other in zip(kept, expected, plain, strict=True):
@@ -164,13 +201,41 @@ def test_confidence():
     assert key_frames_of(np.array([[1, 3, 3], [0, 0, 0]])) == [1, 0]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_scores_that_are_no_numbers(pipe, value):
+    scores = [[0.1, value, 0.9, 0.0, 0.0, 0.0]]
+    model, _ = small_selector()
+    for choose in (key_frames_of, lambda rows: model.select_key_frame(None, torch.tensor(rows))):
+        with pytest.raises(ValueError, match="not finite"):
+            choose(scores)
+    with pytest.raises(ValueError, match="not finite; check its weights") as error:
+        pipe(
+            FRAMES, TEXT, key_frame=0, no_target_threshold=0.5, selector=FixedSelector(lambda *_: scores).as_selector()
+        )
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, True, "0.3"])
+def test_thresholds_that_are_no_numbers(pipe, threshold):
+    for use in (lambda: pipe("nowhere.mp4", TEXT, no_target_threshold=threshold),
+                lambda: EvaluationOptions(no_target_threshold=threshold)):  # fmt: skip
+        with pytest.raises(ValueError, match="no_target_threshold must be a finite number") as error:
+            use()
+        assert "\n" not in str(error.value)
+    EvaluationOptions(no_target_threshold=np.float32(0.3))
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
         ({"key_frame": "auto"}, "need a selector"),
         ({"no_target_threshold": 0.5}, "need a selector"),
         ({"key_frame": "auto", "selector": "no-such-selector"}, "no such folder"),
+        ({"selector": "no-such-selector"}, "no such folder .*use glus-selector-tiny"),
+        ({"selector": 3}, "^int is no selector; pass a name"),
         ({"key_frame": "best"}, "is no index"),
+        ({"key_frame": np.array([[1]])}, "must be an integer"),
+        ({"key_frame": np.array(1.0)}, "must be an integer"),
         ({"key_frame": ["auto", 9]}, "key frames|key_frame"),
     ],
 )
@@ -213,6 +278,10 @@ def test_an_evaluation_starts_from_the_selectors_frames(pipe, rows, tmp_path):
         run("auto", options=options, selector=FrameSelector(selector.model, selector.processor, "other"))
     with pytest.raises(ValueError, match="another selector"):
         run("named", options=named, selector=selector)
+    fewer = FixedSelector(selector.model.scores)
+    fewer.max_images = 8
+    with pytest.raises(ValueError, match="another selector"):
+        run("auto", options=options, selector=fewer.as_selector())
     run("auto", options=options, selector=FrameSelector(selector.model, selector.processor, "other"), overwrite=True)
 
 
@@ -230,6 +299,7 @@ def test_no_target_in_an_evaluation(pipe, rows, tmp_path):
         masks = [read_prediction(tmp_path / "judged", row, frame) for frame in row["frames"]]
         assert record["confidence"] == old["confidence"]
         assert record["no_target"] == (old["confidence"] < threshold) and not old["no_target"]
+        assert record["mean_score"] == (0 if record["no_target"] else old["mean_score"])
         assert record["answered"] == np.any(masks) == (old["answered"] and not record["no_target"])
     with pytest.raises(ValueError, match="another no_target_threshold"):
         run("judged", no_target_threshold=threshold / 2)
@@ -238,8 +308,11 @@ def test_no_target_in_an_evaluation(pipe, rows, tmp_path):
 
 
 def test_an_expression_that_the_selector_refuses(pipe, rows, tmp_path):
+    """With "skip" it fails like one that cannot be segmented, and the next run does it."""
+    dislikes = ["red"]
+
     def scores(texts, num_frames):
-        if any("red" in text for text in texts):
+        if any(word in text for text in texts for word in dislikes):
             raise ValueError("the selector does not like red")
         return np.eye(num_frames)[[2] * len(texts)]
 
@@ -248,10 +321,19 @@ def test_an_expression_that_the_selector_refuses(pipe, rows, tmp_path):
     with pytest.raises(ValueError, match="expressions 0, 1, 2: selector: the selector does not like red") as error:
         evaluate_model(pipe.model, pipe.processor, rows, tmp_path, selector=selector)
     assert "\n" not in str(error.value)
-    options = EvaluationOptions(on_error="skip")
-    report = evaluate_model(pipe.model, pipe.processor, rows, tmp_path, selector=selector, options=options)
-    assert [record["key_frame"] for record in report.records] == ["00002", "00000", "00002"]
+    options = EvaluationOptions(on_error="skip", no_target_threshold=-1.0)
+    run = lambda: evaluate_model(pipe.model, pipe.processor, rows, tmp_path, selector=selector, options=options)
+    report = run()
+    assert report.counts["failed"] == 1 and [record.get("error") for record in report.records] == [
+        None, "selector: the selector does not like red", None]  # fmt: skip
+    assert [record.get("key_frame") for record in report.records] == ["00002", None, "00002"]
     assert ["confidence" in record for record in report.records] == [True, False, True]
+    assert report.records[1]["J&F"] == 0 and not (tmp_path / rows[1]["video_id"] / "1").exists()
+    assert len(read_key_frames(tmp_path / "key_frames.json")) == 2
+    dislikes.clear()
+    report = run()
+    assert report.counts["failed"] == 0 and [record["key_frame"] for record in report.records] == ["00002"] * 3
+    assert len(read_key_frames(tmp_path / "key_frames.json")) == 3
 
 
 # the commands --------------------------------------------------------------------------------------------------------
@@ -270,12 +352,16 @@ def test_segment(folder, tmp_path, monkeypatch):
     code, out, _ = run_command(*command, "--key-frame", "auto", "--selector", folder)
     (found,) = json.loads(out.splitlines()[-1])["expressions"]
     assert code == 0 and 0 <= found["key_frame"] < 6 and found["no_target"] is False and "confidence" in found
+    code, out, _ = run_command(*command, "--selector", folder)
+    assert code == 0 and json.loads(out.splitlines()[-1])["expressions"] == [found]
     code, out, _ = run_command(*command, "--selector", folder, "--no-target-threshold", "1000")
     (found,) = json.loads(out.splitlines()[-1])["expressions"]
     assert code == 0 and found["no_target"] and found["frames_with_mask"] == 0
     code, out, _ = run_command("segment", "clip.mp4", TEXT, "--device", "cpu", "--selector", folder,
                                "--no-target-threshold", "1000", "--key-frame", "auto")  # fmt: skip
     assert code == 0 and "Nothing fits 'the red circle'" in out and "Started 'the red circle' from frame" in out
+    code, _, err = run_command(*command, "--selector", "nonsense")
+    assert code == 2 and "Error: nonsense: no such folder" in err and "use glus-selector-tiny" in err
     for wrong in (["--key-frame", "auto"], ["--no-target-threshold", "0.5"], ["--key-frame", "last"]):
         code, out, err = run_command(*command, *wrong)
         assert code == 2 and len(err.strip().splitlines()) == 1 and ("--selector" in err or "--key-frame" in err)

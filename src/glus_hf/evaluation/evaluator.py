@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..data.predictions import expression_folder
-from ..pipelines.frame_selector import FrameSelector
+from ..pipelines.frame_selector import FrameSelector, check_threshold
 from .evaluation_report import EvaluationReport, write_report
 from .key_frame_selection import score_all_frames, selector_settings, starts_from, write_starts
 from .manifest import prepare_output
@@ -33,8 +33,8 @@ class EvaluationOptions:
         context_frames: strategy or indices for the processor's `init_video_session`; None is its own.
         key_frame: index of the frame to start from, for all videos.
         key_frames: instead, `{"<video>_<expression>": name of the frame as a number}`; others start from the first.
-        no_target_threshold: with a selector: expressions whose confidence (selector score x mask score, at the best
-            frame) is below it get empty masks.
+        no_target_threshold: with a selector: expressions whose confidence (the largest selector score x mask score of
+            any frame) is below it get empty masks.
         on_error: "raise", or "skip" to report expressions that fail and go on.
     """
 
@@ -52,6 +52,7 @@ class EvaluationOptions:
             raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}")
         if not math.isfinite(self.threshold):
             raise ValueError(f"threshold must be a finite number, got {self.threshold}")
+        check_threshold(self.no_target_threshold)
 
 
 def evaluate_model(
@@ -118,13 +119,14 @@ def evaluate_model(
     protocol = choose_protocol(rows, protocol)
     settings = _settings(model, model_name, light[0]["dataset"], split, data_options, options, selector)
     with only_writer(output, processes):
-        frame_scores = {}
+        frame_scores, refused = {}, []
         if selector is not None:
             check = lambda: prepare_output(output, settings, map(expression_folder, light), overwrite)
             processes.from_main(check)  # before the long work
-            frame_scores = _select(selector, light, output, options, overwrite, processes, progress)
+            frame_scores, refused = _select(selector, light, output, options, overwrite, processes, progress)
             if options.key_frame is None and options.key_frames is None:
                 jobs = plan_jobs(light, starts=starts_from(frame_scores))
+        failed = {(one["video_id"], one["expression_id"]) for one in refused}
         shared, done = prepare_run(output, settings, light, jobs, processes, overwrite=overwrite)
         segmenter = Segmenter(
             model,
@@ -149,7 +151,7 @@ def evaluate_model(
 
         facts, failures = run_jobs(
             segmenter,
-            jobs,
+            [job for job in jobs if job.key not in failed],
             done,
             options.texts_per_pass,
             processes,
@@ -160,13 +162,14 @@ def evaluate_model(
         if not processes.is_main:
             return None
         if frame_scores:
-            write_starts(output, light, {job.key: job.key_frame or 0 for job in jobs})
+            write_starts(output, light, {job.key: job.key_frame or 0 for job in jobs if job.key not in failed})
+        failures = [*refused, *failures]
         failed = [(one["video_id"], one["expression_id"]) for one in failures]
         scored = protocol and score_all(rows, jobs, facts, failed, output, protocol, num_workers, shared)
         return write_report(output, light, jobs, facts, failures, settings, scored)
 
 
-def _select(selector, light, output: Path, options: EvaluationOptions, overwrite: bool, processes, progress) -> dict:
+def _select(selector, light, output: Path, options: EvaluationOptions, overwrite: bool, processes, progress) -> tuple:
     return score_all_frames(
         selector,
         light,

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,13 +31,12 @@ def selector_settings(selector: FrameSelector | None) -> dict | None:
     """What scores depend on."""
     if selector is None:
         return None
-    name = Path(selector.name).resolve().name
-    strategy = getattr(selector.processor, "context_frames", None)
+    processor = json.dumps(selector.processor.to_dict(), sort_keys=True, default=str)
     return {
-        "name": name,
+        "name": Path(selector.name).resolve().name,
         "digest": model_digest(selector.model),
         "dtype": str(selector.model.dtype),
-        "context_frames": strategy,
+        "processor": hashlib.sha256(processor.encode()).hexdigest()[:16],
     }
 
 
@@ -51,18 +52,19 @@ def score_all_frames(
     overwrite: bool = False,
     on_error: str = "raise",
     progress: bool = False,
-) -> dict[tuple[str, str], list[float]]:
-    """Scores `[num_frames]` of all expressions by `(video_id, expression_id)`, the same in all processes.
+) -> tuple[dict[tuple[str, str], list[float]], list[dict]]:
+    """Scores `[num_frames]` by `(video_id, expression_id)`, and the failures, the same in all processes.
 
     Args:
         selector: what scores.
         rows: light rows, see [`light_rows`].
         jobs: one per row, without key frames.
         output: folder of the evaluation, which this process has locked.
-        on_error: "skip" leaves out the expressions of a video that cannot be scored.
+        on_error: "raise", or "skip" to report an expression that cannot be scored as a failure, as
+            [`Segmenter.run`] does; the next run tries it again.
 
     Raises:
-        ValueError: an earlier run used another selector, or a video cannot be scored; one line.
+        ValueError: an earlier run used another selector, or an expression cannot be scored; one line.
     """
     from transformers.utils import logging
 
@@ -76,23 +78,30 @@ def score_all_frames(
     share = assign_groups(groups, processes.size)[processes.rank]
     total = sum(len(group.jobs) for group in share)
     hidden = not (progress and processes.is_main)
+    failures: list[dict] = []
     with (
         Manifest(folder, processes.rank) as manifest,
         logging.tqdm(total=total, desc="choosing key frames", unit="expression", disable=hidden) as bar,
     ):
         for group in share:
             for facts in _score_group(selector, group, rows, batch_size, on_error):
-                if (facts["video_id"], facts["expression_id"]) not in done:
-                    manifest.append(facts)
-                    done[facts["video_id"], facts["expression_id"]] = facts
+                key = facts["video_id"], facts["expression_id"]
+                if key in done:
+                    continue
+                if "error" in facts:
+                    failures.append(facts)
+                    continue
+                manifest.append(facts)
+                done[key] = facts
             bar.update(len(group.jobs))
     gathered = processes.gather(list(done.values()))
-    return {(one["video_id"], one["expression_id"]): one["scores"] for one in gathered}
+    return {(one["video_id"], one["expression_id"]): one["scores"] for one in gathered}, processes.gather(failures)
 
 
 def _score_group(
     selector: FrameSelector, group: Group, rows: Sequence[Mapping], batch_size: int | None, on_error: str
 ) -> list[dict]:
+    """What is known of each expression then: its `scores`, or an `error`."""
     of_group = [rows[job.index] for job in group.jobs]
     try:
         frames = read_frames(of_group[0]["frame_paths"])
@@ -101,11 +110,12 @@ def _score_group(
         if on_error == "skip" and len(group.jobs) > 1:  # one bad expression must not take the others with it
             singles = [_score_group(selector, Group((job,)), rows, batch_size, on_error) for job in group.jobs]
             return [facts for single in singles for facts in single]
+        message = f"selector: {' '.join(str(error).split())}"
         if on_error == "skip":
-            return []
+            (job,) = group.jobs
+            return [{"video_id": job.video_id, "expression_id": job.expression_id, "error": message}]
         ids = ", ".join(job.expression_id for job in group.jobs)
-        message = " ".join(str(error).split())
-        raise ValueError(f"video {group.jobs[0].video_id}, expressions {ids}: selector: {message}") from error
+        raise ValueError(f"video {group.jobs[0].video_id}, expressions {ids}: {message}") from error
     return [
         {"video_id": job.video_id, "expression_id": job.expression_id, "digest": job.digest, "scores": one.tolist()}
         for job, one in zip(group.jobs, scores, strict=True)

@@ -142,6 +142,7 @@ class Segmenter:
                 job, row = group.jobs[position], rows[position]
                 judged = self._judge(job, scores[position])
                 if judged.get("no_target"):
+                    scores[position] = 0
                     for index in range(len(frames)):
                         writer.write(index, np.zeros((row["height"], row["width"]), dtype=bool))
                 writer.commit()
@@ -156,11 +157,10 @@ class Segmenter:
         """Whether the expression fits anything, where a selector has scored the frames."""
         if job.key not in self.frame_scores:
             return {}
-        from ..pipelines.frame_selector import confidence
+        from ..pipelines.frame_selector import judge
 
-        value = confidence(self.frame_scores[job.key], mask_scores)
-        is_nothing = self.no_target_threshold is not None and value < self.no_target_threshold
-        return {"confidence": round(value, 6), "no_target": is_nothing}
+        judged = judge(self.frame_scores[job.key], mask_scores, self.no_target_threshold)
+        return {**judged, "confidence": round(judged["confidence"], 6)}
 
 
 def _facts(job: Job, row: Mapping, scores: np.ndarray, missing: list[int], seconds: float) -> dict:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
+
+from ..models.glus_selector.inference_glus_selector import best_frames, finite_scores
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,13 @@ class FrameSelector:
     name: str = ""
 
     def score(self, video, texts: Sequence[str], batch_size: int | None = None) -> np.ndarray:
-        """Scores of all frames for all texts, `[num_texts, num_frames]` float32; higher is better."""
+        """Scores of all frames for all texts, `[num_texts, num_frames]` float32; higher is better.
+
+        Raises:
+            ValueError: a score is no finite number, or the processor refuses a text; one line.
+        """
         session = self.processor.init_video_session(video, list(texts))
-        return self.model.score_frames(session, batch_size=batch_size).float().cpu().numpy()
+        return finite_scores(self.model.score_frames(session, batch_size=batch_size).float().cpu().numpy())
 
 
 def load_selector(selector, processor=None, device=None, dtype="auto") -> FrameSelector:
@@ -34,11 +42,12 @@ def load_selector(selector, processor=None, device=None, dtype="auto") -> FrameS
 
     Args:
         selector: name, a [`GLUSSelector`] in eval mode, or a [`FrameSelector`], which is returned as it is.
-        processor: of a selector in memory; by default that of the folder it was loaded from.
+        processor: of the selector, or its name; by default that of the folder it was loaded from.
         device, dtype: for a selector by name.
 
     Raises:
         CheckpointError: it cannot be loaded; one line.
+        ValueError: it is no selector, or has no processor; one line.
 
     Example:
 
@@ -55,12 +64,14 @@ def load_selector(selector, processor=None, device=None, dtype="auto") -> FrameS
         selector = GLUSSelector.from_pretrained(source, dtype=dtype).eval()
         if device is not None:
             selector = selector.to(device)
+    elif not hasattr(selector, "score_frames"):
+        raise ValueError(f"{type(selector).__name__} is no selector; pass a name, a folder or a GLUSSelector")
     else:
-        source = getattr(selector, "name_or_path", "") or getattr(selector.config, "_name_or_path", "")
-    if processor is None:
-        if not source:
+        source = getattr(selector, "name_or_path", "")
+    if processor is None or isinstance(processor, (str, os.PathLike)):
+        if not (processor or source):
             raise ValueError("a selector in memory needs its processor: pass selector_processor=")
-        processor = GLUSSelectorProcessor.from_pretrained(source)
+        processor = GLUSSelectorProcessor.from_pretrained(processor or source)
     return FrameSelector(selector, processor, str(source) or type(selector).__name__)
 
 
@@ -72,11 +83,11 @@ def key_frames_of(scores: np.ndarray) -> list[int]:
         >>> key_frames_of(np.array([[0.1, 0.9, 0.9], [0.5, 0.2, 0.1]]))
         [1, 0]
     """
-    return [int(best) for best in np.asarray(scores).argmax(-1)]
+    return best_frames(scores).tolist()
 
 
 def confidence(frame_scores, mask_scores) -> float:
-    """How sure it is that an expression fits something: the best frame's selector score x mask score.
+    """How sure it is that an expression fits something: the largest selector score x mask score of any frame.
 
     Args:
         frame_scores: `[num_frames]` of a selector; below 0 counts as 0.
@@ -90,4 +101,17 @@ def confidence(frame_scores, mask_scores) -> float:
     return float((np.clip(np.asarray(frame_scores, dtype=np.float64), 0, None) * np.asarray(mask_scores)).max())
 
 
-__all__ = ["FrameSelector", "confidence", "key_frames_of", "load_selector"]
+def judge(frame_scores, mask_scores, threshold: float | None) -> dict:
+    """`confidence`, and as `no_target` whether it is below the threshold: then the expression fits nothing."""
+    value = confidence(frame_scores, mask_scores)
+    return {"confidence": value, "no_target": threshold is not None and value < threshold}
+
+
+def check_threshold(threshold) -> None:
+    """Refuse a `no_target_threshold` that is no finite number; None is none."""
+    is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
+    if threshold is not None and not (is_number and math.isfinite(threshold)):
+        raise ValueError(f"no_target_threshold must be a finite number, got {threshold!r}")
+
+
+__all__ = ["FrameSelector", "check_threshold", "confidence", "judge", "key_frames_of", "load_selector"]

@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from ..data.video import load_video
 from .frame_masks import iterate_frame_masks, missing_seg_frames
-from .frame_selector import FrameSelector, confidence, key_frames_of, load_selector
+from .frame_selector import FrameSelector, check_threshold, judge, key_frames_of, load_selector
 
 
 PREPROCESS_PARAMETERS = (
@@ -51,7 +51,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
     def __init__(self, *args, **kwargs):
         # the base class takes batch_size for its data loader; here it belongs to the language model
         batch_size = kwargs.pop("batch_size", None)
-        self._selector: tuple[object, FrameSelector] | None = None
+        self._selector: tuple[tuple, FrameSelector] | None = None
         super().__init__(*args, **kwargs)
         if self.processor is None:
             raise ValueError("the pipeline needs the model's processor: pass processor=")
@@ -66,14 +66,15 @@ class ReferringVideoSegmentationPipeline(Pipeline):
                 generator or data set of them. A dict may also hold its own `key_frame` or `context_frames`.
             text (`str` or `list[str]`): the expression(s). Many share the video's features.
             key_frame (`int`, `"auto"` or a list of them, *optional*): frame to start from, 0..T-1; forward to the end,
-                then backward to the start. "auto" is the frame that the selector likes best. A list has one per
-                expression. Default: the first frame.
+                then backward to the start. "auto" is the frame that the selector likes best. A list, array or tensor
+                has one per expression. Default: "auto" with a selector, else the first frame.
             context_frames (`str` or `list[int]`, *optional*): how the frames that stand for the whole video are
                 chosen; see the processor's `init_video_session`.
             max_frames (`int`, *optional*): read only this many frames, from the start.
             selector (`str` or [`GLUSSelector`], *optional*): alias, folder, Hub name or a loaded model that scores
-                frames; for `key_frame="auto"` and `no_target_threshold`. One that is given by name is loaded once.
-            selector_processor ([`GLUSSelectorProcessor`], *optional*): of a selector in memory; by default that of
+                frames; for `key_frame="auto"` and `no_target_threshold`. One that is given by name is loaded once, in
+                the precision of its file.
+            selector_processor (`str` or [`GLUSSelectorProcessor`], *optional*): of the selector; by default that of
                 the folder it was loaded from.
             no_target_threshold (`float`, *optional*): an expression whose `confidence` is below it fits nothing: all
                 its masks are empty. Which number is right depends on both models; examples/calibrate_no_target.py.
@@ -114,6 +115,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         unknown = sorted(set(kwargs) - set(CALL_PARAMETERS))
         if unknown:
             raise TypeError(f"unknown parameter {', '.join(unknown)}; known are {', '.join(CALL_PARAMETERS)}")
+        check_threshold(kwargs.get("no_target_threshold"))
         preprocess = {key: kwargs[key] for key in PREPROCESS_PARAMETERS if key in kwargs}
         forward = {key: kwargs[key] for key in FORWARD_PARAMETERS if key in kwargs}
         return preprocess, forward, {}
@@ -138,7 +140,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         is_single = isinstance(texts, str)
         texts = [texts] if is_single else list(texts)
         video = load_video(sample["video"], max_frames)
-        starts = _check_key_frames(sample["key_frame"], len(video), len(texts))
+        key_frame = AUTO if sample["key_frame"] is None and selector is not None else sample["key_frame"]
+        starts = _check_key_frames(key_frame, len(video), len(texts))
         frame_scores = None
         if texts and (AUTO in starts or no_target_threshold is not None):
             frame_scores = self._frame_selector(selector, selector_processor).score(video, texts)
@@ -161,8 +164,9 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             raise ValueError(
                 "key_frame='auto' and no_target_threshold need a selector; pass selector=, its name or model"
             )
-        if self._selector is None or self._selector[0] is not selector:
-            self._selector = selector, load_selector(selector, processor, self.device, self.model.dtype)
+        key = _identity(selector), _identity(processor)
+        if self._selector is None or self._selector[0] != key:
+            self._selector = key, load_selector(selector, processor, self.device)
         return self._selector[1]
 
     def _forward(self, inputs: dict, threshold: float = 0.0, progress: bool = False, batch_size=None) -> dict:
@@ -218,27 +222,38 @@ def _checked_samples(samples: Iterator, needs_text: str) -> Iterator[Mapping]:
 
 def _check_key_frames(key_frame, num_frames: int, num_texts: int) -> list[int | str | None]:
     """One key frame per text; "auto" stays."""
+    key_frame = _plain(key_frame)
     if isinstance(key_frame, str) and key_frame != AUTO:
         raise ValueError(f"key_frame={key_frame!r} is no index; pass a frame index, 'auto' or None")
-    starts = list(key_frame) if isinstance(key_frame, (list, tuple, np.ndarray)) else [key_frame] * num_texts
+    starts = (
+        [_plain(start) for start in key_frame] if isinstance(key_frame, (list, tuple)) else [key_frame] * num_texts
+    )
     if len(starts) != num_texts:
         raise ValueError(
             f"there are {num_texts} texts but {len(starts)} key frames; pass one per text or a single one"
         )
     for start in starts:
-        is_index = isinstance(start, (int, np.integer)) and not isinstance(start, bool)
+        is_index = isinstance(start, int) and not isinstance(start, bool)
         is_named = start is None or (isinstance(start, str) and start == AUTO)
         if not is_named and not (is_index and 0 <= start < num_frames):
             raise ValueError(f"key_frame must be an integer in 0..{num_frames - 1}, got {start!r}")
-    return [start if start is None or isinstance(start, str) else int(start) for start in starts]
+    return starts
+
+
+def _plain(value):
+    """Numbers of numpy and torch as Python's, their arrays as lists."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _identity(source) -> str | int:
+    """What tells two selectors or processors apart: the name or folder, or which object it is."""
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else id(source)
 
 
 def _judge(result: dict, start: int, frame_scores: np.ndarray, threshold: float | None) -> None:
     """Add what the selector found; take the masks away where nothing fits."""
-    value = confidence(frame_scores, result["scores"])
-    is_nothing = threshold is not None and value < threshold
-    result |= {"key_frame": start, "frame_scores": frame_scores, "confidence": value, "no_target": is_nothing}
-    if is_nothing:
+    result |= {"key_frame": start, "frame_scores": frame_scores, **judge(frame_scores, result["scores"], threshold)}
+    if result["no_target"]:
         result |= {"masks": np.zeros_like(result["masks"]), "scores": np.zeros_like(result["scores"])}
 
 

@@ -97,6 +97,23 @@ def score_video(model, session: GLUSSelectorSession, batch_size: int | None = No
     return scores.to(model.device) if model.device.type != "meta" else scores
 
 
+def best_frames(scores) -> np.ndarray:
+    """Index of the best frame along the last axis; the first of several equally good ones.
+
+    Raises:
+        `ValueError`: a score is no finite number; one line.
+    """
+    return finite_scores(scores).argmax(-1)
+
+
+def finite_scores(scores) -> np.ndarray:
+    """The scores as an array; `ValueError` where one is no finite number."""
+    scores = np.asarray(scores)
+    if not np.isfinite(scores).all():
+        raise ValueError("scores of a selector are not finite; check its weights or load it in float32")
+    return scores
+
+
 class _Encoder:
     """Tokens of frames, each made once as long as it is kept."""
 

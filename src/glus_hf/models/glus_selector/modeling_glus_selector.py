@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from transformers.utils import ModelOutput
 
 from .configuration_glus_selector import GLUSSelectorConfig
-from .inference_glus_selector import GLUSSelectorSession, score_video
+from .inference_glus_selector import GLUSSelectorSession, best_frames, score_video
 from .modeling_chat_univi import ChatUniViModel, ChatUniViPreTrainedModel, answer_loss
 from .token_merger_glus_selector import DensityNoise
 
@@ -222,13 +222,14 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
 
         Returns:
             `torch.LongTensor [num_texts]`, on the CPU.
+
+        Raises:
+            `ValueError`: a score is no finite number.
         """
         if scores is None:
             scored = session.scored_by is not None and session.scored_by() is self
             scores = session.scores if scored else self.score_frames(session)
-        scores = scores.cpu()
-        best = scores == scores.amax(-1, keepdim=True)
-        return best.int().argmax(-1)  # of equal values the first
+        return torch.from_numpy(best_frames(scores.float().cpu().numpy()))
 
     @torch.no_grad()
     def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> DynamicCache:
