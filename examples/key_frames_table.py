@@ -28,6 +28,7 @@ from glus_hf.evaluation.j_and_f import j_and_f
 from glus_hf.evaluation.rank_correlation import spearman
 from glus_hf.pipelines.frame_selector import key_frames_of, load_selector
 from glus_hf.training.pseudo_labels import frame_label
+from glus_hf.training.run_errors import errors_in_one_line
 from glus_hf.visualization import contact_sheet, draw_overlay, save_image
 
 
@@ -118,6 +119,8 @@ def percent(values: list[float]) -> float | None:
 def recovered(row: dict) -> float | None:
     """Part of the gap between first frame and oracle; None where there is hardly one."""
     first, selector, oracle = (row["J&F"][start] for start in ("first", "selector", "oracle"))
+    if first is None:  # no expression counts
+        return None
     return (selector - first) / (oracle - first) if oracle - first >= LEAST_GAP else None
 
 
@@ -182,6 +185,11 @@ def main() -> None:
     parser.add_argument("--device", default=None)
     parser.add_argument("--picture", type=Path, help="draw what a key frame does into this file instead")
     args = parser.parse_args()
+    with errors_in_one_line():
+        run(args)
+
+
+def run(args: argparse.Namespace) -> None:
     pipe = glus_hf.pipeline(model=args.model, device=args.device)
     selector = load_selector(args.selector, device=args.device)
     if args.picture:

@@ -17,7 +17,7 @@ shapes="--dataset motion_shapes --data-option size=64 --device cpu"
 # test have other seeds.
 label="glus-hf pseudo-label $shapes --model $glus --empty 0"
 $label --split train --num-videos 600 --output "$runs/labels"
-$label --split reveal --num-videos 300 --data-option seed=100 --output "$runs/labels-reveal"
+$label --split reveal --num-videos 300 --seed 100 --output "$runs/labels-reveal"
 $label --split validation --num-videos 60 --output "$runs/labels-validation"
 
 # 2. what Chat-UniVi is to the real selector: eyes and language, and how much of the target a frame shows

@@ -1,9 +1,10 @@
 """Train the key-frame selector as a configuration file says.
 
-    python examples/train_selector.py examples/configs/selector_tiny.yaml
+    python examples/train_selector.py examples/configs/selector.yaml data.root=/data data.labels=my-labels
     torchrun --nproc_per_node 4 examples/train_selector.py examples/configs/selector.yaml data.root=/data
 
-After the file, any key can be set: training.max_steps=100 data.labels=my-labels data.train.0.weight=2
+selector_tiny.yaml trains on what the first steps of examples/self_refine.sh write.
+After the file, any key can be set: training.max_steps=100 model.pretrained=my-start data.train.0.weight=2
 A run that was stopped goes on with --resume; so does any checkpoint with --resume runs/selector/checkpoint-500.
 """
 

@@ -16,6 +16,7 @@ from glus_hf import pipeline, pipelines
 from glus_hf.cli import app
 from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.data.video import load_video, write_video
+from tests.models.glus_selector.small_selector import small_selector
 
 
 COMMAND = [sys.executable, "-m", "glus_hf.cli"]
@@ -152,6 +153,13 @@ def test_ctrl_c_leaves_nothing_half_written(folder):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err
     assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "long.mp4"]
+
+
+def test_info_of_a_selector(tmp_path):
+    small_selector()[0].save_pretrained(tmp_path)
+    result = CliRunner().invoke(app, ["info", "--model", str(tmp_path)])
+    assert result.exit_code == 0, result.stderr
+    assert "score_head" in result.stdout and "all" in result.stdout
 
 
 def test_info():

@@ -351,15 +351,16 @@ def _print_demo(text: str, scores: dict, files: dict) -> None:
 def _model_rows(name: str) -> list[tuple[str, str, str]]:
     """Parameters and bytes of each part and of the whole. Weights are not read."""
     import torch
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoModel
 
-    from .models.auto import AutoModelForReferringVideoSegmentation as AutoModelClass
-    from .models.auto import check_folder
+    from .models.glus.checkpoint_glus import check_checkpoint, resolve_name
+    from .registration import FAMILIES, OTHERS
 
-    folder = check_folder(name)
+    folder = resolve_name(name)
+    check_checkpoint(folder, [*FAMILIES, *OTHERS])
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
-        model = AutoModelClass.from_config(config, dtype=config.dtype)
+        model = AutoModel.from_config(config, dtype=config.dtype)
     base = model.base_model
     parts = [*base.named_children(), *[part for part in model.named_children() if part[1] is not base]]
     return [_part_row(*part) for part in parts if any(True for _ in part[1].parameters())] + [_part_row("all", model)]

@@ -22,7 +22,7 @@ def pseudo_label(
         bool, typer.Option("--half", help="Label half of the videos, as the paper; --fraction 0.5.")
     ] = False,
     fraction: Annotated[float, typer.Option(help="Part of the videos to label.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the videos of --fraction.")] = 0,
+    fraction_seed: Annotated[int, typer.Option(min=0, help="Draws the videos of --fraction.")] = 0,
     empty: Annotated[
         str, typer.Option(help="Label where nothing is to be found and nothing was: 1, 0 or skip.")
     ] = "1",
@@ -33,9 +33,10 @@ def pseudo_label(
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, ...; by default the first accelerator.")] = None,
     dtype: Annotated[str, typer.Option(help="Precision of the weights: auto, float32, bfloat16, float16.")] = "auto",
+    seed: Annotated[int | None, typer.Option(min=0, help="Of generated data.")] = None,
     num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
     data_option: Annotated[
-        list[str] | None, typer.Option(help="Another option of the data set as NAME=VALUE (seed=1); repeatable.")
+        list[str] | None, typer.Option(help="Another option of the data set as NAME=VALUE (version=v2); repeatable.")
     ] = None,
     on_error: Annotated[str, typer.Option(help="raise, or skip: report expressions that fail and go on.")] = "raise",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the labels of an earlier run first.")] = False,
@@ -51,7 +52,7 @@ def pseudo_label(
 
     if half and fraction != 1.0:
         raise ValueError("--half is --fraction 0.5; give one of them")
-    data_options = cli_rows.data_options(data_option, None, num_videos)
+    data_options = cli_rows.data_options(data_option, seed, num_videos)
     _set_progress(quiet)
     cli_rows.set_dataset_progress(quiet)
     options = EvaluationOptions(
@@ -76,7 +77,7 @@ def pseudo_label(
         model_name=model,
         empty=empty,
         fraction=0.5 if half else fraction,
-        seed=seed,
+        seed=fraction_seed,
         options=options,
         overwrite=overwrite,
         processes=processes,

@@ -53,7 +53,11 @@ def test_names_that_are_no_numbers(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"v_0": "00005"}', '{"v_0": true}', '{"v_0": -1}', '{"v_0": 1.0}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1]", '{"v_0": "00005"}', '{"v_0": true}', '{"v_0": -1}', '{"v_0": 1.0}', '{"v_0": ' + "[" * 100_000],
+    ids=range(7),
+)
 def test_files_that_are_refused(tmp_path, content):
     (tmp_path / "key.json").write_text(content)
     with pytest.raises(ValueError, match="key.json") as raised:

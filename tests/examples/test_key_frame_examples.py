@@ -71,6 +71,18 @@ def test_what_is_recovered():
     assert key_frames_table.recovered(row) is None
 
 
+def test_a_table_without_expressions():
+    row = key_frames_table.measure(None, None, "test", 0, 0, 48)
+    lines = key_frames_table.show([row, key_frames_table.average([row])]).splitlines()
+    assert lines[2] == "| 0 | 0 (0) | - | - | - | - | - | - |"
+
+
+def test_a_selector_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["key_frames_table.py", "--selector", "no-such-selector"])
+    with pytest.raises(SystemExit, match="^error: no-such-selector: no such folder"):
+        key_frames_table.main()
+
+
 def write_results(folder, confidences, has_target, **more):
     folder.mkdir()
     records = [

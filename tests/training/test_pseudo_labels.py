@@ -133,7 +133,7 @@ def test_a_part_is_within_every_larger_part():
 @pytest.mark.parametrize(
     "content, words",
     [("", "cannot be read"), ("{}", "a dict labels"), ("[0.5]", "1 labels, the video has 2"), ("[1, 2]", "is 2"),
-     ("[1, true]", "is True"), ("[1, NaN]", "is nan")],
+     ("[1, true]", "is True"), ("[1, NaN]", "is nan"), ("[" * 100_000, "cannot be read .*recursion")],
 )  # fmt: skip
 def test_files_that_are_refused(tmp_path, content, words):
     row = {"dataset": "d", "video_id": "v", "expression_id": "0", "frames": ["0", "1"]}
@@ -165,5 +165,12 @@ def test_the_command(tmp_path, monkeypatch):
     files = list((tmp_path / "labels" / "motion_shapes").glob("train_0_*/*.json"))
     assert report["num_expressions"] == len(files) > 0 and len({file.parent for file in files}) == 1
     assert all(len(json.loads(file.read_text())) == 4 for file in files)
+    # --seed is that of generated data, as in glus-hf evaluate; --fraction-seed draws
+    for seed in (["--seed", "3"], ["--data-option", "seed=3"]):  # the same run
+        result = CliRunner().invoke(app, [*arguments, *seed, "--output", str(tmp_path / "other")])
+        assert result.exit_code == 0, result.stderr
+    assert {path.name[:8] for path in (tmp_path / "other" / "motion_shapes").glob("train_*")} == {"train_3_"}
+    result = CliRunner().invoke(app, [*arguments, "--fraction-seed", "1"])
+    assert result.exit_code == 2 and "another seed (0 then, 1 now)" in result.stderr
     result = CliRunner().invoke(app, [*arguments, "--fraction", "0.2"])
     assert result.exit_code == 2 and "--half is --fraction 0.5" in result.stderr

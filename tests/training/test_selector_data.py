@@ -82,8 +82,12 @@ def test_a_short_video_shows_all_its_frames(tmp_path, tmp_path_factory):
 
 
 def test_no_labels_and_wrong_labels(rows, tmp_path):
-    with pytest.raises(ValueError, match="has no labels for any video"):
+    with pytest.raises(ValueError, match="has no labels for any video of motion_shapes, split test; run"):
         SelectorDataset(rows, tmp_path)
+    with pytest.raises(ValueError, match=r"context_frames must be fewest and most, from 1 up, got \[5, 3\]"):
+        SelectorDataset(rows, tmp_path, context_frames=[5, 3])
+    with pytest.raises(ValueError, match="at least 1 expression and a seed of 0 or more, got 0 and 2"):
+        SelectorDataset(rows, tmp_path, max_expressions=0, seed=2)
     write_labels(tmp_path, [{**rows[0], "frames": rows[0]["frames"][:3]}], lambda row, frame: 1.0)
     with pytest.raises(ValueError, match="holds 3 labels, the video has 20 frames"):
         SelectorDataset(rows, tmp_path)

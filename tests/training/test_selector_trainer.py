@@ -257,7 +257,15 @@ def test_the_table_b_configuration_takes_a_step(data, start, tmp_path):
         (["model.pretrained="], "model.pretrained is missing"),
         (["model.dtype=int8"], "model.dtype must be one of"),
         (["data.context_frames=5"], "data.context_frames must be a list, got 5"),
-        (["data.context_frames=[5]"], "data.context_frames must be two whole numbers, fewest and most, got [5]"),
+        (["data.context_frames=[5]"], "must be two whole numbers from 1 up, fewest and most, got [5]"),
+        (
+            ["data.context_frames=[5, 3]"],
+            "data.context_frames must be two whole numbers from 1 up, fewest and most, got",
+        ),
+        (
+            ["data.context_frames=[0, 3]"],
+            "data.context_frames must be two whole numbers from 1 up, fewest and most, got",
+        ),
         (["nonsense"], "write section.key=value"),
         (["data.train=[1"], "'data.train=[1': the value cannot be read as YAML"),
     ],
@@ -266,6 +274,13 @@ def test_errors_of_configurations_are_one_line(overrides, words):
     with pytest.raises(ConfigError) as error:
         load_selector_config(EXAMPLES / "configs" / "selector.yaml", overrides)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_every_set_of_the_tiny_configuration_has_its_own_labels():
+    config = load_selector_config(EXAMPLES / "configs" / "selector_tiny.yaml")
+    labels = [Path(one.labels) for one in (*config.data.train, config.validation)]
+    script = (EXAMPLES / "self_refine.sh").read_text()
+    assert len(set(labels)) == 3 and all(f'--output "$runs/{folder.name}"' in script for folder in labels)
 
 
 def test_values_that_yaml_takes_for_something_else():

@@ -49,7 +49,7 @@ def read_key_frames(path: str | os.PathLike) -> dict[str, int]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: key frames cannot be read ({reason}); pass upstream's key-frame JSON") from None
     if not isinstance(content, dict):

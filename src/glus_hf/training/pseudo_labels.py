@@ -243,7 +243,7 @@ def read_labels(folder: str | os.PathLike, row: Mapping) -> list[float | None] |
         labels = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ValueError(f"{path}: labels cannot be read ({error}); label the split again") from None
     count = len(row["frames"]) if "frames" in row else row["num_frames"]
     if not isinstance(labels, list) or len(labels) != count:

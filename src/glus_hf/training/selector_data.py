@@ -45,7 +45,8 @@ class SelectorDataset(EpochDataset):
         on_error: "raise", or "skip" to take the next video that can be read; see [`ReferringVideoDataset`].
 
     Raises:
-        ValueError: no labels for any video of the table, or a file of labels that does not fit; one line.
+        ValueError: no labels for any video of the table, a file of labels that does not fit, or an impossible choice;
+            one line.
         BrokenSampleError: from `dataset[i]`; a frame cannot be read.
 
     `dataset[i]` is a dict that [`SelectorCollator`] and `GLUSSelectorProcessor.__call__` take:
@@ -73,8 +74,10 @@ class SelectorDataset(EpochDataset):
     ):
         super().__init__()
         fewest, most = (int(count) for count in context_frames)
-        if not 1 <= fewest <= most or max_expressions < 1 or seed < 0:
-            raise ValueError("need at least 1 context frame (fewest, most), 1 expression and a seed of 0 or more")
+        if not 1 <= fewest <= most:
+            raise ValueError(f"context_frames must be fewest and most, from 1 up, got {list(context_frames)}")
+        if max_expressions < 1 or seed < 0:
+            raise ValueError(f"need at least 1 expression and a seed of 0 or more, got {max_expressions} and {seed}")
         if on_error not in ("raise", "skip"):
             raise ValueError(f"unknown on_error {on_error!r}; use one of raise, skip")
         self.context_frames, self.max_expressions, self.seed = (fewest, most), max_expressions, seed
@@ -82,7 +85,8 @@ class SelectorDataset(EpochDataset):
         self._labels = _read_all(rows, labels)
         self._videos = [video for video in map(self._labelled, group_by_video(rows)) if len(video.rows)]
         if not self._videos:
-            raise ValueError(f"{labels}: has no labels for any video of the split; run glus-hf pseudo-label first")
+            name = f"{rows[0]['dataset']}, split {rows.split}"
+            raise ValueError(f"{labels}: has no labels for any video of {name}; run glus-hf pseudo-label first")
         self._rows = rows
 
     def __len__(self) -> int:
@@ -195,21 +199,13 @@ class SelectorCollator:
         return self.processor([self._with_conversations(sample) for sample in samples])
 
     def _with_conversations(self, sample: dict) -> dict:
-        from ..models.glus_selector.processing_glus_selector import ANSWERS, QUESTIONS, QUESTIONS_ABOUT_QUESTIONS
-
         rng = np.random.default_rng([TEMPLATE_STREAM, *sample["key"]]) if self.random_templates else None
         num_context, conversations = len(sample["frames"]) - 1, []
         for name, text in zip(sample["expression_ids"], sample["expressions"], strict=True):
             try:
-                cleaned = self.processor.clean_expression(text)
+                conversations.append(self.processor.draw_conversation(text, num_context, rng))
             except ValueError as error:
                 raise ValueError(f"{sample['dataset']}/{sample['video_id']}, expression {name}: {error}") from None
-            question = answer = 0
-            if rng is not None:
-                cleaned = text.strip()
-                questions = QUESTIONS_ABOUT_QUESTIONS if cleaned.endswith("?") else QUESTIONS
-                question, answer = int(rng.integers(len(questions))), int(rng.integers(len(ANSWERS)))
-            conversations.append(self.processor.build_conversation(cleaned, num_context, question, answer))
         return {**sample, "conversations": conversations}
 
 

@@ -104,8 +104,9 @@ def load_selector_config(file: str | os.PathLike, overrides: Sequence[str] = ())
     """
     config = read_config(SelectorRunConfig, file, overrides)
     frames = config.data.context_frames
-    if len(frames) != 2 or not all(type(count) is int for count in frames):
-        raise ConfigError(f"{file}: data.context_frames must be two whole numbers, fewest and most, got {frames!r}")
+    if len(frames) != 2 or not all(type(count) is int for count in frames) or not 1 <= frames[0] <= frames[1]:
+        needed = "two whole numbers from 1 up, fewest and most"
+        raise ConfigError(f"{file}: data.context_frames must be {needed}, got {frames!r}")
     return config
 
 

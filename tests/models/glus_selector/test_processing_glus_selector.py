@@ -169,20 +169,6 @@ def test_bad_context_requests(words, arguments):
         small_processor(context_frames="best")
 
 
-@pytest.mark.parametrize("num_frames", [1, 7, 9, 12, 13, 200])
-def test_training_frames(words, num_frames):
-    before, lengths = np.random.get_state()[1].tolist(), set()
-    for seed in range(30):
-        context, target = words.sample_training_frames(num_frames, np.random.default_rng(seed))
-        assert target in context and context == sorted(set(context)) and 0 <= context[0] <= context[-1] < num_frames
-        assert words.sample_training_frames(num_frames, np.random.default_rng(seed)) == (context, target)
-        lengths.add(len(context))
-    assert lengths == {min(count, num_frames) for count in range(8, 13)}
-    assert np.random.get_state()[1].tolist() == before
-    with pytest.raises(ValueError, match="empty"):
-        words.sample_training_frames(0, np.random.default_rng())
-
-
 # ---- sessions
 
 

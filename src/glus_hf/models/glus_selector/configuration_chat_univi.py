@@ -9,6 +9,9 @@ from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig
 from .checkpoint_glus_selector import check_checkpoint, readable_errors, resolve_name
 
 
+LONGEST_RUN_OF_IMAGES = 2  # adjacent images; upstream takes more for a video
+
+
 @strict
 class ChatUniViConfig(PreTrainedConfig):
     r"""

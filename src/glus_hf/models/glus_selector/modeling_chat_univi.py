@@ -15,11 +15,10 @@ from transformers import CLIPVisionModel, GenerationMixin, LlamaModel, PreTraine
 from transformers.utils import ModelOutput
 
 from .checkpoint_glus_selector import check_checkpoint, load_strictly, resolve_name
-from .configuration_chat_univi import ChatUniViConfig
+from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, ChatUniViConfig
 from .token_merger_glus_selector import DensityNoise, merge_image, merge_video
 
 
-LONGEST_RUN_OF_IMAGES = 2  # adjacent images; upstream takes more for a video
 CLIP_BATCH = 32
 
 

@@ -14,7 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.processing_utils import ProcessorMixin
 
 from .checkpoint_glus_selector import readable_errors, resolve_name
-from .configuration_chat_univi import num_clusters
+from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, num_clusters
 from .video_frames_glus_selector import as_rgb_arrays, clip_view
 
 
@@ -23,7 +23,6 @@ EOS_TOKEN = "</s>"
 UNK_TOKEN = "<unk>"
 SPECIAL_TOKENS = (BOS_TOKEN, EOS_TOKEN, UNK_TOKEN)
 IMAGE_TOKEN = "<image>"  # never in the vocabulary: stands for an image in a prompt
-LONGEST_RUN_OF_IMAGES = 2  # adjacent images; upstream takes more for a video
 PREFIX = "▁"
 
 

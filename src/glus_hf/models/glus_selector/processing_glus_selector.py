@@ -40,7 +40,6 @@ ANSWERS = (
 ROLE_OF_ANSWER = " ASSISTANT: "
 IGNORE_INDEX = -100
 CONTEXT_STRATEGIES = ("upstream", "paper")
-TRAINING_CONTEXT_FRAMES = (8, 12)  # fewest and most that upstream draws
 
 
 class GLUSSelectorProcessor(ChatUniViProcessor):
@@ -206,26 +205,6 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             (2 * part + 1) * num_frames // (2 * self.num_context_frames) for part in range(self.num_context_frames)
         ]
 
-    def sample_training_frames(self, num_frames: int, rng: np.random.Generator) -> tuple[list[int], int]:
-        """Context frames and a target frame as upstream draws them for training.
-
-        8 to 12 equal parts, one random frame of each (all frames of a shorter video); the target is one of them.
-
-        Example:
-
-            >>> context, target = processor.sample_training_frames(100, np.random.default_rng(0))
-            >>> 8 <= len(context) <= 12, target in context
-            (True, True)
-        """
-        if num_frames < 1:
-            raise ValueError("cannot sample frames of an empty video")
-        count = int(rng.integers(*TRAINING_CONTEXT_FRAMES, endpoint=True))
-        context = list(range(num_frames))
-        if num_frames > count:
-            bounds = np.linspace(0, num_frames, count + 1, dtype=int)
-            context = rng.integers(bounds[:-1], bounds[1:]).tolist()
-        return context, int(rng.choice(context))
-
     # ---- inference
 
     def init_video_session(
@@ -329,12 +308,17 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
         if sample.get("conversations") is not None:
             prompts = list(sample["conversations"])
         else:
-            prompts = [self._draw_conversation(text, num_context, rng) for text in sample["expressions"]]
+            prompts = [self.draw_conversation(text, num_context, rng) for text in sample["expressions"]]
         if not prompts:
             raise ValueError("a sample needs at least one expression")
         return prompts
 
-    def _draw_conversation(self, text: str, num_context: int, rng: np.random.Generator | None) -> str:
+    def draw_conversation(self, text: str, num_context: int, rng: np.random.Generator | None = None) -> str:
+        """The whole prompt about an expression, with the question and answer of inference, or ones that `rng` draws.
+
+        Raises:
+            `ValueError`: an expression that [`~GLUSSelectorProcessor.clean_expression`] refuses.
+        """
         if rng is None:
             return self.build_conversation(self.clean_expression(text), num_context)
         expression = self._checked_expression(text)
