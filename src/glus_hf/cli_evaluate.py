@@ -90,7 +90,7 @@ def evaluate(
         raise ValueError("--plots: there is no ground truth to score against; leave it out")
     single = processes.size == 1
     pipe = _load_pipeline(model, device if single else str(processes.device), dtype, compat)
-    chooser = None if selector is None else load_selector(selector, device=pipe.device, dtype=dtype)
+    chooser = None if selector is None else load_selector(selector, device=pipe.device)
     output = output or _default_output(dataset, split, data_options, model, selector)
     data_options.pop("num_videos", None)  # more videos may join a run
     report = evaluate_model(

@@ -215,14 +215,14 @@ def test_scores_that_are_no_numbers(pipe, value):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("threshold", [np.nan, np.inf, True, "0.3"])
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, True, "0.3", np.float32(0.3)])
 def test_thresholds_that_are_no_numbers(pipe, threshold):
     for use in (lambda: pipe("nowhere.mp4", TEXT, no_target_threshold=threshold),
                 lambda: EvaluationOptions(no_target_threshold=threshold)):  # fmt: skip
         with pytest.raises(ValueError, match="no_target_threshold must be a finite number") as error:
             use()
         assert "\n" not in str(error.value)
-    EvaluationOptions(no_target_threshold=np.float32(0.3))
+    EvaluationOptions(no_target_threshold=np.float64(0.3))
 
 
 @pytest.mark.parametrize(
@@ -381,6 +381,9 @@ def test_evaluate(folder, tmp_path, monkeypatch):
     assert [int(line["key_frame"]) for line in lines] == list(chosen.values())
     code, out, err = run_command(*command)
     assert code == 2 and "another selector" in err
+    code, out, err = run_command(*command, "--selector", folder, "--dtype", "bfloat16", "-o", "half")
+    settings = json.loads((tmp_path / "half" / "summary.json").read_text())["settings"]
+    assert (settings["model"]["dtype"], settings["selector"]["dtype"]) == ("torch.bfloat16", "torch.float32")
     code, _, err = run_command(*command, "--no-target-threshold", "0.1")
     assert code == 2 and "needs --selector" in err
     assert "key_frames.json" in tree(tmp_path / "preds")

@@ -225,9 +225,8 @@ def _check_key_frames(key_frame, num_frames: int, num_texts: int) -> list[int | 
     key_frame = _plain(key_frame)
     if isinstance(key_frame, str) and key_frame != AUTO:
         raise ValueError(f"key_frame={key_frame!r} is no index; pass a frame index, 'auto' or None")
-    starts = (
-        [_plain(start) for start in key_frame] if isinstance(key_frame, (list, tuple)) else [key_frame] * num_texts
-    )
+    starts = key_frame if isinstance(key_frame, (list, tuple)) else [key_frame] * num_texts
+    starts = [_plain(start) for start in starts]
     if len(starts) != num_texts:
         raise ValueError(
             f"there are {num_texts} texts but {len(starts)} key frames; pass one per text or a single one"
