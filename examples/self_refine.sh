@@ -5,13 +5,20 @@
 #
 #   bash examples/self_refine.sh [GLUS] [RUNS_FOLDER]
 #
-# GLUS: the segmentation model (default glus-tiny; bash examples/train_tiny.sh trains one).
+# GLUS: the segmentation model (default glus-tiny), or "train" for one that is trained from nothing first, in two hours
+# more. It draws new clips at every step and never sees those that it labels, so it need not stop early to label well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 glus="${1:-glus-tiny}"
 runs="${2:-runs/selector}"
 export OMP_NUM_THREADS=1
 shapes="--dataset motion_shapes --data-option size=64 --device cpu"
+
+# 0. a GLUS
+if [ "$glus" = train ]; then
+    bash examples/train_tiny.sh "$runs/tiny"
+    glus="$runs/tiny/glus-tiny"
+fi
 
 # 1. labels: IoU of every frame; a frame without the target is no good to start from, so --empty 0. The clips of the
 # test have other seeds.
