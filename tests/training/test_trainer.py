@@ -363,6 +363,36 @@ def test_early_stopping_keeps_the_best(tmp_path):
     assert not torch.equal(seen[1], seen[3])
 
 
+@pytest.mark.parametrize(("resumed_at", "patience", "end"), [(3, 2, 4), (4, 2, 4), (4, 3, 5)])
+def test_early_stopping_goes_on_counting_after_a_resume(tmp_path, resumed_at, patience, end):
+    """Uninterrupted, it stops at step 4 with a patience of 2."""
+    scores = [10.0, 30.0, 20.0, 25.0, 21.0, 22.0]
+
+    def run(patience, scores):
+        scores = iter(scores)
+        return quick_trainer(
+            tmp_path,
+            eval_dataset=videos(2),
+            video_evaluator=lambda *_: {"J&F": next(scores)},
+            embedding_training="new_tokens",
+            max_steps=6,
+            eval_strategy="steps",
+            eval_steps=1,
+            save_strategy="steps",
+            save_steps=1,
+            early_stopping_patience=patience,
+        )
+
+    whole = run(2, scores)
+    whole.train()
+    assert whole.state.global_step == 4
+    resumed = run(patience, scores[resumed_at:])
+    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{resumed_at}"))
+    assert (resumed.state.global_step, resumed.state.best_global_step) == (end, 2)
+    if end == 4:
+        torch.testing.assert_close(trained(resumed.model), trained(whole.model), rtol=0, atol=0)
+
+
 def test_first_videos():
     assert len(set(first_videos(rows(8), 3)["video_id"])) == 3
     assert len(first_videos(rows(8), None)) == len(rows(8)) == len(first_videos(rows(8), 100))

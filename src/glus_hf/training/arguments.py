@@ -59,6 +59,7 @@ class GLUSTrainingArguments(RecipeArguments):
     per_device_train_batch_size: int = default(2, "Videos per device and accumulation step.")
     max_steps: int = default(3000, "Optimizer steps.")
     ddp_timeout: int = default(7200, "Seconds; other processes wait while one evaluates videos.")
+    restore_callback_states_from_checkpoint: bool = default(True, "A resumed run goes on counting for early stopping.")
 
     # what GLUS adds
     mask_bce_loss_weight: float = default(2.0, "Weight of the binary cross entropy of the masks.")

@@ -48,8 +48,8 @@ class StepTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
         """The batches of one optimizer step, and the sum of their counts over all processes."""
-        if self.state.global_step >= self.state.max_steps:  # a finished run was resumed; transformers would go on
-            self.control.should_training_stop = True
+        self.control.should_training_stop |= self.state.global_step >= self.state.max_steps
+        if self.control.should_training_stop:  # a finished run was resumed; transformers would go on
             return [], torch.zeros(2)
         batches = []
         for _ in range(num_batches):

@@ -92,7 +92,7 @@ class GLUSTrainer(StepTrainer):
             data_collator = GLUSCollator(processing_class, labels=args.supervised_text)
         callbacks = [*(callbacks or []), _BankSaver(self)]
         if args.early_stopping_patience is not None:
-            callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
+            callbacks.append(_EarlyStopping(args.early_stopping_patience))
         super().__init__(
             model,
             args,
@@ -246,6 +246,15 @@ class GLUSTrainer(StepTrainer):
             export_adapter(adapter, folder, dtype=dtype)
         self.accelerator.wait_for_everyone()
         return folder
+
+
+class _EarlyStopping(EarlyStoppingCallback):
+    """Goes on counting after a resume, with the patience of now; a run that had stopped takes no further step."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        super().on_train_begin(args, state, control, **kwargs)
+        self.early_stopping_patience = args.early_stopping_patience
+        control.should_training_stop |= self.early_stopping_patience_counter >= self.early_stopping_patience
 
 
 class _BankSaver(TrainerCallback):
