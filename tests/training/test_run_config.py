@@ -7,7 +7,7 @@ import torch
 import yaml
 from safetensors import SafetensorError
 
-from glus_hf import GLUSForVideoSegmentation
+from glus_hf import GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.training.config_file import ConfigError
 from glus_hf.training.run import build_trainer, training_set
 from glus_hf.training.run_config import load_run_config
@@ -140,6 +140,13 @@ DATA = {"data": {"train": [{"name": "motion_shapes"}]}}
         ({"model": {"pretrained": ""}}, "model.pretrained is missing"),
         ({"model": {"options": 5}}, "model.options must be keys with values, got 5"),
         ({"model": {"options": {"num_maskmmem": 0}}}, "unknown key model.options.num_maskmmem; did you mean model."),
+        ({"model": {"options": {"num_maskmem": -1}}}, "model.options.num_maskmem must be a whole number, 0 or more"),
+        (
+            {"model": {"options": {"num_query_frames": 0}}},
+            "model.options.num_query_frames must be a whole number, 1 or",
+        ),
+        ({"validation": {"max_videos": -1}}, "validation.max_videos must be a whole number, 0 or more, got -1"),
+        ({"data": {**DATA["data"], "mask_overlap": "foo"}}, "data.mask_overlap must be one of union, sum, got 'foo'"),
         ({"model": {"attn_implementation": "foo"}}, "model.attn_implementation must be one of null, sdpa, eager, "),
         ({"data": {"train": [{"name": "mevis", "weight": 0}]}}, "data.train.0.weight must be more than 0, got 0"),
         ({"data": {**DATA["data"], "samples_per_epoch": 0}}, "data.samples_per_epoch must be 1 or more, got 0"),
@@ -199,6 +206,36 @@ def test_validation_without_a_data_set(tmp_path, base):
     config = load_run_config(file, [*small_run(base, tmp_path), "training.eval_strategy=steps"])
     with pytest.raises(ConfigError, match="set validation.name"):
         build_trainer(config)
+
+
+def test_early_stopping_needs_segmented_videos(tmp_path, base):
+    file = write(tmp_path, {"data": {"train": [clips(2)]}, "validation": clips(1)})
+    options = ["validation.split=train", "training.eval_strategy=steps", "training.early_stopping_patience=1"]
+    config = load_run_config(file, [*small_run(base, tmp_path), *options, "validation.max_videos=0"])
+    with pytest.raises(ConfigError, match="^training.metric_for_best_model is J&F [^\n]*; set validation.name and"):
+        build_trainer(config)
+
+
+def test_the_contrastive_loss_needs_data_sets_of_the_run(tmp_path, base):
+    file = write(tmp_path, {"data": {"train": [clips(2)]}})
+    overrides = [*small_run(base, tmp_path), "training.contrastive_datasets=[motion_shapes, mevs]"]
+    with pytest.raises(
+        ConfigError, match="^training.contrastive_datasets names mevs, [^\n]* trains on motion_shapes; "
+    ):
+        build_trainer(load_run_config(file, overrides))
+    build_trainer(load_run_config(file, [*overrides, "training.contrastive_loss_weight=0"]))
+
+
+def test_numbers_of_frames_reach_the_processor(tmp_path, base):
+    """What is trained is what inference reads."""
+    file = write(tmp_path, {"data": {"train": [clips(2)]}})
+    options = ["model.options.num_query_frames=2", "model.options.num_context_frames=3"]
+    trainer = build_trainer(load_run_config(file, [*small_run(base, tmp_path), *options]))
+    assert len(trainer.train_dataset[0]["frames"]) == 5
+    folder = trainer.export(tmp_path / "model")
+    config, processor = GLUSConfig.from_pretrained(folder), GLUSProcessor.from_pretrained(folder)
+    for found in (config, processor, trainer.processing_class):
+        assert (found.num_context_frames, found.num_query_frames) == (3, 2)
 
 
 def test_an_unknown_protocol_is_refused_before_training(tmp_path, base):

@@ -463,6 +463,15 @@ def test_no_processor(tmp_path):
         ({"total_train_batch_size": 81}, "81 is no multiple of 2 videos on 1 devices"),
         ({"per_device_train_batch_size": 0}, "^per_device_train_batch_size must be 1 or more, got 0$"),
         ({"contrastive_bank_size": 0}, "^contrastive_bank_size must be 1 or more, got 0$"),
+        ({"lora_rank": 0}, "^lora_rank must be 1 or more, got 0$"),
+        ({"early_stopping_patience": -3, "eval_strategy": "steps"}, "^early_stopping_patience must be 1 or more, got"),
+        ({"early_stopping_patience": 1}, "^early_stopping_patience needs evaluations; set eval_strategy [^\n]*$"),
+        ({"contrastive_temperature": 0}, "^contrastive_temperature must be more than 0, got 0$"),
+        ({"save_steps": 0}, "^save_steps must be more than 0, got 0$"),
+        ({"eval_steps": -1}, "^eval_steps must be more than 0, got -1$"),
+        ({"max_grad_norm": -1.0}, "^max_grad_norm must be 0 or more, got -1.0$"),
+        ({"mask_dice_loss_weight": -1.0}, "^mask_dice_loss_weight must be 0 or more, got -1.0$"),
+        ({"ce_loss_weight": float("nan")}, "^ce_loss_weight must be 0 or more, got nan$"),
         ({"max_steps": -5}, "^max_steps must be 1 or more, or -1 for num_train_epochs epochs, got -5$"),
         ({"max_steps": -1, "num_train_epochs": 0}, "^num_train_epochs must be more than 0, got 0$"),
         ({"mask_branch_training": "full"}, "language_model_training: full"),
@@ -472,6 +481,26 @@ def test_no_processor(tmp_path):
 def test_impossible_choices(tmp_path, option, message):
     with pytest.raises(ValueError, match=message):
         quick_trainer(tmp_path, **option)
+
+
+def test_a_rank_that_is_not_used_is_not_looked_at():
+    assert GLUSTrainingArguments("out", lora_rank=0, language_model_training="frozen", use_cpu=True).lora_rank == 0
+
+
+def test_an_unknown_metric_and_options_of_another_schedule_are_one_line(tmp_path):
+    trainer = quick_trainer(
+        tmp_path,
+        eval_dataset=videos(1),
+        max_steps=1,
+        eval_strategy="steps",
+        eval_steps=1,
+        metric_for_best_model="foo",
+    )
+    with pytest.raises(ValueError, match="^metric_for_best_model is foo, but evaluation gives loss, ce_loss, [^\n]*$"):
+        trainer.train()
+    trainer = quick_trainer(tmp_path, lr_scheduler_kwargs={"a": 1})
+    with pytest.raises(ValueError, match="^lr_scheduler_kwargs {'a': 1} do not fit lr_scheduler_type linear [^\n]*$"):
+        trainer.train()
 
 
 def test_total_batch_size():

@@ -53,7 +53,13 @@ class GLUSTrainingArguments(RecipeArguments):
         "mask_branch_training": MASK_BRANCH,
         "supervised_text": ("seg", "answer"),
     }
-    AT_LEAST_ONE = (*RecipeArguments.AT_LEAST_ONE, "contrastive_bank_size", "contrastive_num_negatives")
+    AT_LEAST_ONE = (
+        *RecipeArguments.AT_LEAST_ONE,
+        "contrastive_bank_size",
+        "contrastive_num_negatives",
+        "early_stopping_patience",
+    )
+    MORE_THAN_ZERO = (*RecipeArguments.MORE_THAN_ZERO, "contrastive_temperature")
 
     # what transformers has, with other defaults
     per_device_train_batch_size: int = default(2, "Videos per device and accumulation step.")
@@ -106,6 +112,8 @@ class GLUSTrainingArguments(RecipeArguments):
             self.activation_checkpointing_kwargs = kwargs
 
     def _stop_early(self) -> None:
+        if self.eval_strategy == "no":
+            raise ValueError("early_stopping_patience needs evaluations; set eval_strategy to steps or epoch")
         self.load_best_model_at_end = True
         if self.metric_for_best_model is None:
             self.metric_for_best_model, self.greater_is_better = "J&F", True

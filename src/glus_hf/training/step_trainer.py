@@ -97,6 +97,26 @@ class StepTrainer(Trainer):
         if 0 < self.args.max_steps <= step:
             logger.warning(f"{checkpoint}: is of step {step} of {self.args.max_steps}, so nothing is left to train")
 
+    def _determine_best_metric(self, metrics: dict[str, float], *args, **kwargs) -> bool:
+        try:
+            return super()._determine_best_metric(metrics, *args, **kwargs)
+        except KeyError:
+            known = ", ".join(name.removeprefix("eval_") for name in metrics if name.startswith("eval_"))
+            name = self.args.metric_for_best_model
+            raise ValueError(
+                f"metric_for_best_model is {name}, but evaluation gives {known}; use one of them"
+            ) from None
+
+    def create_scheduler(self, *args, **kwargs):
+        try:
+            return super().create_scheduler(*args, **kwargs)
+        except TypeError as error:
+            options = self.args.lr_scheduler_kwargs
+            raise ValueError(
+                f"lr_scheduler_kwargs {options} do not fit lr_scheduler_type {self.args.lr_scheduler_type.value} "
+                f"({error}); change one of them"
+            ) from None
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         try:
             super()._load_optimizer_and_scheduler(checkpoint)
