@@ -9,6 +9,7 @@ from peft import PeftModel
 from glus_hf.data.referring_video_dataset import ReferringVideoDataset
 from glus_hf.models.glus.checkpoint_glus import CheckpointError
 from glus_hf.training.arguments import GLUSTrainingArguments
+from glus_hf.training.non_finite import GradientWatch
 from glus_hf.training.parameters import NothingToTrainError
 from glus_hf.training.trainer import TERMS, GLUSTrainer, NonFiniteLossError
 from glus_hf.training.validation import VideoValidation, first_videos
@@ -301,6 +302,22 @@ def test_validation_losses(tmp_path):
         assert 0 <= result["eval_J_given_text"] <= 1
 
 
+def test_every_evaluation_sees_the_same_frames(tmp_path):
+    """Data loaders that are kept count their epochs."""
+    options = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    trainer = quick_trainer(tmp_path, eval_dataset=videos(2), **options)
+    first, second, plain = trainer.evaluate(), trainer.evaluate(), quick_trainer(tmp_path).evaluate(videos(2))
+    assert first["eval_loss"] == second["eval_loss"] == pytest.approx(plain["eval_loss"], rel=1e-6)
+
+
+def test_one_data_set_to_train_and_to_evaluate_on(tmp_path):
+    dataset = videos()
+    trainer = quick_trainer(tmp_path, dataset=dataset, eval_dataset={"all": dataset})
+    dataset.set_epoch(3)
+    assert trainer.evaluate()["eval_all_loss"] > 0 and dataset.epoch == 3
+    assert trainer.evaluate(dataset)["eval_loss"] > 0 and dataset.epoch == 3
+
+
 def test_validation_by_the_evaluator(tmp_path):
     validation = VideoValidation(rows(2, "validation"), tmp_path / "validation", "validation", max_videos=1)
     trainer = quick_trainer(
@@ -438,6 +455,30 @@ def test_non_finite_gradient_stops_before_the_weights_are_ruined(tmp_path):
         trainer.train()
     assert all(value.isfinite().all() for value in trained(trainer.model).values())
     assert len(json.loads((tmp_path / "non_finite_samples.json").read_text())["samples"]) == 2
+
+
+def test_where_gradients_cannot_be_watched_their_norm_is(tmp_path, monkeypatch):
+    """As under DeepSpeed, which has freed the gradients."""
+    monkeypatch.setattr(GradientWatch, "on_pre_optimizer_step", lambda *args, **kwargs: None)
+    trainer = quick_trainer(tmp_path, max_steps=3)
+    weight = next(parameter for parameter in trainer.model.parameters() if parameter.requires_grad)
+    weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(NonFiniteLossError, match="the gradient is not finite at step 1;"):
+        trainer.train()
+    record = json.loads((tmp_path / "non_finite_samples.json").read_text())
+    assert (record["step"], list(record["values"]), len(record["samples"])) == (0, ["norm"], 2)
+
+
+def test_a_smaller_last_step_is_warned_of(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("glus_hf.training.step_trainer.logger.warning", said.append)
+    quick_trainer(tmp_path, gradient_accumulation_steps=2)
+    assert not said
+    quick_trainer(tmp_path, gradient_accumulation_steps=3)
+    assert said == [
+        "the training set has 8 videos, no multiple of the 6 of an optimizer step; the last step of every epoch takes "
+        "fewer"
+    ]
 
 
 def test_fewer_videos_than_a_step_takes(tmp_path):

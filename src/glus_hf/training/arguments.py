@@ -22,8 +22,9 @@ class GLUSTrainingArguments(RecipeArguments):
     clipped at 1, 3000 steps of 80 videos (2 videos per device, 10 accumulation steps, on 4 devices).
 
     Args:
-        total_train_batch_size: videos per optimizer step, over all devices. If given, `gradient_accumulation_steps`
-            follows from it, so that a recipe means the same on any number of devices.
+        total_train_batch_size: videos per optimizer step, over all devices; the last step of an epoch takes what is
+            left. If given, `gradient_accumulation_steps` follows from it, so that a recipe means the same on any
+            number of devices.
         ce_loss_weight, mask_bce_loss_weight, mask_dice_loss_weight, contrastive_loss_weight: 1, 2, 0.5, 0.1.
             A contrastive weight of 0 switches that loss off.
         contrastive_negatives: "other_objects" or "upstream", see [`ObjectContrastiveLoss`].

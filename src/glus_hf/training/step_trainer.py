@@ -67,6 +67,12 @@ class StepTrainer(Trainer):
             return ResumableSampler(dataset, self.args.seed if self.args.data_seed is None else self.args.data_seed)
         return super()._get_train_sampler(train_dataset)
 
+    def get_eval_dataloader(self, eval_dataset=None):
+        """As in transformers, of data whose epoch does not move: neither with the evaluations nor with training."""
+        if eval_dataset is None or isinstance(eval_dataset, str):
+            self.eval_dataset = _frozen(self.eval_dataset)
+        return super().get_eval_dataloader(_frozen(eval_dataset))
+
     def _logged_terms(self) -> list[str]:
         return list(self.TERMS)
 
@@ -136,17 +142,31 @@ class _WithSamples:
         return {**self.collator(samples), "samples": described}
 
 
+def _frozen(data):
+    """Data sets, or a dict of them, in an epoch that stays; what has no epoch as it is."""
+    if isinstance(data, dict):
+        return {name: _frozen(part) for name, part in data.items()}
+    return data.frozen() if isinstance(data, EpochDataset) else data
+
+
 def check_size(dataset, args: TrainingArguments) -> None:
-    """Fewer samples than a step takes would silently make the steps smaller.
+    """Fewer samples than a step takes would silently make the steps smaller; those that are left over are warned of.
 
     Raises:
         ValueError: there are fewer; one line.
     """
     step = args.per_device_train_batch_size * args.gradient_accumulation_steps * max(args.world_size, 1)
-    if dataset is not None and hasattr(dataset, "__len__") and len(dataset) < step:
+    if dataset is None or not hasattr(dataset, "__len__"):
+        return
+    if len(dataset) < step:
         raise ValueError(
             f"the training set has {len(dataset)} videos, an optimizer step takes {step}; use more data, a smaller "
             "batch, or a mixture with more samples per epoch"
+        )
+    if len(dataset) % step and args.should_log:
+        logger.warning(
+            f"the training set has {len(dataset)} videos, no multiple of the {step} of an optimizer step; the last "
+            "step of every epoch takes fewer"
         )
 
 

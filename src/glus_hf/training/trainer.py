@@ -56,7 +56,8 @@ class GLUSTrainer(StepTrainer):
 
     Raises:
         ValueError: no processor, no trainable parameter, fewer samples than an optimizer step takes; one line.
-        NonFiniteLossError: from `train()`; the samples are listed in `non_finite_samples.json` of the output folder.
+        NonFiniteLossError: from `train()`; the samples are listed in `non_finite_samples.json` of the output folder
+            (of several processes in `rank_N_non_finite_samples.json`).
 
     Example:
 
