@@ -302,6 +302,19 @@ def test_validation_losses(tmp_path):
         assert 0 <= result["eval_J_given_text"] <= 1
 
 
+def test_videos_under_fsdp_are_refused_before_training(tmp_path, monkeypatch):
+    create = GLUSTrainer.create_accelerator_and_postprocess
+
+    def create_with_fsdp(self):
+        create(self)
+        self.is_fsdp_enabled = True
+
+    monkeypatch.setattr(GLUSTrainer, "create_accelerator_and_postprocess", create_with_fsdp)
+    quick_trainer(tmp_path)
+    with pytest.raises(ValueError, match="^evaluation on videos is not possible under FSDP; set validation.max_vid"):
+        quick_trainer(tmp_path, eval_dataset=videos(1), video_evaluator=lambda *_: {})
+
+
 def test_every_evaluation_sees_the_same_frames(tmp_path):
     """Data loaders that are kept count their epochs."""
     options = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
