@@ -83,6 +83,33 @@ def test_the_recipes_are_those_of_the_paper():
     assert (small.training["max_steps"], large.training["max_steps"]) == (3000, 5000)
 
 
+def printed_commands(file) -> list[list[str]]:
+    """Arguments of examples/train.py wherever a file prints it."""
+    lines = file.read_text().replace("\n#", "\n").replace("\\\n", " ").splitlines()
+    commands = [line.partition("examples/train.py ")[2].partition("#")[0].split() for line in lines]
+    return [command for command in commands if command and command[0].endswith(".yaml")]
+
+
+def test_printed_commands_fit_their_configurations():
+    printed = {}
+    for folder in ("docs", "examples/accelerate", "examples/configs"):
+        for file in sorted((ROOT / folder).iterdir()):
+            for name, *overrides in printed_commands(file) if file.suffix in (".md", ".yaml") else ():
+                printed[file.name, name.rpartition("/")[2]] = load_run_config(ROOT / name, overrides)
+    own, fsdp = printed["own-data.md", "finetune_lora_24gb.yaml"], printed["fsdp2.yaml", "glus_s.yaml"]
+    assert own.data.train[0].data_dir == own.validation.data_dir == "clips"
+    assert (fsdp.model.dtype, fsdp.validation.max_videos) == ("float32", 0)
+    start = load_run_config(ROOT / "examples" / "configs" / "glus_s.yaml").model.pretrained
+    assert f"--output {start}\n" in (ROOT / "docs" / "convert.md").read_text()
+
+
+def test_runs_of_tiny_do_not_share_a_folder():
+    tiny = load_run_config(ROOT / "examples" / "configs" / "tiny.yaml")
+    script = (ROOT / "examples" / "train_tiny.sh").read_text()
+    assert f'runs="${{1:-{tiny.training["output_dir"]}}}"' not in script and 'runs="${1:-runs/tiny}"' in script
+    assert tiny.export.startswith(f"{tiny.training['output_dir']}/")
+
+
 def test_mixture_draws_by_weight(tmp_path):
     file = write(tmp_path, {"data": {"train": [clips(4, seed=0, weight=3), clips(4, seed=1, weight=1)]}})
     config = load_run_config(file, [f"data.cache_dir={tmp_path / 'cache'}", "data.samples_per_epoch=400"])
