@@ -4,13 +4,14 @@
     python examples/ablations.py --output runs/ablations --table  # what is there so far
 
 The start is the tiny model before its two halves were trained together (of the runs of train_tiny.sh), as GLUS starts
-from a LISA and a SAM-2. [`GLUSTrainer`] then trains all of it with GLUS's losses.
+from a LISA and a SAM-2. [`GLUSTrainer`] then trains it with GLUS's losses: all that they reach but the vision tower.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -161,11 +162,21 @@ def run_all(args: argparse.Namespace, budget: Budget) -> None:
         for name in args.settings:
             folder = args.output / f"{name}-{seed}"
             if (folder / "result.json").exists():
+                check_budget(folder / "result.json", budget)
                 continue
             result = run(SETTINGS[name], str(args.start), budget, seed, folder, strides=name == "all")
             result["budget"] = vars(budget)
             (folder / "result.json").write_text(json.dumps(result))
             print(f"{name}, seed {seed}: J&F {result['test']['J&F']:.1f}", flush=True)
+
+
+def check_budget(file: Path, budget: Budget) -> None:
+    """A finished run is kept; one of another length would get into the same table."""
+    done = json.loads(file.read_text())["budget"]
+    for name in ("steps", "test_videos"):
+        if done[name] != getattr(budget, name):
+            option = f"--{name.replace('_', '-')}"
+            sys.exit(f"error: {file}: was made with {option} {done[name]}; pass that, or choose another --output")
 
 
 # ---- the table

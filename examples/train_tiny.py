@@ -200,10 +200,10 @@ def save(folder: Path, model, heads, optimizers, state: dict) -> None:
     tensors = {f"model.{name}": value.contiguous().clone() for name, value in model.state_dict().items()}
     tensors |= {f"heads.{name}": value.contiguous() for name, value in heads.state_dict().items()}
     save_file(tensors, folder / "weights.safetensors.new")
-    (folder / "weights.safetensors.new").rename(folder / "weights.safetensors")
     torch.save(optimizers.state_dict(), folder / "optimizer.pt.new")
-    (folder / "optimizer.pt.new").rename(folder / "optimizer.pt")
-    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "state.json.new").write_text(json.dumps(state))
+    for name in ("weights.safetensors", "optimizer.pt", "state.json"):
+        (folder / f"{name}.new").rename(folder / name)
 
 
 def load(folder: Path, model, heads, part: str = "all") -> None:
@@ -215,6 +215,16 @@ def load(folder: Path, model, heads, part: str = "all") -> None:
             k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix) and ("mask_model" in k) in wanted
         }
         module.load_state_dict(chosen, strict=part == "all")
+
+
+def check_sources(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """The last two stages go on from other runs, unless they go on themselves."""
+    sources = [*(args.sources or []), *([args.start] if args.start else [])]
+    if args.stage in ("join", "memory") and not (sources or (args.output / "state.json").exists()):
+        parser.error(f"--stage {args.stage} needs {'--from' if args.stage == 'join' else '--start'}")
+    for folder in sources:
+        if not (folder / "weights.safetensors").is_file():
+            parser.error(f"{folder}: has no weights.safetensors; name the --output of another stage")
 
 
 def main() -> None:
@@ -229,6 +239,7 @@ def main() -> None:
     parser.add_argument("--decay", type=float, default=0.5, help="part of the time over which the rate falls")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    check_sources(parser, args)
     torch.set_num_threads(1)
     args.output.mkdir(parents=True, exist_ok=True)
 

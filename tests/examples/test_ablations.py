@@ -1,5 +1,6 @@
 """The ablation script: what its settings change, that it runs and goes on, and its table."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-from ablations import MOVING, SETTINGS, Budget, run, table, training_set  # noqa: E402
+from ablations import MOVING, SETTINGS, Budget, check_budget, run, table, training_set  # noqa: E402
 
 from glus_hf import GLUSProcessor, load_referring_dataset  # noqa: E402
 
@@ -41,6 +42,18 @@ def test_a_setting_is_trained_and_scored(name, tmp_path):
         type(setting)(setting.title, setting.model, videos=2), "glus-tiny", budget, 0, tmp_path, strides=False
     )
     assert 0 <= result["test"]["J&F"] <= 100 and 0 <= result["occlusion"]["J&F"] <= 100
+
+
+def test_finished_runs_of_another_length_are_refused(tmp_path):
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps({"budget": vars(Budget(steps=100))}))
+    check_budget(file, Budget(steps=100))
+    with pytest.raises(
+        SystemExit, match="^error: [^\n]*result.json: was made with --steps 100; pass that, or [^\n]*$"
+    ):
+        check_budget(file, Budget(steps=50))
+    with pytest.raises(SystemExit, match="was made with --test-videos 40"):
+        check_budget(file, Budget(test_videos=4))
 
 
 def test_the_table_has_means_and_spreads():

@@ -15,7 +15,8 @@ sys.path.insert(0, str(EXAMPLES))
 
 from tiny_batches import cell_labels, coverage, pack_prompts, sample_batch  # noqa: E402
 from tiny_memory import CLIPS, VISITS, read_clip, sample_clip, sample_pass, visitors  # noqa: E402
-from tiny_model import build_tiny  # noqa: E402
+from tiny_model import TrainingHeads, build_tiny  # noqa: E402
+from train_tiny import Optimizers, main, save, trainable  # noqa: E402
 
 from glus_hf.data.motion_shapes import sample_expressions, sample_veiled_scene  # noqa: E402
 
@@ -112,9 +113,52 @@ def test_the_memory_stage_shows_what_each_kind_of_clip_is_for(kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["mask", "read", "join", "memory"])
 def test_each_stage_runs_and_resumes(tmp_path, stage):
-    command = [sys.executable, str(EXAMPLES / "train_tiny.py"), "--stage", stage, "--output", str(tmp_path)]
+    output = str(tmp_path / stage)
+    command = [sys.executable, str(EXAMPLES / "train_tiny.py"), "--stage", stage, "--output", output]
+    if stage in ("join", "memory"):
+        command += ["--start", random_run(tmp_path / "start")]
     steps = []
     for minutes in ("0.05", "0.1"):
         subprocess.run([*command, "--minutes", minutes], check=True, timeout=300)
-        steps.append(json.loads((tmp_path / "state.json").read_text())["step"])
+        steps.append(json.loads((tmp_path / stage / "state.json").read_text())["step"])
     assert 0 < steps[0] < steps[1]
+
+
+def random_run(folder: Path) -> str:
+    """What a stage leaves, before its first step."""
+    model, _ = build_tiny()
+    heads = TrainingHeads(model.config.text_config.hidden_size)
+    folder.mkdir()
+    save(folder, model, heads, Optimizers(trainable(model, heads, "join"), 1e-3, 1e-3), {"step": 0, "seconds": 0.0})
+    return str(folder)
+
+
+def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    folder = Path(random_run(tmp_path / "run"))
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert set(before) == {"weights.safetensors", "optimizer.pt", "state.json"}
+    model, _ = build_tiny(seed=1)
+    heads = TrainingHeads(model.config.text_config.hidden_size)
+    optimizers = Optimizers(trainable(model, heads, "join"), 1e-3, 1e-3)
+    with pytest.raises(TypeError):  # as a full disk would stop it
+        save(folder, model, heads, optimizers, {"step": object()})
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["memory"], "--stage memory needs --start"),
+        (["join"], "--stage join needs --from"),
+        (["memory", "--start", "/nope"], "/nope: has no weights.safetensors; name the --output of another stage"),
+        (
+            ["join", "--from", "/nope", "/nope"],
+            "/nope: has no weights.safetensors; name the --output of another stage",
+        ),
+    ],
+)
+def test_what_a_stage_starts_from_must_be_there(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["", "--output", str(tmp_path / "run"), "--minutes", "0", "--stage", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.endswith(f"error: {message}\n") and not (tmp_path / "run").exists()

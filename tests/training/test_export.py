@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 
 import glus_hf
 from glus_hf import CheckpointError, GLUSForVideoSegmentation, GLUSProcessor
@@ -51,8 +52,9 @@ def test_saving_an_adapter_does_not_ask_the_hub_for_its_base(tmp_path, base, mon
         {"language_model_training": "frozen"},
         {"language_model_training": "full"},
         {"memory_gradient": True},
+        {"memory_gradient": True, "language_model_training": "full"},
     ],
-    ids=["lora", "new tokens", "no lora", "full", "memory gradient"],
+    ids=["lora", "new tokens", "no lora", "full", "memory gradient", "full, memory gradient"],
 )
 def test_exported_model_gives_the_same(tmp_path, base, options):
     trainer = quick_trainer(tmp_path / "run", load(base), **STRONG, **options)
@@ -89,9 +91,24 @@ def test_options_of_the_run_are_exported(tmp_path, base):
     torch.testing.assert_close(outputs(exported, trainer), outputs(trainer.model, trainer), rtol=0, atol=1e-5)
 
 
-def test_dtype(tmp_path, base):
-    trainer = quick_trainer(tmp_path / "run", load(base), **STRONG)
-    assert load(trainer.export(tmp_path / "half", dtype="bfloat16")).dtype == torch.bfloat16
+def dtypes(folder) -> set[torch.dtype]:
+    return {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()}
+
+
+@pytest.mark.parametrize("language_model", ["lora", "full"])
+def test_dtype(tmp_path, base, language_model):
+    """That of the base's files, whatever precision it was trained in, or the one that is asked for."""
+    half = tmp_path / "base"
+    load(base).bfloat16().save_pretrained(half)
+    GLUSProcessor.from_pretrained(base).save_pretrained(half)
+    options = {**STRONG, "language_model_training": language_model}
+    trainer = quick_trainer(tmp_path / "run", load(base), **options)
+    assert dtypes(trainer.export(tmp_path / "same")) == {torch.float32}
+    assert dtypes(trainer.export(tmp_path / "half", dtype="bfloat16")) == {torch.bfloat16}
+    model = GLUSForVideoSegmentation.from_pretrained(half, dtype=torch.bfloat16)
+    folder = quick_trainer(tmp_path / "half run", model, **options).export(tmp_path / "again")
+    assert dtypes(folder) == {torch.bfloat16} and load(folder).dtype == torch.bfloat16
+    assert not (tmp_path / "run" / "whole").exists()
 
 
 def test_errors_are_one_line(tmp_path, base):

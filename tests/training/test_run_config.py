@@ -7,7 +7,7 @@ import torch
 import yaml
 from safetensors import SafetensorError
 
-from glus_hf import GLUSForVideoSegmentation
+from glus_hf import GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.training.config_file import ConfigError
 from glus_hf.training.run import build_trainer, training_set
 from glus_hf.training.run_config import load_run_config
@@ -83,6 +83,33 @@ def test_the_recipes_are_those_of_the_paper():
     assert (small.training["max_steps"], large.training["max_steps"]) == (3000, 5000)
 
 
+def printed_commands(file) -> list[list[str]]:
+    """Arguments of examples/train.py wherever a file prints it."""
+    lines = file.read_text().replace("\n#", "\n").replace("\\\n", " ").splitlines()
+    commands = [line.partition("examples/train.py ")[2].partition("#")[0].split() for line in lines]
+    return [command for command in commands if command and command[0].endswith(".yaml")]
+
+
+def test_printed_commands_fit_their_configurations():
+    printed = {}
+    for folder in ("docs", "examples/accelerate", "examples/configs"):
+        for file in sorted((ROOT / folder).iterdir()):
+            for name, *overrides in printed_commands(file) if file.suffix in (".md", ".yaml") else ():
+                printed[file.name, name.rpartition("/")[2]] = load_run_config(ROOT / name, overrides)
+    own, fsdp = printed["own-data.md", "finetune_lora_24gb.yaml"], printed["fsdp2.yaml", "glus_s.yaml"]
+    assert own.data.train[0].data_dir == own.validation.data_dir == "clips"
+    assert (fsdp.model.dtype, fsdp.validation.max_videos) == ("float32", 0)
+    start = load_run_config(ROOT / "examples" / "configs" / "glus_s.yaml").model.pretrained
+    assert f"--output {start}\n" in (ROOT / "docs" / "convert.md").read_text()
+
+
+def test_runs_of_tiny_do_not_share_a_folder():
+    tiny = load_run_config(ROOT / "examples" / "configs" / "tiny.yaml")
+    script = (ROOT / "examples" / "train_tiny.sh").read_text()
+    assert f"{tiny.training['output_dir']}}}" not in script and "runs/tiny}" in script
+    assert tiny.export.startswith(f"{tiny.training['output_dir']}/")
+
+
 def test_mixture_draws_by_weight(tmp_path):
     file = write(tmp_path, {"data": {"train": [clips(4, seed=0, weight=3), clips(4, seed=1, weight=1)]}})
     config = load_run_config(file, [f"data.cache_dir={tmp_path / 'cache'}", "data.samples_per_epoch=400"])
@@ -140,6 +167,13 @@ DATA = {"data": {"train": [{"name": "motion_shapes"}]}}
         ({"model": {"pretrained": ""}}, "model.pretrained is missing"),
         ({"model": {"options": 5}}, "model.options must be keys with values, got 5"),
         ({"model": {"options": {"num_maskmmem": 0}}}, "unknown key model.options.num_maskmmem; did you mean model."),
+        ({"model": {"options": {"num_maskmem": -1}}}, "model.options.num_maskmem must be a whole number, 0 or more"),
+        (
+            {"model": {"options": {"num_query_frames": 0}}},
+            "model.options.num_query_frames must be a whole number, 1 or",
+        ),
+        ({"validation": {"max_videos": -1}}, "validation.max_videos must be a whole number, 0 or more, got -1"),
+        ({"data": {**DATA["data"], "mask_overlap": "foo"}}, "data.mask_overlap must be one of union, sum, got 'foo'"),
         ({"model": {"attn_implementation": "foo"}}, "model.attn_implementation must be one of null, sdpa, eager, "),
         ({"data": {"train": [{"name": "mevis", "weight": 0}]}}, "data.train.0.weight must be more than 0, got 0"),
         ({"data": {**DATA["data"], "samples_per_epoch": 0}}, "data.samples_per_epoch must be 1 or more, got 0"),
@@ -199,6 +233,36 @@ def test_validation_without_a_data_set(tmp_path, base):
     config = load_run_config(file, [*small_run(base, tmp_path), "training.eval_strategy=steps"])
     with pytest.raises(ConfigError, match="set validation.name"):
         build_trainer(config)
+
+
+def test_early_stopping_needs_segmented_videos(tmp_path, base):
+    file = write(tmp_path, {"data": {"train": [clips(2)]}, "validation": clips(1)})
+    options = ["validation.split=train", "training.eval_strategy=steps", "training.early_stopping_patience=1"]
+    config = load_run_config(file, [*small_run(base, tmp_path), *options, "validation.max_videos=0"])
+    with pytest.raises(ConfigError, match="^training.metric_for_best_model is J&F [^\n]*; set validation.name and"):
+        build_trainer(config)
+
+
+def test_the_contrastive_loss_needs_data_sets_of_the_run(tmp_path, base):
+    file = write(tmp_path, {"data": {"train": [clips(2)]}})
+    overrides = [*small_run(base, tmp_path), "training.contrastive_datasets=[motion_shapes, mevs]"]
+    with pytest.raises(
+        ConfigError, match="^training.contrastive_datasets names mevs, [^\n]* trains on motion_shapes; "
+    ):
+        build_trainer(load_run_config(file, overrides))
+    build_trainer(load_run_config(file, [*overrides, "training.contrastive_loss_weight=0"]))
+
+
+def test_numbers_of_frames_reach_the_processor(tmp_path, base):
+    """What is trained is what inference reads."""
+    file = write(tmp_path, {"data": {"train": [clips(2)]}})
+    options = ["model.options.num_query_frames=2", "model.options.num_context_frames=3"]
+    trainer = build_trainer(load_run_config(file, [*small_run(base, tmp_path), *options]))
+    assert len(trainer.train_dataset[0]["frames"]) == 5
+    folder = trainer.export(tmp_path / "model")
+    config, processor = GLUSConfig.from_pretrained(folder), GLUSProcessor.from_pretrained(folder)
+    for found in (config, processor, trainer.processing_class):
+        assert (found.num_context_frames, found.num_query_frames) == (3, 2)
 
 
 def test_an_unknown_protocol_is_refused_before_training(tmp_path, base):

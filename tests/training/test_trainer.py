@@ -9,6 +9,7 @@ from peft import PeftModel
 from glus_hf.data.referring_video_dataset import ReferringVideoDataset
 from glus_hf.models.glus.checkpoint_glus import CheckpointError
 from glus_hf.training.arguments import GLUSTrainingArguments
+from glus_hf.training.non_finite import GradientWatch
 from glus_hf.training.parameters import NothingToTrainError
 from glus_hf.training.trainer import TERMS, GLUSTrainer, NonFiniteLossError
 from glus_hf.training.validation import VideoValidation, first_videos
@@ -301,6 +302,35 @@ def test_validation_losses(tmp_path):
         assert 0 <= result["eval_J_given_text"] <= 1
 
 
+def test_videos_under_fsdp_are_refused_before_training(tmp_path, monkeypatch):
+    create = GLUSTrainer.create_accelerator_and_postprocess
+
+    def create_with_fsdp(self):
+        create(self)
+        self.is_fsdp_enabled = True
+
+    monkeypatch.setattr(GLUSTrainer, "create_accelerator_and_postprocess", create_with_fsdp)
+    quick_trainer(tmp_path)
+    with pytest.raises(ValueError, match="^evaluation on videos is not possible under FSDP; set validation.max_vid"):
+        quick_trainer(tmp_path, eval_dataset=videos(1), video_evaluator=lambda *_: {})
+
+
+def test_every_evaluation_sees_the_same_frames(tmp_path):
+    """Data loaders that are kept count their epochs."""
+    options = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    trainer = quick_trainer(tmp_path, eval_dataset=videos(2), **options)
+    first, second, plain = trainer.evaluate(), trainer.evaluate(), quick_trainer(tmp_path).evaluate(videos(2))
+    assert first["eval_loss"] == second["eval_loss"] == pytest.approx(plain["eval_loss"], rel=1e-6)
+
+
+def test_one_data_set_to_train_and_to_evaluate_on(tmp_path):
+    dataset = videos()
+    trainer = quick_trainer(tmp_path, dataset=dataset, eval_dataset={"all": dataset})
+    dataset.set_epoch(3)
+    assert trainer.evaluate()["eval_all_loss"] > 0 and dataset.epoch == 3
+    assert trainer.evaluate(dataset)["eval_loss"] > 0 and dataset.epoch == 3
+
+
 def test_validation_by_the_evaluator(tmp_path):
     validation = VideoValidation(rows(2, "validation"), tmp_path / "validation", "validation", max_videos=1)
     trainer = quick_trainer(
@@ -363,6 +393,36 @@ def test_early_stopping_keeps_the_best(tmp_path):
     assert not torch.equal(seen[1], seen[3])
 
 
+@pytest.mark.parametrize(("resumed_at", "patience", "end"), [(3, 2, 4), (4, 2, 4), (4, 3, 5)])
+def test_early_stopping_goes_on_counting_after_a_resume(tmp_path, resumed_at, patience, end):
+    """Uninterrupted, it stops at step 4 with a patience of 2."""
+    scores = [10.0, 30.0, 20.0, 25.0, 21.0, 22.0]
+
+    def run(patience, scores):
+        scores = iter(scores)
+        return quick_trainer(
+            tmp_path,
+            eval_dataset=videos(2),
+            video_evaluator=lambda *_: {"J&F": next(scores)},
+            embedding_training="new_tokens",
+            max_steps=6,
+            eval_strategy="steps",
+            eval_steps=1,
+            save_strategy="steps",
+            save_steps=1,
+            early_stopping_patience=patience,
+        )
+
+    whole = run(2, scores)
+    whole.train()
+    assert whole.state.global_step == 4
+    resumed = run(patience, scores[resumed_at:])
+    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{resumed_at}"))
+    assert (resumed.state.global_step, resumed.state.best_global_step) == (end, 2)
+    if end == 4:
+        torch.testing.assert_close(trained(resumed.model), trained(whole.model), rtol=0, atol=0)
+
+
 def test_first_videos():
     assert len(set(first_videos(rows(8), 3)["video_id"])) == 3
     assert len(first_videos(rows(8), None)) == len(rows(8)) == len(first_videos(rows(8), 100))
@@ -410,6 +470,30 @@ def test_non_finite_gradient_stops_before_the_weights_are_ruined(tmp_path):
     assert len(json.loads((tmp_path / "non_finite_samples.json").read_text())["samples"]) == 2
 
 
+def test_where_gradients_cannot_be_watched_their_norm_is(tmp_path, monkeypatch):
+    """As under DeepSpeed, which has freed the gradients."""
+    monkeypatch.setattr(GradientWatch, "on_pre_optimizer_step", lambda *args, **kwargs: None)
+    trainer = quick_trainer(tmp_path, max_steps=3)
+    weight = next(parameter for parameter in trainer.model.parameters() if parameter.requires_grad)
+    weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(NonFiniteLossError, match="the gradient is not finite at step 1;"):
+        trainer.train()
+    record = json.loads((tmp_path / "non_finite_samples.json").read_text())
+    assert (record["step"], list(record["values"]), len(record["samples"])) == (0, ["norm"], 2)
+
+
+def test_a_smaller_last_step_is_warned_of(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("glus_hf.training.step_trainer.logger.warning", said.append)
+    quick_trainer(tmp_path, gradient_accumulation_steps=2)
+    assert not said
+    quick_trainer(tmp_path, gradient_accumulation_steps=3)
+    assert said == [
+        "the training set has 8 videos, no multiple of the 6 of an optimizer step; the last step of every epoch takes "
+        "fewer"
+    ]
+
+
 def test_fewer_videos_than_a_step_takes(tmp_path):
     with pytest.raises(ValueError, match="^the training set has 8 videos, an optimizer step takes 10; [^\n]*$"):
         quick_trainer(tmp_path, gradient_accumulation_steps=5)
@@ -433,6 +517,15 @@ def test_no_processor(tmp_path):
         ({"total_train_batch_size": 81}, "81 is no multiple of 2 videos on 1 devices"),
         ({"per_device_train_batch_size": 0}, "^per_device_train_batch_size must be 1 or more, got 0$"),
         ({"contrastive_bank_size": 0}, "^contrastive_bank_size must be 1 or more, got 0$"),
+        ({"lora_rank": 0}, "^lora_rank must be 1 or more, got 0$"),
+        ({"early_stopping_patience": -3, "eval_strategy": "steps"}, "^early_stopping_patience must be 1 or more, got"),
+        ({"early_stopping_patience": 1}, "^early_stopping_patience needs evaluations; set eval_strategy [^\n]*$"),
+        ({"contrastive_temperature": 0}, "^contrastive_temperature must be more than 0, got 0$"),
+        ({"save_steps": 0}, "^save_steps must be more than 0, got 0$"),
+        ({"eval_steps": -1}, "^eval_steps must be more than 0, got -1$"),
+        ({"max_grad_norm": -1.0}, "^max_grad_norm must be 0 or more, got -1.0$"),
+        ({"mask_dice_loss_weight": -1.0}, "^mask_dice_loss_weight must be 0 or more, got -1.0$"),
+        ({"ce_loss_weight": float("nan")}, "^ce_loss_weight must be 0 or more, got nan$"),
         ({"max_steps": -5}, "^max_steps must be 1 or more, or -1 for num_train_epochs epochs, got -5$"),
         ({"max_steps": -1, "num_train_epochs": 0}, "^num_train_epochs must be more than 0, got 0$"),
         ({"mask_branch_training": "full"}, "language_model_training: full"),
@@ -442,6 +535,26 @@ def test_no_processor(tmp_path):
 def test_impossible_choices(tmp_path, option, message):
     with pytest.raises(ValueError, match=message):
         quick_trainer(tmp_path, **option)
+
+
+def test_a_rank_that_is_not_used_is_not_looked_at():
+    assert GLUSTrainingArguments("out", lora_rank=0, language_model_training="frozen", use_cpu=True).lora_rank == 0
+
+
+def test_an_unknown_metric_and_options_of_another_schedule_are_one_line(tmp_path):
+    trainer = quick_trainer(
+        tmp_path,
+        eval_dataset=videos(1),
+        max_steps=1,
+        eval_strategy="steps",
+        eval_steps=1,
+        metric_for_best_model="foo",
+    )
+    with pytest.raises(ValueError, match="^metric_for_best_model is foo, but evaluation gives loss, ce_loss, [^\n]*$"):
+        trainer.train()
+    trainer = quick_trainer(tmp_path, lr_scheduler_kwargs={"a": 1})
+    with pytest.raises(ValueError, match="^lr_scheduler_kwargs {'a': 1} do not fit lr_scheduler_type linear [^\n]*$"):
+        trainer.train()
 
 
 def test_total_batch_size():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,6 +29,8 @@ class EpochDataset(Dataset):
         3
     """
 
+    _is_frozen = False
+
     def __init__(self):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -39,7 +42,24 @@ class EpochDataset(Dataset):
         """Draw the samples of this epoch from now on."""
         if epoch < 0:
             raise ValueError(f"an epoch is 0 or more, got {epoch}")
-        self._epoch.fill_(int(epoch))
+        if not self._is_frozen:
+            self._epoch.fill_(int(epoch))
+
+    def frozen(self) -> EpochDataset:
+        """A copy that stays in epoch 0 whatever it is told: to evaluate on the same samples every time.
+
+        Data loaders tell a data set the epoch too, persistent ones another one at every evaluation.
+
+        Example:
+
+            >>> frozen = EpochDataset().frozen()
+            >>> frozen.set_epoch(3)
+            >>> frozen.epoch
+            0
+        """
+        copied = copy.copy(self)
+        copied._epoch, copied._is_frozen = torch.zeros((), dtype=torch.int64), True
+        return copied
 
 
 class ResumableSampler(Sampler):

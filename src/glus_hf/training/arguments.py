@@ -22,8 +22,9 @@ class GLUSTrainingArguments(RecipeArguments):
     clipped at 1, 3000 steps of 80 videos (2 videos per device, 10 accumulation steps, on 4 devices).
 
     Args:
-        total_train_batch_size: videos per optimizer step, over all devices. If given, `gradient_accumulation_steps`
-            follows from it, so that a recipe means the same on any number of devices.
+        total_train_batch_size: videos per optimizer step, over all devices; the last step of an epoch takes what is
+            left. If given, `gradient_accumulation_steps` follows from it, so that a recipe means the same on any
+            number of devices.
         ce_loss_weight, mask_bce_loss_weight, mask_dice_loss_weight, contrastive_loss_weight: 1, 2, 0.5, 0.1.
             A contrastive weight of 0 switches that loss off.
         contrastive_negatives: "other_objects" or "upstream", see [`ObjectContrastiveLoss`].
@@ -53,12 +54,19 @@ class GLUSTrainingArguments(RecipeArguments):
         "mask_branch_training": MASK_BRANCH,
         "supervised_text": ("seg", "answer"),
     }
-    AT_LEAST_ONE = (*RecipeArguments.AT_LEAST_ONE, "contrastive_bank_size", "contrastive_num_negatives")
+    AT_LEAST_ONE = (
+        *RecipeArguments.AT_LEAST_ONE,
+        "contrastive_bank_size",
+        "contrastive_num_negatives",
+        "early_stopping_patience",
+    )
+    MORE_THAN_ZERO = (*RecipeArguments.MORE_THAN_ZERO, "contrastive_temperature")
 
     # what transformers has, with other defaults
     per_device_train_batch_size: int = default(2, "Videos per device and accumulation step.")
     max_steps: int = default(3000, "Optimizer steps.")
     ddp_timeout: int = default(7200, "Seconds; other processes wait while one evaluates videos.")
+    restore_callback_states_from_checkpoint: bool = default(True, "A resumed run goes on counting for early stopping.")
 
     # what GLUS adds
     mask_bce_loss_weight: float = default(2.0, "Weight of the binary cross entropy of the masks.")
@@ -105,6 +113,8 @@ class GLUSTrainingArguments(RecipeArguments):
             self.activation_checkpointing_kwargs = kwargs
 
     def _stop_early(self) -> None:
+        if self.eval_strategy == "no":
+            raise ValueError("early_stopping_patience needs evaluations; set eval_strategy to steps or epoch")
         self.load_best_model_at_end = True
         if self.metric_for_best_model is None:
             self.metric_for_best_model, self.greater_is_better = "J&F", True

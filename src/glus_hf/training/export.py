@@ -53,12 +53,29 @@ def export_adapter(
     stored = GLUSConfig.from_pretrained(base)
     model = GLUSForVideoSegmentation.from_pretrained(base, config=_config(adapter, stored), dtype=torch.float32)
     merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    wanted = dtype if dtype is not None else stored.dtype
-    if wanted is not None:
-        merged = merged.to(getattr(torch, wanted) if isinstance(wanted, str) else wanted)
-    merged.save_pretrained(folder)
-    if (adapter / "processor_config.json").is_file():
-        GLUSProcessor.from_pretrained(str(adapter)).save_pretrained(folder)
+    return _write(merged, adapter, folder, dtype if dtype is not None else stored.dtype)
+
+
+def export_whole(
+    trained: str | os.PathLike,
+    folder: str | os.PathLike,
+    base: str | os.PathLike | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> Path:
+    """Save a model all of which was trained, in the folder `trained`, as [`export_adapter`] does with an adapter."""
+    stored = GLUSConfig.from_pretrained(base) if base else GLUSConfig()
+    config = _for_inference(GLUSConfig.from_pretrained(trained), stored)
+    model = GLUSForVideoSegmentation.from_pretrained(trained, config=config, dtype=torch.float32)
+    return _write(model, Path(trained), Path(folder), dtype if dtype is not None else stored.dtype)
+
+
+def _write(model: GLUSForVideoSegmentation, source: Path, folder: Path, dtype: str | torch.dtype | None) -> Path:
+    """The model, with the processor of the folder `source` beside it."""
+    if dtype is not None:
+        model = model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    model.save_pretrained(folder)
+    if (source / "processor_config.json").is_file():
+        GLUSProcessor.from_pretrained(str(source)).save_pretrained(folder)
     return folder
 
 
@@ -79,12 +96,17 @@ def _config(adapter: Path, stored: GLUSConfig) -> GLUSConfig:
     file = adapter / BASE_CONFIG
     if not file.is_file():
         return stored
-    config = GLUSConfig.from_json_file(str(file))
-    for name in ONLY_IN_TRAINING:
-        setattr(config, name, getattr(stored, name))
+    config = _for_inference(GLUSConfig.from_json_file(str(file)), stored)
     if hasattr(config, "quantization_config"):  # the base was loaded in 4 bit: merge into its full weights
         del config.quantization_config
     return config
 
 
-__all__ = ["check_new_folder", "export_adapter"]
+def _for_inference(config: GLUSConfig, stored: GLUSConfig) -> GLUSConfig:
+    """Options that were set for the training alone are those of the base again."""
+    for name in ONLY_IN_TRAINING:
+        setattr(config, name, getattr(stored, name))
+    return config
+
+
+__all__ = ["check_new_folder", "export_adapter", "export_whole"]

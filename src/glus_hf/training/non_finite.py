@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,13 +19,15 @@ class NonFiniteLossError(FloatingPointError):
     """The loss or a gradient is NaN or infinite. One line that names the samples and the file that lists them."""
 
 
-def stop_at_samples(what: str, trainer, samples: Sequence[Mapping], values: Mapping[str, float]) -> None:
+def stop_at_samples(
+    what: str, trainer, samples: Sequence[Mapping], values: Mapping[str, float], steps_ago: int = 0
+) -> None:
     """Write down the samples behind a `what` ("loss", "gradient") that is not finite.
 
     Raises:
         NonFiniteLossError: always.
     """
-    args, step = trainer.args, trainer.state.global_step
+    args, step = trainer.args, trainer.state.global_step - steps_ago
     name = BAD_SAMPLES_FILE if args.world_size == 1 else f"rank_{args.process_index}_{BAD_SAMPLES_FILE}"
     file = Path(args.output_dir) / name
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -41,14 +44,16 @@ def stop_at_samples(what: str, trainer, samples: Sequence[Mapping], values: Mapp
 class GradientWatch(TrainerCallback):
     """Looks at the gradients before they are applied.
 
-    One that is not finite would ruin the weights, and the next samples would get the blame.
+    One that is not finite would ruin the weights, and the next samples would get the blame. The scaler of fp16 skips
+    such steps itself. DeepSpeed has applied and freed the gradients by the time it is asked, so that only their norm
+    can be looked at, when it is logged.
     """
 
     def __init__(self, trainer):
         self.trainer = trainer
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        if args.fp16 or self.trainer.is_deepspeed_enabled:  # their scalers skip such steps
+        if args.fp16:
             return
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         if not gradients:
@@ -56,6 +61,11 @@ class GradientWatch(TrainerCallback):
         largest = torch.stack([_local(gradient).detach().float().abs().max() for gradient in gradients]).max()
         if not torch.isfinite(largest):
             stop_at_samples("gradient", self.trainer, self.trainer.current_samples, {"largest": float(largest)})
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        norm = (logs or {}).get("grad_norm", 0.0)
+        if not (args.fp16 or math.isfinite(norm)):
+            stop_at_samples("gradient", self.trainer, self.trainer.current_samples, {"norm": norm}, steps_ago=1)
 
 
 def _local(tensor: Tensor) -> Tensor:

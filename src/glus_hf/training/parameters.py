@@ -91,7 +91,7 @@ def prepare_model(
         _train_in_place(model, whole, mask_branch, vision_tower)
         return in_float32(model)
     rows = {INPUT_EMBEDDINGS: list(new_token_ids), HEAD: list(new_token_ids)} if embeddings == "new_tokens" else None
-    is_lora = language_model == "lora" and lora_rank > 0
+    is_lora = language_model == "lora"
     if not (whole or rows or is_lora):
         raise NothingToTrainError(
             "no parameter is trainable; set language_model_training, mask_branch_training, train_projections or "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 import torch
@@ -33,7 +33,9 @@ class RecipeArguments(TrainingArguments):
         "per_device_train_batch_size",
         "per_device_eval_batch_size",
         "gradient_accumulation_steps",
+        "lora_rank",
     )
+    MORE_THAN_ZERO: ClassVar[tuple[str, ...]] = ("save_steps", "eval_steps")
 
     # what transformers has, with other defaults
     per_device_eval_batch_size: int = default(1, "Videos per device in evaluation.")
@@ -63,9 +65,7 @@ class RecipeArguments(TrainingArguments):
         for name, allowed in self.CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name in self.AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        self._check_numbers()
         if self.max_steps < 1 and self.max_steps != -1:
             raise ValueError(f"max_steps must be 1 or more, or -1 for num_train_epochs epochs, got {self.max_steps}")
         if self.max_steps == -1 and not self.num_train_epochs > 0:
@@ -75,6 +75,18 @@ class RecipeArguments(TrainingArguments):
         if not torch.cuda.is_available():  # PyTorch would warn that it pins nothing
             self.dataloader_pin_memory = False
         super().__post_init__()
+
+    def _check_numbers(self) -> None:
+        weights = [one.name for one in fields(self) if one.name.endswith("_loss_weight")]
+        for names, bound, is_good in (
+            (self.AT_LEAST_ONE, "1 or more", lambda value: value >= 1),
+            (self.MORE_THAN_ZERO, "more than 0", lambda value: value > 0),
+            ((*weights, "max_grad_norm"), "0 or more", lambda value: value >= 0),
+        ):
+            for name in names:
+                value, is_unused = getattr(self, name), name == "lora_rank" and self.language_model_training != "lora"
+                if not (value is None or is_unused or is_good(value)):
+                    raise ValueError(f"{name} must be {bound}, got {value}")
 
     def _accumulation_steps(self) -> int:
         num_devices = int(os.environ.get("WORLD_SIZE", 1))  # of torchrun and accelerate

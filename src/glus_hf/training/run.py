@@ -20,6 +20,7 @@ from .validation import VideoValidation, first_videos
 
 NOT_QUANTIZED = ["lm_head", *(f"model.{part}" for part in ("vision_tower", "mask_model", "mm_projector"))]
 NOT_QUANTIZED += ["model.seg_projection", "model.frame_position"]
+FRAMES = ("num_context_frames", "num_query_frames")
 
 
 def build_trainer(config: RunConfig) -> GLUSTrainer:
@@ -49,6 +50,7 @@ def build_trainer(config: RunConfig) -> GLUSTrainer:
             max_videos=config.validation.max_videos,
             protocol=config.validation.protocol,
         )
+    _check_names(config, args, evaluator)
     return GLUSTrainer(
         load_model(config.model),
         args,
@@ -59,8 +61,25 @@ def build_trainer(config: RunConfig) -> GLUSTrainer:
     )
 
 
+def _check_names(config: RunConfig, args: GLUSTrainingArguments, evaluator: VideoValidation | None) -> None:
+    if evaluator is None and args.metric_for_best_model in ("J&F", "eval_J&F"):
+        raise ConfigError(
+            "training.metric_for_best_model is J&F (early stopping's default) but no video is segmented; set "
+            "validation.name and validation.max_videos, or another metric_for_best_model such as J_given_text"
+        )
+    names = {dataset.name for dataset in config.data.train}
+    unknown = sorted(set(args.contrastive_datasets or ()) - names) if args.contrastive_loss_weight else []
+    if unknown:
+        raise ConfigError(
+            f"training.contrastive_datasets names {', '.join(unknown)}, but the run trains on "
+            f"{', '.join(sorted(names))}; use names of data.train"
+        )
+
+
 def load_processor(config: RunConfig) -> GLUSProcessor:
-    options = {"overlap": config.data.mask_overlap}
+    """The processor of that model, with the numbers of frames that the run gives it."""
+    frames = {name: value for name, value in config.model.options.items() if name in FRAMES}
+    options = {"overlap": config.data.mask_overlap, **frames}
     return GLUSProcessor.from_pretrained(config.model.pretrained, compat=config.model.compat, **options)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..data.referring_video_dataset import OVERLAPS
 from ..models.glus.configuration_glus import GLUSConfig
 from .arguments import GLUSTrainingArguments
 from .config_file import ConfigError, arguments, check_choice, check_keys, read_config, section, sections
@@ -13,6 +14,7 @@ from .config_file import ConfigError, arguments, check_choice, check_keys, read_
 
 QUANTIZATIONS = ("4bit",)
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
+LEAST = {"num_context_frames": 0, "num_query_frames": 1, "num_maskmem": 0}
 
 
 @dataclass
@@ -22,7 +24,7 @@ class ModelSection:
     Args:
         pretrained: folder, alias or Hub name. What the paper starts from is made by `glus-hf convert --llm`.
         dtype: of the frozen weights; what trains is always float32.
-        quantization: "4bit" for the language model (needs bitsandbytes and a GPU).
+        quantization: "4bit" for the language model (needs bitsandbytes).
         attn_implementation: "sdpa", "eager" or "flash_attention_2".
         compat: preset of options, as of `from_pretrained`.
         options: fields of `GLUSConfig` to change, such as `num_maskmem: 0`.
@@ -124,8 +126,18 @@ def load_run_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> R
     config = read_config(RunConfig, file, overrides)
     check_choice(file, "model.quantization", config.model.quantization, (None, *QUANTIZATIONS))
     check_choice(file, "model.attn_implementation", config.model.attn_implementation, (None, *ATTENTION))
+    check_choice(file, "data.mask_overlap", config.data.mask_overlap, OVERLAPS)
     check_keys(file, RunConfig, "model.options", config.model.options, sorted(GLUSConfig().to_dict()))
+    for name in LEAST.keys() & config.model.options.keys():
+        _check_count(file, f"model.options.{name}", config.model.options[name], LEAST[name])
+    if config.validation.max_videos is not None:
+        _check_count(file, "validation.max_videos", config.validation.max_videos, 0)
     return config
+
+
+def _check_count(file: str | os.PathLike, name: str, value, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ConfigError(f"{file}: {name} must be a whole number, {least} or more, got {value!r}")
 
 
 __all__ = ["ConfigError", "RunConfig", "load_run_config"]

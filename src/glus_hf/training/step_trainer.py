@@ -48,8 +48,8 @@ class StepTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
         """The batches of one optimizer step, and the sum of their counts over all processes."""
-        if self.state.global_step >= self.state.max_steps:  # a finished run was resumed; transformers would go on
-            self.control.should_training_stop = True
+        self.control.should_training_stop |= self.state.global_step >= self.state.max_steps
+        if self.control.should_training_stop:  # a finished run was resumed; transformers would go on
             return [], torch.zeros(2)
         batches = []
         for _ in range(num_batches):
@@ -66,6 +66,12 @@ class StepTrainer(Trainer):
         if isinstance(dataset, EpochDataset):
             return ResumableSampler(dataset, self.args.seed if self.args.data_seed is None else self.args.data_seed)
         return super()._get_train_sampler(train_dataset)
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        """As in transformers, of data whose epoch does not move: neither with the evaluations nor with training."""
+        if eval_dataset is None or isinstance(eval_dataset, str):
+            self.eval_dataset = _frozen(self.eval_dataset)
+        return super().get_eval_dataloader(_frozen(eval_dataset))
 
     def _logged_terms(self) -> list[str]:
         return list(self.TERMS)
@@ -97,6 +103,26 @@ class StepTrainer(Trainer):
         if 0 < self.args.max_steps <= step:
             logger.warning(f"{checkpoint}: is of step {step} of {self.args.max_steps}, so nothing is left to train")
 
+    def _determine_best_metric(self, metrics: dict[str, float], *args, **kwargs) -> bool:
+        try:
+            return super()._determine_best_metric(metrics, *args, **kwargs)
+        except KeyError:
+            known = ", ".join(name.removeprefix("eval_") for name in metrics if name.startswith("eval_"))
+            name = self.args.metric_for_best_model
+            raise ValueError(
+                f"metric_for_best_model is {name}, but evaluation gives {known}; use one of them"
+            ) from None
+
+    def create_scheduler(self, *args, **kwargs):
+        try:
+            return super().create_scheduler(*args, **kwargs)
+        except TypeError as error:
+            options = self.args.lr_scheduler_kwargs
+            raise ValueError(
+                f"lr_scheduler_kwargs {options} do not fit lr_scheduler_type {self.args.lr_scheduler_type.value} "
+                f"({error}); change one of them"
+            ) from None
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         try:
             super()._load_optimizer_and_scheduler(checkpoint)
@@ -116,17 +142,31 @@ class _WithSamples:
         return {**self.collator(samples), "samples": described}
 
 
+def _frozen(data):
+    """Data sets, or a dict of them, in an epoch that stays; what has no epoch as it is."""
+    if isinstance(data, dict):
+        return {name: _frozen(part) for name, part in data.items()}
+    return data.frozen() if isinstance(data, EpochDataset) else data
+
+
 def check_size(dataset, args: TrainingArguments) -> None:
-    """Fewer samples than a step takes would silently make the steps smaller.
+    """Fewer samples than a step takes would silently make the steps smaller; those that are left over are warned of.
 
     Raises:
         ValueError: there are fewer; one line.
     """
     step = args.per_device_train_batch_size * args.gradient_accumulation_steps * max(args.world_size, 1)
-    if dataset is not None and hasattr(dataset, "__len__") and len(dataset) < step:
+    if dataset is None or not hasattr(dataset, "__len__"):
+        return
+    if len(dataset) < step:
         raise ValueError(
             f"the training set has {len(dataset)} videos, an optimizer step takes {step}; use more data, a smaller "
             "batch, or a mixture with more samples per epoch"
+        )
+    if len(dataset) % step and args.should_log:
+        logger.warning(
+            f"the training set has {len(dataset)} videos, no multiple of the {step} of an optimizer step; the last "
+            "step of every epoch takes fewer"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ..data.collator import GLUSCollator
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import ADDED_TOKENS, IGNORE_INDEX
 from .arguments import GLUSTrainingArguments
-from .export import BASE_CONFIG, check_new_folder, export_adapter
+from .export import BASE_CONFIG, check_new_folder, export_adapter, export_whole
 from .losses import ObjectContrastiveLoss, token_ids
 from .non_finite import NonFiniteLossError, stop_at_samples
 from .parameters import describe_trainable, prepare_model
@@ -56,7 +57,8 @@ class GLUSTrainer(StepTrainer):
 
     Raises:
         ValueError: no processor, no trainable parameter, fewer samples than an optimizer step takes; one line.
-        NonFiniteLossError: from `train()`; the samples are listed in `non_finite_samples.json` of the output folder.
+        NonFiniteLossError: from `train()`; the samples are listed in `non_finite_samples.json` of the output folder
+            (of several processes in `rank_N_non_finite_samples.json`).
 
     Example:
 
@@ -92,7 +94,7 @@ class GLUSTrainer(StepTrainer):
             data_collator = GLUSCollator(processing_class, labels=args.supervised_text)
         callbacks = [*(callbacks or []), _BankSaver(self)]
         if args.early_stopping_patience is not None:
-            callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
+            callbacks.append(_EarlyStopping(args.early_stopping_patience))
         super().__init__(
             model,
             args,
@@ -104,6 +106,11 @@ class GLUSTrainer(StepTrainer):
             callbacks=callbacks,
             **kwargs,
         )
+        if video_evaluator is not None and self.is_fsdp_enabled:
+            raise ValueError(
+                "evaluation on videos is not possible under FSDP; set validation.max_videos: 0 (no video_evaluator), "
+                "and evaluate checkpoints afterwards"
+            )
         self.video_evaluator = video_evaluator
         self.contrastive_loss = self._make_contrastive_loss() if args.contrastive_loss_weight else None
 
@@ -170,8 +177,6 @@ class GLUSTrainer(StepTrainer):
 
     def _evaluate_videos(self) -> dict[str, float]:
         """What `video_evaluator` says in the main process, in all processes."""
-        if self.is_fsdp_enabled:
-            raise ValueError("evaluation on videos is not possible under FSDP; evaluate a checkpoint afterwards")
         model = self.accelerator.unwrap_model(self.model)
         model = model.get_base_model() if isinstance(model, PeftModel) else model
         with self.accelerator.autocast():
@@ -224,7 +229,7 @@ class GLUSTrainer(StepTrainer):
         """Write the trained model as one that `from_pretrained` loads: adapter merged, processor beside it.
 
         The adapter is merged into a fresh copy of the base, so training can go on, and the base may be loaded in 4 bit
-        here. To be called by all processes.
+        here. A model all of which trains is written to the output folder for a while. To be called by all processes.
 
         Args:
             folder: new or empty.
@@ -236,16 +241,25 @@ class GLUSTrainer(StepTrainer):
         folder = Path(folder)
         check_new_folder(folder)
         self.accelerator.wait_for_everyone()  # nobody writes before all have looked
-        if not isinstance(self.accelerator.unwrap_model(self.model), PeftModel):
-            self.save_model(str(folder), _internal_call=True)
-            (folder / "training_args.bin").unlink(missing_ok=True)
-            return folder
-        adapter = Path(self.args.output_dir) / "adapter"
-        self.save_model(str(adapter), _internal_call=True)
-        if self.args.should_save:
-            export_adapter(adapter, folder, dtype=dtype)
+        model, output = self.accelerator.unwrap_model(self.model), Path(self.args.output_dir)
+        trained = output / ("adapter" if isinstance(model, PeftModel) else "whole")
+        self.save_model(str(trained), _internal_call=True)
+        if self.args.should_save and isinstance(model, PeftModel):
+            export_adapter(trained, folder, dtype=dtype)
+        elif self.args.should_save:
+            export_whole(trained, folder, model.name_or_path, dtype)
+            shutil.rmtree(trained)
         self.accelerator.wait_for_everyone()
         return folder
+
+
+class _EarlyStopping(EarlyStoppingCallback):
+    """Goes on counting after a resume, with the patience of now; a run that had stopped takes no further step."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        super().on_train_begin(args, state, control, **kwargs)
+        self.early_stopping_patience = args.early_stopping_patience
+        control.should_training_stop |= self.early_stopping_patience_counter >= self.early_stopping_patience
 
 
 class _BankSaver(TrainerCallback):
