@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import glus_hf
 from glus_hf import AutoModelForReferringVideoSegmentation, GLUSConfig
+from glus_hf.data.motion_shapes import generate_clip
+from glus_hf.evaluation.j_and_f import j_and_f
 from glus_hf.hub import DEFAULT_MODEL, PACKAGED, resolve_checkpoint
 
 
@@ -43,6 +46,17 @@ def test_packaged_checkpoints_are_there():
     assert DEFAULT_MODEL in PACKAGED
     for alias in PACKAGED:
         assert resolve_checkpoint(alias).endswith(alias)
+
+
+def test_the_packaged_selector_finds_the_frames_that_tell(capfd):
+    pipe = glus_hf.pipeline(model="glus-tiny", device="cpu", selector="glus-selector-tiny")
+    for index in range(3):
+        clip = generate_clip(index, split="reveal", size=64, num_frames=12)
+        results = pipe(clip.frames, [one.text for one in clip.expressions])
+        veiled = clip.scene.is_veiled(np.linspace(0, 1, 12))
+        assert not any(veiled[result["key_frame"]] for result in results)
+        masks, truth = results[0]["masks"], clip.target_masks(clip.expressions[0])
+        assert j_and_f(masks, truth)["j_and_f"] > 0.8  # also behind the glass, before the key frame
 
 
 def test_other_names_are_unchanged(tmp_path):

@@ -33,3 +33,11 @@ def test_the_oldest_constraints_are_the_lower_bounds():
         if name in bounds:
             # the bound 4.0 and the pin 4.0.1 agree, 4.0 and 4.1.0 do not
             assert f"{version}.".startswith(f"{bounds[name]}."), f"{name}: bound {bounds[name]}, pin {version}"
+
+
+def test_packaged_checkpoints_are_small_and_described():
+    folders = [folder for folder in (ROOT / "src" / "glus_hf" / "checkpoints").iterdir() if folder.is_dir()]
+    assert {folder.name for folder in folders} == {"glus-tiny", "glus-selector-tiny"}
+    for folder in folders:
+        assert sum(file.stat().st_size for file in folder.iterdir()) < 25e6
+        assert (folder / "README.md").is_file() and not list(folder.glob("*.bin"))

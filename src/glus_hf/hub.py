@@ -9,7 +9,7 @@ from .models.glus.checkpoint_glus import CheckpointError
 from .released import ALIASES, fetch_released
 
 
-PACKAGED = {"glus-tiny": "checkpoints/glus-tiny"}
+PACKAGED = {name: f"checkpoints/{name}" for name in ("glus-tiny", "glus-selector-tiny")}
 """Checkpoints in the package: alias -> folder, relative to the package."""
 
 DEFAULT_MODEL = "glus-tiny"
