@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The self-refinement loop on MotionShapes: a GLUS labels frames by how well it segments them, a selector learns that,
-# and segmentation then starts from the frame the selector likes best. On one CPU core about an hour and a half.
+# and segmentation then starts from the frame the selector likes best. On one CPU core about two hours.
 # Run it again to go on where it was stopped.
 #
 #   bash examples/self_refine.sh [GLUS] [RUNS_FOLDER]

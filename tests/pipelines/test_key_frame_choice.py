@@ -1,6 +1,7 @@
 """Starting from the selector's frame: pipeline, evaluation and command agree, and results land on the right frames."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -215,7 +216,7 @@ def test_scores_that_are_no_numbers(pipe, value):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("threshold", [np.nan, np.inf, True, "0.3", np.float32(0.3)])
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, True, "0.3", np.float32("nan")])
 def test_thresholds_that_are_no_numbers(pipe, threshold):
     for use in (lambda: pipe("nowhere.mp4", TEXT, no_target_threshold=threshold),
                 lambda: EvaluationOptions(no_target_threshold=threshold)):  # fmt: skip
@@ -334,6 +335,19 @@ def test_an_expression_that_the_selector_refuses(pipe, rows, tmp_path):
     report = run()
     assert report.counts["failed"] == 0 and [record["key_frame"] for record in report.records] == ["00002"] * 3
     assert len(read_key_frames(tmp_path / "key_frames.json")) == 3
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not fit"), torch.OutOfMemoryError("a long story")])
+def test_a_selector_that_breaks_is_skipped_too(pipe, rows, tmp_path, error):
+    def scores(texts, num_frames):
+        raise error
+
+    selector, shown = FixedSelector(scores).as_selector(), "not enough memory|shapes do not fit"
+    with pytest.raises(Exception, match=shown):
+        evaluate_model(pipe.model, pipe.processor, rows, tmp_path / "raise", selector=selector)
+    options = EvaluationOptions(on_error="skip", no_target_threshold=np.float32(0.5))
+    report = evaluate_model(pipe.model, pipe.processor, rows, tmp_path, selector=selector, options=options)
+    assert report.counts["failed"] == len(rows) and re.search(shown, report.records[0]["error"])
 
 
 # the commands --------------------------------------------------------------------------------------------------------

@@ -393,6 +393,17 @@ def test_early_stopping_keeps_the_best(tmp_path):
     assert not torch.equal(seen[1], seen[3])
 
 
+def test_a_run_that_stopped_early_is_not_evaluated_again_at_the_end_of_an_epoch(tmp_path):
+    options = {"eval_dataset": videos(2), "num_train_epochs": 6, "max_steps": -1, "early_stopping_patience": 1}
+    options |= {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    scores = iter([30.0, 20.0])
+    whole = quick_trainer(tmp_path, video_evaluator=lambda *_: {"J&F": next(scores)}, **options)
+    whole.train()
+    resumed = quick_trainer(tmp_path, video_evaluator=lambda *_: {"J&F": next(scores)}, **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{whole.state.global_step}"))
+    assert resumed.state.global_step == whole.state.global_step and resumed.state.best_metric == 30.0
+
+
 @pytest.mark.parametrize(("resumed_at", "patience", "end"), [(3, 2, 4), (4, 2, 4), (4, 3, 5)])
 def test_early_stopping_goes_on_counting_after_a_resume(tmp_path, resumed_at, patience, end):
     """Uninterrupted, it stops at step 4 with a patience of 2."""
@@ -416,9 +427,12 @@ def test_early_stopping_goes_on_counting_after_a_resume(tmp_path, resumed_at, pa
     whole = run(2, scores)
     whole.train()
     assert whole.state.global_step == 4
-    resumed = run(patience, scores[resumed_at:])
+    stopped = {file: file.stat().st_mtime_ns for file in (tmp_path / "checkpoint-4").iterdir()}
+    resumed = run(patience, [] if resumed_at == end else scores[resumed_at:])
     resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{resumed_at}"))
     assert (resumed.state.global_step, resumed.state.best_global_step) == (end, 2)
+    if resumed_at == end:  # neither evaluated nor saved again
+        assert stopped == {file: file.stat().st_mtime_ns for file in (tmp_path / "checkpoint-4").iterdir()}
     if end == 4:
         torch.testing.assert_close(trained(resumed.model), trained(whole.model), rtol=0, atol=0)
 

@@ -53,6 +53,8 @@ class EvaluationOptions:
         if not math.isfinite(self.threshold):
             raise ValueError(f"threshold must be a finite number, got {self.threshold}")
         check_threshold(self.no_target_threshold)
+        if self.no_target_threshold is not None:  # NumPy's numbers do not go into JSON
+            object.__setattr__(self, "no_target_threshold", float(self.no_target_threshold))
 
 
 def evaluate_model(
@@ -75,8 +77,9 @@ def evaluate_model(
     """Segment every expression of a data set, write the masks and score them where there is a ground truth.
 
     Works with every model that has `propagate_in_video_iterator` and a processor with `init_video_session` and
-    `post_process_masks`. An interrupted call is resumed by the same call; expressions that are done are not done
-    again. Under `accelerate launch` or `torchrun` every process calls this with the same arguments.
+    `post_process_masks`; see [`iterate_frame_masks`]. An interrupted call is resumed by the same call; expressions
+    that are done are not done again. Under `accelerate launch` or `torchrun` every process calls this with the same
+    arguments.
 
     Args:
         model: in eval mode, on its device.

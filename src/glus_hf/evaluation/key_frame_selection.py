@@ -21,6 +21,7 @@ from .manifest import Manifest
 from .model_digest import model_digest
 from .processes import Processes
 from .run_folder import prepare_run
+from .segment_groups import error_message, is_explained, is_out_of_memory
 from .work_plan import Group, Job, assign_groups, plan_groups
 
 
@@ -106,14 +107,17 @@ def _score_group(
     try:
         frames = read_frames(of_group[0]["frame_paths"])
         scores = selector.score(frames, [row["expression"] for row in of_group], batch_size)
-    except (ValueError, OSError) as error:
-        if on_error == "skip" and len(group.jobs) > 1:  # one bad expression must not take the others with it
+    except Exception as error:
+        if on_error == "skip" and len(group.jobs) > 1 and not is_out_of_memory(error):
+            # one bad expression must not take the others with it
             singles = [_score_group(selector, Group((job,)), rows, batch_size, on_error) for job in group.jobs]
             return [facts for single in singles for facts in single]
-        message = f"selector: {' '.join(str(error).split())}"
+        message = f"selector: {error_message(error)}"
         if on_error == "skip":
-            (job,) = group.jobs
-            return [{"video_id": job.video_id, "expression_id": job.expression_id, "error": message}]
+            names = [{"video_id": job.video_id, "expression_id": job.expression_id} for job in group.jobs]
+            return [{**name, "error": message} for name in names]
+        if not is_explained(error):
+            raise
         ids = ", ".join(job.expression_id for job in group.jobs)
         raise ValueError(f"video {group.jobs[0].video_id}, expressions {ids}: {message}") from error
     return [

@@ -82,7 +82,7 @@ class Segmenter:
                 on_finished(facts)
             return []
         except Exception as error:
-            if self.on_error == "skip" and len(group.jobs) > 1 and not _is_out_of_memory(error):
+            if self.on_error == "skip" and len(group.jobs) > 1 and not is_out_of_memory(error):
                 # one bad expression must not take the others with it
                 singles = [Group((job,)) for job in group.jobs if job.key not in done]
                 return [
@@ -93,13 +93,11 @@ class Segmenter:
     def _failed(self, group: Group, error: Exception, done: Mapping) -> list[dict]:
         ids = ", ".join(job.expression_id for job in group.jobs)
         name = f"video {group.jobs[0].video_id}, expression{'s' * (len(group.jobs) > 1)} {ids}"
-        message = " ".join(str(error).split()) or type(error).__name__
-        if _is_out_of_memory(error):
-            message = "not enough memory; use a smaller --texts-per-pass or --batch-size"
+        message = error_message(error)
         if self.on_error == "skip":
             lost = [job for job in group.jobs if job.key not in done]
             return [{"video_id": job.video_id, "expression_id": job.expression_id, "error": message} for job in lost]
-        if isinstance(error, (ValueError, OSError)) or _is_out_of_memory(error):
+        if is_explained(error):
             raise ValueError(f"{name}: {message}") from error
         error.add_note(f"while segmenting {name}")
         raise error
@@ -177,10 +175,22 @@ def _facts(job: Job, row: Mapping, scores: np.ndarray, missing: list[int], secon
     }
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     import torch
 
     return isinstance(error, torch.OutOfMemoryError)
 
 
-__all__ = ["ON_ERROR", "Segmenter"]
+def is_explained(error: Exception) -> bool:
+    """Whether its one line says what to do; others need their traceback."""
+    return isinstance(error, (ValueError, OSError)) or is_out_of_memory(error)
+
+
+def error_message(error: Exception) -> str:
+    """One line."""
+    if is_out_of_memory(error):
+        return "not enough memory; use a smaller --texts-per-pass or --batch-size"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+__all__ = ["ON_ERROR", "Segmenter", "error_message", "is_explained", "is_out_of_memory"]

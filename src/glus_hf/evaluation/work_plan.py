@@ -2,6 +2,7 @@
 
 Groups depend on the data set and the settings alone, never on what is done already or on the number of processes.
 The expressions of a group go through the model together, so a resumed run computes the same numbers, bit for bit.
+(An expression that a selector cannot score is left out of its group; the run that repairs it groups anew.)
 """
 
 from __future__ import annotations

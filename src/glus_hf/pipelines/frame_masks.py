@@ -37,7 +37,7 @@ def iterate_frame_masks(
     backward; texts with different key frames reach a frame at different times.
 
     Args:
-        model: has `propagate_in_video_iterator`.
+        model: has `propagate_in_video_iterator`, which takes a key frame, or a list of one per text.
         processor: has `post_process_masks`.
         session: from `processor.init_video_session`.
         key_frame: frame to start from, 0..T-1; the first by default. Or one per text.

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -108,9 +109,9 @@ def judge(frame_scores, mask_scores, threshold: float | None) -> dict:
 
 def check_threshold(threshold) -> None:
     """Refuse a `no_target_threshold` that is no finite number; None is none."""
-    is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
     if threshold is not None and not (is_number and math.isfinite(threshold)):
-        raise ValueError(f"no_target_threshold must be a finite number (int or float), got {threshold!r}")
+        raise ValueError(f"no_target_threshold must be a finite number, got {threshold!r}")
 
 
 __all__ = ["FrameSelector", "check_threshold", "confidence", "judge", "key_frames_of", "load_selector"]

@@ -35,6 +35,7 @@ class StepTrainer(Trainer):
         callbacks = [*(callbacks or []), GradientWatch(self)]
         super().__init__(model, args, _WithSamples(data_collator), callbacks=callbacks, **kwargs)
         self.current_samples: list = []
+        self._is_idle = False
         self.model_accepts_loss_kwargs = True  # what older transformers have for loss_is_scaled_for_ga
         self._restart_sums(0)
 
@@ -49,7 +50,8 @@ class StepTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
         """The batches of one optimizer step, and the sum of their counts over all processes."""
         self.control.should_training_stop |= self.state.global_step >= self.state.max_steps
-        if self.control.should_training_stop:  # a finished run was resumed; transformers would go on
+        self._is_idle = self.control.should_training_stop
+        if self._is_idle:  # a finished run was resumed; transformers would go on
             return [], torch.zeros(2)
         batches = []
         for _ in range(num_batches):
@@ -72,6 +74,10 @@ class StepTrainer(Trainer):
         if eval_dataset is None or isinstance(eval_dataset, str):
             self.eval_dataset = _frozen(self.eval_dataset)
         return super().get_eval_dataloader(_frozen(eval_dataset))
+
+    def _maybe_log_save_evaluate(self, *args, **kwargs):
+        if not self._is_idle:  # the checkpoint is what it would save and evaluate again
+            super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _logged_terms(self) -> list[str]:
         return list(self.TERMS)

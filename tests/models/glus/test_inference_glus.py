@@ -81,6 +81,14 @@ def test_expressions_with_different_key_frames_equal_one_by_one(model, processor
             torch.testing.assert_close(score, output.scores[0], atol=1e-5, rtol=1e-4)
 
 
+def test_key_frames_as_a_selector_returns_them(model, processor):
+    session = processor.init_video_session(random_frames(4), ["the red circle", "the square"])
+    order = lambda key: [output.frame_idx for output in model.propagate_in_video_iterator(session, key_frame=key)]
+    expected = order([2, 1])
+    assert order(torch.tensor([2, 1])) == order(np.array([2, 1])) == expected
+    assert order(torch.tensor(2)) == order(np.int64(2)) == order(2)
+
+
 def test_different_key_frames_encode_each_frame_at_most_twice(model, processor, monkeypatch):
     seen, prefixes = {"clip": 0, "mask": 0}, []
     encode_frames, encode_mask_frames = model.model.encode_frames, model.model.encode_mask_frames

@@ -272,6 +272,7 @@ def _side(size: int | Sequence[int]) -> int:
 def _check_key_frames(key_frame, session: GLUSInferenceSession) -> dict[int, list[int]]:
     """Expressions by key frame, ascending."""
     count = len(session.texts)
+    key_frame = key_frame.tolist() if hasattr(key_frame, "tolist") else key_frame
     is_single = isinstance(key_frame, str) or not hasattr(key_frame, "__len__")
     starts = [0 if key_frame is None else key_frame] * count if is_single else list(key_frame)
     if len(starts) != count:

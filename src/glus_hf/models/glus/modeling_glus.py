@@ -459,9 +459,10 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 
         Args:
             session: from [`GLUSProcessor.init_video_session`].
-            key_frame: frame to start from, 0 by default; or one per expression. Frames `key_frame..T-1` come first,
-                then `key_frame-1..0`; every frame comes exactly once for every expression. Expressions that start
-                from different frames share what is computed per frame: each frame is encoded at most twice.
+            key_frame: frame to start from, 0 by default; or one per expression (list, array or tensor). Frames
+                `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
+                expression. Expressions that start from different frames share what is computed per frame: each frame
+                is encoded at most twice.
             batch_size: windows read by the language model at once; by default chosen from the free memory.
 
         Yields:
