@@ -48,7 +48,7 @@ def test_packaged_checkpoints_are_there():
         assert resolve_checkpoint(alias).endswith(alias)
 
 
-def test_the_packaged_selector_finds_the_frames_that_tell(capfd):
+def test_the_packaged_selector_finds_the_frames_that_tell():
     pipe = glus_hf.pipeline(model="glus-tiny", device="cpu", selector="glus-selector-tiny")
     for index in range(3):
         clip = generate_clip(index, split="reveal", size=64, num_frames=12)
