@@ -134,7 +134,7 @@ def test_missing_is_skipped(tmp_path):
     assert report.totals["J"] == np.mean([record["J"] for record in full[2:]])
     assert (report.totals["num_expressions"], report.totals["missing"]) == (4, 2)
     json.dumps(report.totals)
-    with pytest.raises(ValueError, match="none of the 2 expressions can be scored"):
+    with pytest.raises(ValueError, match="none of the 2 expressions has all its predicted masks"):
         score_predictions(rows[:2], tmp_path, missing="skip")
 
 
