@@ -17,7 +17,7 @@ from ..data.frames import read_frames
 from ..data.key_frames import key_frame_name, write_key_frames
 from ..data.predictions import PRIVATE_FOLDER
 from ..pipelines.frame_selector import FrameSelector, key_frames_of
-from .manifest import Manifest
+from .manifest import Manifest, by_ids
 from .model_digest import model_digest
 from .processes import Processes
 from .run_folder import prepare_run
@@ -95,8 +95,8 @@ def score_all_frames(
                 manifest.append(facts)
                 done[key] = facts
             bar.update(len(group.jobs))
-    gathered = processes.gather(list(done.values()))
-    return {(one["video_id"], one["expression_id"]): one["scores"] for one in gathered}, processes.gather(failures)
+    gathered = by_ids(processes.gather(list(done.values())))
+    return {key: one["scores"] for key, one in gathered.items()}, processes.gather(failures)
 
 
 def _score_group(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..data.predictions import PRIVATE_FOLDER, expression_folder
-from .manifest import Manifest, PathOf, finished, prepare_output
+from .manifest import Manifest, PathOf, by_ids, finished, prepare_output
 from .processes import Processes
 from .segment_groups import Segmenter
 from .work_plan import Job, assign_groups, plan_groups
@@ -74,7 +74,7 @@ def prepare_run(
         problems.append(error)
     for error in processes.gather(problems):
         raise error
-    return False, {(one["video_id"], one["expression_id"]): one for one in processes.gather(list(done.values()))}
+    return False, by_ids(processes.gather(list(done.values())))
 
 
 def run_jobs(
@@ -125,7 +125,7 @@ def run_jobs(
 
         failures = segmenter.run(share, done, on_finished)
     failures = processes.gather(failures)
-    return {(one["video_id"], one["expression_id"]): one for one in processes.gather(list(done.values()))}, failures
+    return by_ids(processes.gather(list(done.values()))), failures
 
 
 __all__ = ["only_writer", "prepare_run", "run_jobs"]
