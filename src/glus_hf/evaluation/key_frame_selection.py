@@ -20,9 +20,9 @@ from ..pipelines.frame_selector import FrameSelector, key_frames_of
 from .manifest import Manifest, by_ids
 from .model_digest import model_digest
 from .processes import Processes
-from .run_folder import prepare_run
+from .run_folder import own_share, prepare_run
 from .segment_groups import error_message, is_explained, is_out_of_memory
-from .work_plan import Group, Job, assign_groups, plan_groups
+from .work_plan import Group, Job
 
 
 KEY_FRAMES_FILE = "key_frames.json"
@@ -74,9 +74,7 @@ def score_all_frames(
     _, done = prepare_run(
         folder, settings, rows, jobs, processes, overwrite=overwrite, is_complete=lambda folder, row: True
     )
-    groups = plan_groups(jobs, texts_per_pass)
-    groups = [group for group in groups if any(job.key not in done for job in group.jobs)]
-    share = assign_groups(groups, processes.size)[processes.rank]
+    share = own_share(jobs, done, texts_per_pass, processes)
     total = sum(len(group.jobs) for group in share)
     hidden = not (progress and processes.is_main)
     failures: list[dict] = []

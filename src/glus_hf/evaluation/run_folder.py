@@ -13,7 +13,7 @@ from ..data.predictions import PRIVATE_FOLDER, expression_folder
 from .manifest import Manifest, PathOf, by_ids, finished, prepare_output
 from .processes import Processes
 from .segment_groups import Segmenter
-from .work_plan import Job, assign_groups, plan_groups
+from .work_plan import Group, Job, assign_groups, plan_groups
 
 
 @contextmanager
@@ -77,6 +77,13 @@ def prepare_run(
     return False, by_ids(processes.gather(list(done.values())))
 
 
+def own_share(jobs: Sequence[Job], done: Mapping, texts_per_pass: int, processes: Processes) -> list[Group]:
+    """The groups that this process works on: of those in which something is not done, its share."""
+    groups = plan_groups(jobs, texts_per_pass)
+    unfinished = [group for group in groups if any(job.key not in done for job in group.jobs)]
+    return assign_groups(unfinished, processes.size)[processes.rank]
+
+
 def run_jobs(
     segmenter: Segmenter,
     jobs: Sequence[Job],
@@ -103,9 +110,7 @@ def run_jobs(
     """
     from transformers.utils import logging
 
-    groups = plan_groups(jobs, texts_per_pass)
-    groups = [group for group in groups if any(job.key not in done for job in group.jobs)]
-    share = assign_groups(groups, processes.size)[processes.rank]
+    share = own_share(jobs, done, texts_per_pass, processes)
     total = sum(job.key not in done for group in share for job in group.jobs)
     hidden = not (progress and processes.is_main)
     values: list[float] = []
@@ -128,4 +133,4 @@ def run_jobs(
     return by_ids(processes.gather(list(done.values()))), failures
 
 
-__all__ = ["only_writer", "prepare_run", "run_jobs"]
+__all__ = ["only_writer", "own_share", "prepare_run", "run_jobs"]
