@@ -109,6 +109,7 @@ def test_missing_predictions_of_a_fused_protocol(tmp_path):
         (["--dataset", "coco"], "unknown data set 'coco'"),
         (["--protocol", "long_rvos", "--missing", "empty", "--data-option", "x"], "write NAME=VALUE"),
         (["--output", "/proc/none/records.jsonl"], "/proc/none/records.jsonl"),
+        (["--output", "."], "is a folder; name a file"),
     ],
 )
 def test_wrong_arguments_give_one_line(change, words):

@@ -199,6 +199,8 @@ def _checked_output(video: Path, output: Path | None) -> Path:
 
 def _writable(path: Path) -> Path:
     """Create the parent folder now, not after the long work; one line if that is impossible."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -112,16 +112,33 @@ def save(path, image):
     image.save(path)
 
 
-@pytest.mark.parametrize("mode, values", [("L", {0, 255}), ("1", {0, 255}), ("P", {0, 3})])
+@pytest.mark.parametrize("mode, values", [("L", {0, 255}), ("1", {0, 255}), ("P", {0, 75})])
 def test_modes_that_are_read(tmp_path, mode, values):
     mask = some_masks(1)[0]
-    image = Image.fromarray(mask * np.uint8(max(values)))
+    image = Image.fromarray(mask * np.uint8(2 if mode == "P" else 255))
     image = image.convert("1") if mode == "1" else image
     if mode == "P":
-        image.putpalette([0, 0, 0, 9, 9, 9, 5, 5, 5, 0, 0, 0])  # the index counts, not the colour
+        image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
     save(tmp_path / "0ab4_afe7/0/00000.png", image)
     assert set(np.unique(read_prediction_raw(tmp_path, make_row(), "00000"))) == values
     np.testing.assert_array_equal(read_prediction(tmp_path, make_row(), "00000"), mask)
+
+
+def test_colours_of_a_palette_count_not_their_order(tmp_path):
+    mask = some_masks(1)[0]
+    image = Image.fromarray((~mask).astype(np.uint8))
+    image.putpalette([255, 255, 255, 0, 0, 0])  # white first, as programs that reduce colours may write it
+    save(tmp_path / "0ab4_afe7/0/00000.png", image)
+    np.testing.assert_array_equal(read_prediction_raw(tmp_path, make_row(), "00000"), mask * np.uint8(255))
+
+
+def test_grey_levels_of_palettes_are_those_of_the_public_evaluators(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    image = Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64).astype(np.uint8))
+    image.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+    save(tmp_path / "0ab4_afe7/0/00000.png", image)
+    expected = cv2.imread(str(tmp_path / "0ab4_afe7/0/00000.png"), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(read_prediction_raw(tmp_path, make_row(), "00000"), expected)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,21 @@ def test_no_other_assignment_is_better(scores):
     assert scores[rows, columns].sum() == pytest.approx(best, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    "scores, rows, columns",  # of scipy.optimize.linear_sum_assignment(-scores)
+    [
+        ([[2, 2], [2, 0], [2, 2]], [0, 2], [0, 1]),
+        ([[0, 0, 0], [1, 2, 2], [2, 2, 1]], [0, 1, 2], [0, 2, 1]),
+        ([[1, 1, 2], [1, 0, 2]], [0, 1], [1, 2]),
+        ([[1, 0, 0], [2, 0, 1], [2, 1, 0]], [0, 1, 2], [2, 0, 1]),
+        ([[0, 0, 2], [1, 1, 2]], [0, 1], [2, 1]),
+    ],
+)
+def test_of_equally_good_assignments_that_of_scipy(scores, rows, columns):
+    found = best_assignment(np.array(scores) / 2)
+    assert [part.tolist() for part in found] == [rows, columns]
+
+
 def test_many_objects():
     hidden = np.random.default_rng(0).permutation(60)
     scores = np.random.default_rng(1).random((60, 60)) * 0.5

@@ -10,7 +10,6 @@ from glus_hf.evaluation.score import score_predictions
 
 
 SIZE = (30, 40)
-FRAMES = ["00000", "00001"]
 
 
 def square(y, x, side=8):
@@ -23,22 +22,23 @@ OBJECTS = [[square(2, 2), square(2, 4)], [square(15, 20), square(16, 20)]]  # [o
 VOID = square(20, 30, 9)
 
 
-def make_data(root, annotators=2, num_objects=2):
+def make_data(root, annotators=2, objects=OBJECTS):
     """Annotations with a void region, and rows."""
-    for index, frame in enumerate(FRAMES):
+    frames = [f"{index:05d}" for index in range(len(objects[0]))]
+    for index, frame in enumerate(frames):
         ids = np.zeros(SIZE, dtype=np.uint8)
-        for number, masks in enumerate(OBJECTS[:num_objects], start=1):
+        for number, masks in enumerate(objects, start=1):
             ids[masks[index]] = number
         ids[VOID] = 255
         path = root / "valid" / "Annotations" / "seq" / f"{frame}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(ids).save(path)
-    paths = [str(root / "valid" / "JPEGImages" / "seq" / f"{frame}.jpg") for frame in FRAMES]
-    common = {"dataset": "ref_davis17", "video_id": "seq", "frames": FRAMES, "frame_paths": paths}
+    paths = [str(root / "valid" / "JPEGImages" / "seq" / f"{frame}.jpg") for frame in frames]
+    common = {"dataset": "ref_davis17", "video_id": "seq", "frames": frames, "frame_paths": paths}
     common |= {"height": SIZE[0], "width": SIZE[1], "expression_type": None, "annotation_ids": [], "masks": []}
     return [
         common | {"expression_id": str(annotators * n + k), "expression": f"{n} by {k}", "object_ids": [str(n + 1)]}
-        for n in range(num_objects)
+        for n in range(len(objects))
         for k in range(annotators)
     ]
 
@@ -131,7 +131,40 @@ def test_unusable_data(tmp_path):
     (tmp_path / "valid" / "Annotations" / "seq" / "00001.png").unlink()
     with pytest.raises(ValueError, match="00001.png"):
         score(rows, tmp_path / "pred")
-    Image.fromarray(np.full(SIZE, 255, dtype=np.uint8)).save(tmp_path / "valid" / "Annotations" / "seq" / "00000.png")
-    Image.fromarray(np.full(SIZE, 255, dtype=np.uint8)).save(tmp_path / "valid" / "Annotations" / "seq" / "00001.png")
-    with pytest.raises(ValueError, match="first annotation has no object"):
+    for frame in rows[0]["frames"]:
+        Image.fromarray(np.full(SIZE, 255, dtype=np.uint8)).save(tmp_path / f"valid/Annotations/seq/{frame}.png")
+    with pytest.raises(ValueError, match="none of the 0 expressions"):
         score(rows, tmp_path / "pred")
+
+
+def test_a_video_without_object_in_its_first_frame_does_not_count(tmp_path):
+    rows = make_data(tmp_path)
+    write(tmp_path / "pred", rows, lambda number, _: OBJECTS[number])
+    other = [row | {"video_id": "empty"} for row in rows]
+    for row in other:
+        write_expression(tmp_path / "pred", row, OBJECTS[0])
+    (tmp_path / "valid/Annotations/empty").mkdir()
+    for frame in rows[0]["frames"]:
+        Image.fromarray(np.zeros(SIZE, dtype=np.uint8)).save(tmp_path / f"valid/Annotations/empty/{frame}.png")
+    assert score([*other, *rows], tmp_path / "pred").totals == score(rows, tmp_path / "pred").totals
+
+
+def test_ids_above_the_highest_that_was_predicted_are_no_proposals(tmp_path):
+    nothing = np.zeros(SIZE, dtype=bool)
+    objects = [OBJECTS[0], [OBJECTS[1][0], nothing], [nothing, nothing]]  # the third is no object in the first frame
+    rows = make_data(tmp_path, objects=objects)
+    # object 2 is found too late; the empty third mask would fit it better
+    write(tmp_path / "pred", rows, lambda number, _: [OBJECTS[0], [nothing, OBJECTS[1][1]], [nothing] * 2][number])
+    records = score(rows, tmp_path / "pred").records
+    assert [(record["expression"], record["J"]) for record in records[:2]] == [("0 by 0", 1), ("1 by 0", 0)]
+
+
+def test_frames_are_added_up_as_in_the_official_code(tmp_path):
+    count = 30  # NumPy adds up more than 8 values pairwise, and one after the other along a first axis
+    objects = [[square(2, 2)] * count]
+    rows = make_data(tmp_path, annotators=1, objects=objects)
+    masks = [square(2 + index % 7, 2 + index % 5) for index in range(count)]
+    write(tmp_path / "pred", rows, lambda number, _: masks)
+    (record,) = score(rows, tmp_path / "pred").records
+    assert record["J"] == np.mean([region_similarity(mask, objects[0][0]) for mask in masks])
+    assert record["F"] == np.mean([contour_accuracy(mask, objects[0][0]) for mask in masks])

@@ -50,6 +50,7 @@ def test_trees_and_scores_of_every_dataset(evaluate, cache, tmp_path, key):
     protocol = default_protocol(rows[0]["dataset"], rows["expression_type"])
     expected = score_predictions(rows, tmp_path / "preds", protocol)
     assert report.totals == expected.totals and report.totals["missing"] == 0
+    assert expected.totals.items() <= report.to_dict().items()  # as `glus-hf score --json` has them
     assert 0 < report.totals["J&F"] < report.totals["scale"]
     for record, row, scores in zip(report.records, rows, expected.records, strict=True):
         assert scores.items() <= record.items()

@@ -7,6 +7,7 @@ import sys
 import evaluate
 import numpy as np
 import pytest
+import torch
 
 from glus_hf.data.masks import encode_rle
 from glus_hf.evaluation import metrics
@@ -50,6 +51,18 @@ def test_j_and_f(load):
     assert scores["per_expression"] == {"J": [s["j"] for s in expected], "F": [s["f"] for s in expected]}
     assert scores["J"] == np.mean([s["j"] for s in expected])
     assert scores["J&F"] == (scores["J"] + scores["F"]) / 2
+
+
+@pytest.mark.parametrize("name", metrics.NAMES)
+def test_tensors_score_as_arrays(load, name):
+    predictions, targets = clips()
+    if name == "giou_ciou":
+        predictions, targets = predictions[0], targets[0].astype(np.uint8)
+        targets[0, :3] = 255
+    inputs = {"predictions": list(predictions), "references": list(targets)}
+    inputs |= {"foregrounds": targets} if name == "revos_robustness" else {}
+    tensors = {key: [torch.from_numpy(value) for value in values] for key, values in inputs.items()}
+    assert load(name).compute(**tensors) == load(name).compute(**inputs)
 
 
 def test_runs_score_as_arrays_in_any_mixture(load):

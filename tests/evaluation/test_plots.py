@@ -79,6 +79,14 @@ def test_worst_are_drawn_with_prediction_and_truth(tmp_path):
     assert area(missing[48 + 44 :], palette(0), 40) < 5 and area(missing[48 + 44 :], palette(1), 40) > 50
 
 
+def test_a_short_video_is_not_shown_twice(tmp_path):
+    row = load_rows("mevis", tmp_path / "cache")[0]
+    row |= {name: row[name][:2] for name in ("frames", "frame_paths", "masks")}
+    sheet = np.asarray(worst_sheet([row], [64.2], FIXTURES / "pred" / "mevis_valid_u"))
+    frames = sheet[48 + 44 :]
+    assert (frames[:, 660:] == frames[0, 0]).all() and not (frames[:, 330:650] == frames[0, 0]).all()
+
+
 def test_nothing_to_plot(tmp_path):
     rows = load_rows("mevis-valid", tmp_path / "cache")
     report = EvaluationReport(tmp_path, [{"video_id": row["video_id"]} for row in rows], None, {})

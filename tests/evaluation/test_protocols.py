@@ -75,6 +75,15 @@ def test_revos_rounds_first_and_weighs_types_equally():
         aggregate(records[4:], PROTOCOLS["revos"])
 
 
+def test_long_rvos_adds_up_its_types_in_the_order_of_its_evaluator():
+    kinds = ("static", "hybrid", "dynamic")
+    values = np.random.default_rng(2).random(30)
+    records = [record(value, value, kinds[n % 3], tIoU=1.0, vIoU=value) for n, value in enumerate(values)]
+    in_order = np.mean([*values[2::3], *values[0::3], *values[1::3]])  # dynamic, static, hybrid
+    assert in_order != np.mean(values)
+    assert aggregate(records, PROTOCOLS["long_rvos"])["vIoU"] == in_order
+
+
 def test_no_target_expressions_in_and_out_of_j_and_f():
     records = [record(0.5, 0.7, has_target=True, answered=True), record(1.0, 1.0, has_target=False, answered=False)]
     records.append(record(0.0, 0.0, "no_target", has_target=False, answered=True))

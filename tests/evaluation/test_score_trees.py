@@ -1,6 +1,7 @@
 """Scoring trees made here: shared targets, several processes, incomplete and broken trees."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def test_missing_is_skipped(tmp_path):
     assert report.totals["J"] == np.mean([record["J"] for record in full[2:]])
     assert (report.totals["num_expressions"], report.totals["missing"]) == (4, 2)
     json.dumps(report.totals)
-    with pytest.raises(ValueError, match="none of the 2 expressions can be scored"):
+    with pytest.raises(ValueError, match="none of the 2 expressions has all its predicted masks"):
         score_predictions(rows[:2], tmp_path, missing="skip")
 
 
@@ -210,13 +211,22 @@ def test_only_annotated_frames_count_in_reasonvos(tmp_path):
     assert score_predictions([row], tmp_path, missing="zero").totals["missing_frames"] == 1
 
 
+def run_script(folder, code):
+    """Run a program that scores with processes of its own."""
+    path = folder / "script.py"
+    path.write_text(
+        "import os, signal, sys\n"
+        "from glus_hf.evaluation.score import score_predictions\n"
+        "from tests.evaluation.test_score_trees import make_rows\n" + code
+    )
+    root = Path(__file__).parents[2]
+    environment = {"PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}", "PATH": "/usr/bin:/bin"}
+    return subprocess.run([sys.executable, path], capture_output=True, text=True, env=environment)
+
+
 def test_a_dead_process_is_reported(tmp_path):
     """A worker that is killed, as for lack of memory, ends the run with one line."""
     code = (
-        "import os, signal, sys\n"
-        "from pathlib import Path\n"
-        "from glus_hf.evaluation.score import score_predictions\n"
-        "from tests.evaluation.test_score_trees import make_rows\n"
         "def kill(row, frame):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "if __name__ == '__main__':\n"
@@ -225,12 +235,18 @@ def test_a_dead_process_is_reported(tmp_path):
         "    except OSError as error:\n"
         "        print(error)\n"
     )
-    (tmp_path / "script.py").write_text(code)
-    root = Path(__file__).parents[2]
-    result = subprocess.run(
-        [sys.executable, tmp_path / "script.py"],
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
-    )
+    result = run_script(tmp_path, code)
     assert "a scoring process died" in result.stdout, result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_processes_do_not_hear_ctrl_c_while_they_start(tmp_path):
+    code = (
+        "if __name__ != '__main__':\n"  # imported by a worker
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "if __name__ == '__main__':\n"
+        f"    score_predictions(make_rows(), {str(tmp_path)!r}, num_workers=2)\n"
+    )
+    make_tree(tmp_path)
+    result = run_script(tmp_path, code)
+    assert result.returncode == 0 and result.stderr == "", result.stderr

@@ -23,6 +23,8 @@ PRIVATE_FOLDER = ".glus_hf"
 """Where a tree keeps what is not part of the submission: half-written expressions, manifests."""
 
 _READABLE_MODES = ("L", "1", "P")
+_GREY = np.array([9797, 19234, 3737])
+"""Weights of red, green and blue in 1/32768, those of libpng, with which the public evaluators read colours."""
 
 
 class MissingPrediction(ValueError):
@@ -77,7 +79,7 @@ def find_expression_folder(root: str | os.PathLike, row: Mapping) -> Path | None
 
 
 def read_prediction(root: str | os.PathLike, row: Mapping, frame: str) -> np.ndarray:
-    """The predicted mask of one frame; every nonzero pixel is foreground.
+    """The predicted mask of one frame; every pixel that is not black is foreground.
 
     Args:
         root: the tree.
@@ -99,9 +101,10 @@ def read_prediction(root: str | os.PathLike, row: Mapping, frame: str) -> np.nda
 
 
 def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np.ndarray:
-    """The values as they are in the PNG: grey levels, palette indices, or 0 and 255 of a 1-bit image.
+    """Grey levels: as they are in the PNG, of the palette's colours, or 0 and 255 of a 1-bit image.
 
-    Arguments, errors as for [`read_prediction`]. ReVOS' published numbers depend on these values.
+    The public evaluators read PNGs so. Arguments, errors as for [`read_prediction`]. ReVOS' published numbers depend
+    on these values.
 
     Returns:
         `[height, width]`, uint8.
@@ -118,7 +121,7 @@ def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np
     try:
         with Image.open(path, formats=("PNG",)) as image:
             mode, size = image.mode, image.size
-            pixels = np.array(image.convert("L") if mode == "1" else image) if mode in _READABLE_MODES else None
+            pixels = _grey_levels(image) if mode in _READABLE_MODES else None
     except FileNotFoundError:
         raise MissingPrediction(f"{path}: the prediction of this frame is missing") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -130,6 +133,15 @@ def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np
         expected = f"{row['width']}x{row['height']}"
         raise ValueError(f"{path}: is {size[0]}x{size[1]} but the video is {expected}; save masks at the video's size")
     return pixels
+
+
+def _grey_levels(image: Image.Image) -> np.ndarray:
+    if image.mode != "P":
+        return np.array(image.convert("L"))
+    indices, colours = np.array(image), np.array(image.getpalette()).reshape(-1, 3)
+    levels = np.zeros(256, dtype=np.uint8)
+    levels[: len(colours)] = colours @ _GREY >> 15
+    return levels[indices]
 
 
 def write_expression(root: str | os.PathLike, row: Mapping, masks: Iterable[np.ndarray]) -> None:

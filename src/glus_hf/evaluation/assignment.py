@@ -6,8 +6,8 @@ import numpy as np
 def best_assignment(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pair rows with columns so that the sum of their scores is as large as possible.
 
-    Kuhn's method in the form of Jonker and Volgenant, `O(rows² columns)`. Where several assignments are equally good,
-    any of them may come back.
+    Kuhn's method in the form of Jonker and Volgenant, `O(rows² columns)`. Of several equally good assignments it takes
+    the one that SciPy's `linear_sum_assignment` takes, because they can differ in J and F by themselves.
 
     Args:
         scores: `[rows, columns]`, finite.
@@ -44,15 +44,19 @@ def _owners(costs: np.ndarray) -> np.ndarray:
     for start in range(num_rows):
         # the cheapest path from the new row over assigned columns to a free one
         distance, previous = np.full(num_columns, np.inf), np.full(num_columns, -1)
-        done = np.zeros(num_columns, dtype=bool)
+        done, left = np.zeros(num_columns, dtype=bool), np.arange(num_columns)[::-1].copy()
         row, column, length = start, -1, 0.0
         while row >= 0:
             reduced = length + costs[row] - row_price[row] - column_price
             closer = ~done & (reduced < distance)
             distance[closer], previous[closer] = reduced[closer], column
-            column = int(np.argmin(np.where(done, np.inf, distance)))
+            nearest = np.flatnonzero(distance[left] == distance[left].min())
+            free = nearest[owner[left[nearest]] < 0]
+            place = free[-1] if len(free) else nearest[0]
+            column = int(left[place])
             length, row = distance[column], owner[column]
             done[column] = True
+            left[place], left = left[-1], left[:-1]
         # prices that keep every reduced cost non-negative and those of the assignment zero
         inner = done.copy()
         inner[column] = False

@@ -53,6 +53,7 @@ def score_davis_video(
     """
     annotators, reader = _rows_by_annotator(rows), prediction_reader(predictions)
     missing = {row["expression_id"]: 0 for row in rows}
+    highest = [0] * len(annotators)  # number of the last proposal that has a pixel
     frame_scores = []  # [frames][annotators] of [proposals, objects, 2]
     num_objects = None
     folder, size = _annotation_folder(rows[0]), (rows[0]["height"], rows[0]["width"])
@@ -63,15 +64,15 @@ def score_davis_video(
             num_objects = int(np.max(ids, where=valid, initial=0))
         targets = [ScoredMask(ids == number) for number in range(1, num_objects + 1)]
         fused = [_fuse(listed, frame, reader, protocol, missing) for listed in annotators]
+        highest = [max(number, _last_proposal(masks)) for number, masks in zip(highest, fused, strict=True)]
         frame_scores.append([_all_pairs(masks & valid, targets) for masks in fused])
-    if not num_objects:
-        raise ValueError(f"{folder}: the first annotation has no object")
-    scores = np.array(frame_scores).mean(axis=0)
-    return [
-        record
-        for annotator, listed in enumerate(annotators, start=1)
-        for record in _records(listed, scores[annotator - 1], missing, annotator)
-    ]
+    # frames last and in one piece: NumPy then adds them up in the order of the official code
+    scores = np.ascontiguousarray(np.moveaxis(frame_scores, 0, -1)).mean(axis=-1)
+    records = []
+    for annotator, listed in enumerate(annotators):
+        num_proposals = max(highest[annotator], num_objects)
+        records += _records(listed, scores[annotator, :num_proposals], missing, annotator + 1)
+    return records
 
 
 def _annotation_folder(row: Mapping) -> Path:
@@ -121,6 +122,11 @@ def _fuse(rows: list[Mapping], frame: str, reader: Reader, protocol: Protocol, m
             missing[row["expression_id"]] += 1
         free &= ~mask
     return masks
+
+
+def _last_proposal(masks: np.ndarray) -> int:
+    """The highest id in a fused frame. Proposals above it in all frames cannot be matched to an absent object."""
+    return int(np.max(np.flatnonzero(masks.any(axis=(1, 2))) + 1, initial=0))
 
 
 def _all_pairs(masks: np.ndarray, targets: list[ScoredMask]) -> np.ndarray:

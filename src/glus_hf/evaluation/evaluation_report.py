@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.atomic_write import atomic_path
+from .manifest import by_ids
 from .work_plan import Job
 
 
@@ -30,8 +31,8 @@ class EvaluationReport:
     counts: dict
 
     def to_dict(self) -> dict:
-        """Totals and counts in one JSON-able dict."""
-        return {**(self.totals or {}), **self.counts, "output": str(self.output)}
+        """Counts and totals in one JSON-able dict; `num_expressions` of the totals are those behind `J&F`."""
+        return {**self.counts, **(self.totals or {}), "output": str(self.output)}
 
 
 def write_report(
@@ -54,9 +55,8 @@ def write_report(
         scored: records and totals of the protocol; None without a ground truth.
     """
     records, totals = scored or ([], None)
-    scores = {(record["video_id"], record["expression_id"]): record for record in records}
-    errors = {(one["video_id"], one["expression_id"]): one["error"] for one in failures}
-    records = [_record(rows[job.index], job, scores, facts, errors) for job in jobs]
+    scores, failed = by_ids(records), by_ids(failures)
+    records = [_record(rows[job.index], job, scores, facts, failed) for job in jobs]
     report = EvaluationReport(output, records, totals, _counts(records))
     with atomic_path(output / "results.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
@@ -66,7 +66,7 @@ def write_report(
     return report
 
 
-def _record(row: Mapping, job: Job, scores: Mapping, facts: Mapping, errors: Mapping) -> dict:
+def _record(row: Mapping, job: Job, scores: Mapping, facts: Mapping, failed: Mapping) -> dict:
     """One line of `results.jsonl`."""
     record = {"video_id": job.video_id, "expression_id": job.expression_id, "expression": row["expression"]}
     record |= {"expression_type": row["expression_type"], "num_frames": job.num_frames}
@@ -74,7 +74,7 @@ def _record(row: Mapping, job: Job, scores: Mapping, facts: Mapping, errors: Map
     if job.key in facts:
         record |= {key: facts[job.key][key] for key in ("key_frame", "mean_score", "missing_seg_frames")}
         record |= {key: facts[job.key][key] for key in ("confidence", "no_target") if key in facts[job.key]}
-    return record | ({"error": errors[job.key]} if job.key in errors else {})
+    return record | ({"error": failed[job.key]["error"]} if job.key in failed else {})
 
 
 def _counts(records: Sequence[dict]) -> dict:

@@ -12,7 +12,7 @@ from ..data.predictions import expression_folder
 from ..pipelines.frame_selector import FrameSelector, check_threshold
 from .evaluation_report import EvaluationReport, write_report
 from .key_frame_selection import score_all_frames, selector_settings, starts_from, write_starts
-from .manifest import prepare_output
+from .manifest import by_ids, prepare_output
 from .model_digest import model_digest
 from .processes import Processes
 from .run_folder import only_writer, prepare_run, run_jobs
@@ -129,7 +129,8 @@ def evaluate_model(
             frame_scores, refused = _select(selector, light, output, options, overwrite, processes, progress)
             if options.key_frame is None and options.key_frames is None:
                 jobs = plan_jobs(light, starts=starts_from(frame_scores))
-        failed = {(one["video_id"], one["expression_id"]) for one in refused}
+        refused_ids = by_ids(refused)
+        accepted = [job for job in jobs if job.key not in refused_ids]
         shared, done = prepare_run(output, settings, light, jobs, processes, overwrite=overwrite)
         segmenter = Segmenter(
             model,
@@ -154,7 +155,7 @@ def evaluate_model(
 
         facts, failures = run_jobs(
             segmenter,
-            [job for job in jobs if job.key not in failed],
+            accepted,
             done,
             options.texts_per_pass,
             processes,
@@ -165,10 +166,9 @@ def evaluate_model(
         if not processes.is_main:
             return None
         if frame_scores:
-            write_starts(output, light, {job.key: job.key_frame or 0 for job in jobs if job.key not in failed})
+            write_starts(output, light, {job.key: job.key_frame or 0 for job in accepted})
         failures = [*refused, *failures]
-        failed = [(one["video_id"], one["expression_id"]) for one in failures]
-        scored = protocol and score_all(rows, jobs, facts, failed, output, protocol, num_workers, shared)
+        scored = protocol and score_all(rows, jobs, facts, by_ids(failures), output, protocol, num_workers, shared)
         return write_report(output, light, jobs, facts, failures, settings, scored)
 
 

@@ -17,12 +17,12 @@ from ..data.frames import read_frames
 from ..data.key_frames import key_frame_name, write_key_frames
 from ..data.predictions import PRIVATE_FOLDER
 from ..pipelines.frame_selector import FrameSelector, key_frames_of
-from .manifest import Manifest
+from .manifest import Manifest, by_ids
 from .model_digest import model_digest
 from .processes import Processes
-from .run_folder import prepare_run
+from .run_folder import own_share, prepare_run
 from .segment_groups import error_message, is_explained, is_out_of_memory
-from .work_plan import Group, Job, assign_groups, plan_groups
+from .work_plan import Group, Job
 
 
 KEY_FRAMES_FILE = "key_frames.json"
@@ -74,9 +74,7 @@ def score_all_frames(
     _, done = prepare_run(
         folder, settings, rows, jobs, processes, overwrite=overwrite, is_complete=lambda folder, row: True
     )
-    groups = plan_groups(jobs, texts_per_pass)
-    groups = [group for group in groups if any(job.key not in done for job in group.jobs)]
-    share = assign_groups(groups, processes.size)[processes.rank]
+    share = own_share(jobs, done, texts_per_pass, processes)
     total = sum(len(group.jobs) for group in share)
     hidden = not (progress and processes.is_main)
     failures: list[dict] = []
@@ -95,8 +93,8 @@ def score_all_frames(
                 manifest.append(facts)
                 done[key] = facts
             bar.update(len(group.jobs))
-    gathered = processes.gather(list(done.values()))
-    return {(one["video_id"], one["expression_id"]): one["scores"] for one in gathered}, processes.gather(failures)
+    gathered = by_ids(processes.gather(list(done.values())))
+    return {key: one["scores"] for key, one in gathered.items()}, processes.gather(failures)
 
 
 def _score_group(

@@ -61,6 +61,16 @@ class Manifest:
         self.close()
 
 
+def by_ids(facts: Iterable[Mapping]) -> dict[tuple[str, str], Mapping]:
+    """What is known of expressions, by `(video_id, expression_id)`.
+
+    Example:
+        >>> by_ids([{"video_id": "v", "expression_id": "0", "num_frames": 5}])
+        {('v', '0'): {'video_id': 'v', 'expression_id': '0', 'num_frames': 5}}
+    """
+    return {(one["video_id"], one["expression_id"]): one for one in facts}
+
+
 def read_manifests(output: str | os.PathLike) -> dict[tuple[str, str], dict]:
     """Facts of all finished expressions by `(video_id, expression_id)`, from all processes of all runs.
 
@@ -206,4 +216,4 @@ def read_folders(output: Path, path_of: PathOf = expression_folder) -> list[str]
     return folders
 
 
-__all__ = ["Manifest", "PathOf", "finished", "prepare_output", "read_manifests"]
+__all__ = ["Manifest", "PathOf", "by_ids", "finished", "prepare_output", "read_manifests"]

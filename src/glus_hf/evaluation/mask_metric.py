@@ -38,7 +38,7 @@ class MaskMetric(evaluate.Metric):
 
 
 def to_stored(value):
-    """A mask or a clip (an array, a run-length dict, None, or a list of those) as it is stored.
+    """A mask or a clip (an array or tensor, a run-length dict, None, or a list of those) as it is stored.
 
     `evaluate` does not accept None inside of an input, so an empty mask of unknown size has an empty `size`.
 
@@ -48,7 +48,8 @@ def to_stored(value):
     """
     if value is None:
         return {"size": [], "counts": ""}
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "__array__"):  # NumPy's, or a tensor on the CPU
+        value = np.asarray(value)
         return [encode_rle(mask) for mask in value] if value.ndim == 3 else encode_rle(value)
     if isinstance(value, (list, tuple)):
         return [to_stored(item) for item in value]

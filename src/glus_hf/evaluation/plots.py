@@ -47,7 +47,7 @@ def draw_plots(
     if report.totals is None or not scored:
         raise ValueError("there are no scores to plot; the split has no ground truth")
     values = {index: 100 * report.records[index]["J&F"] for index in scored}
-    title = f"J&F of {len(scored)} expressions"
+    title = f"J&F of {len(scored)} expression{'s' * (len(scored) > 1)}"
     images = {"histogram": histogram_chart(list(values.values()), title, "J&F, percent")}
     if report.totals.get("by_type"):
         images["by_type"] = bar_chart(_type_groups(report.totals), "By type of expression")
@@ -89,7 +89,7 @@ def _type_groups(totals: Mapping) -> dict[str, dict[str, float]]:
 
 
 def _frames_band(row: Mapping, predictions: str | os.PathLike, num_frames: int) -> np.ndarray:
-    chosen = np.linspace(0, len(row["frames"]) - 1, num_frames).round().astype(int)
+    chosen = np.unique(np.linspace(0, len(row["frames"]) - 1, num_frames).round().astype(int))
     pictures, captions = [], []
     for index in chosen:
         truth = decode_rle(row["masks"][index], (row["height"], row["width"]))
@@ -100,7 +100,10 @@ def _frames_band(row: Mapping, predictions: str | os.PathLike, num_frames: int) 
         pictures.append(draw_overlay(read_frame(row["frame_paths"][index]), np.stack([prediction, truth]), alpha=0.3))
         j, f = region_similarity(prediction, truth), contour_accuracy(prediction, truth)
         captions.append(f"{row['frames'][index]}: J {100 * j:.0f}, F {100 * f:.0f}{note}")
-    return contact_sheet(pictures, num_frames, num_frames, captions, TILE_WIDTH)
+    sheet = contact_sheet(pictures, num_frames, num_frames, captions, TILE_WIDTH)
+    band = np.array(_strip(num_frames, len(sheet))[0])  # a video may have fewer frames than there is room for
+    band[:, : sheet.shape[1]] = sheet
+    return band
 
 
 def _text_band(row: Mapping, value: float, num_frames: int) -> np.ndarray:

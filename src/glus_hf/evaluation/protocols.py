@@ -33,6 +33,8 @@ class Protocol:
             PNG's bytes), "temporal" (tIoU and vIoU), "no_target" (N-acc, T-acc, Final).
         averaged_types: types of expression whose means are averaged, each with the same weight; empty for the mean
             over all expressions.
+        type_order: types in the order in which the public evaluator adds up all expressions, which decides the last
+            digit; empty for the order of the rows.
         j_and_f_without_no_target: leave expressions without target out of J and F.
         rounding: "none"; "total": percent with two decimals at the end; "expression": so for each expression before
             averaging.
@@ -45,6 +47,7 @@ class Protocol:
     frames: str = "all"
     extras: tuple[str, ...] = ()
     averaged_types: tuple[str, ...] = ()
+    type_order: tuple[str, ...] = ()
     j_and_f_without_no_target: bool = False
     rounding: str = "none"
 
@@ -93,7 +96,13 @@ _PRESETS = (
         rounding="expression",
     ),
     Protocol("reasonvos", "annotated frames; missing expressions are left out", missing="skip", frames="annotated"),
-    Protocol("long_rvos", "J, F, tIoU, vIoU", missing="empty", extras=("temporal",)),
+    Protocol(
+        "long_rvos",
+        "J, F, tIoU, vIoU",
+        missing="empty",
+        extras=("temporal",),
+        type_order=("dynamic", "static", "hybrid"),
+    ),
     Protocol("motion_shapes", "mean over frames, then over expressions"),
     Protocol("lvvis", "mean over frames, then over expressions"),
     Protocol("own", "mean over frames, then over expressions"),

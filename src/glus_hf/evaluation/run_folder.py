@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..data.predictions import PRIVATE_FOLDER, expression_folder
-from .manifest import Manifest, PathOf, finished, prepare_output
+from .manifest import Manifest, PathOf, by_ids, finished, prepare_output
 from .processes import Processes
 from .segment_groups import Segmenter
-from .work_plan import Job, assign_groups, plan_groups
+from .work_plan import Group, Job, assign_groups, plan_groups
 
 
 @contextmanager
@@ -74,7 +74,14 @@ def prepare_run(
         problems.append(error)
     for error in processes.gather(problems):
         raise error
-    return False, {(one["video_id"], one["expression_id"]): one for one in processes.gather(list(done.values()))}
+    return False, by_ids(processes.gather(list(done.values())))
+
+
+def own_share(jobs: Sequence[Job], done: Mapping, texts_per_pass: int, processes: Processes) -> list[Group]:
+    """The groups that this process works on: of those in which something is not done, its share."""
+    groups = plan_groups(jobs, texts_per_pass)
+    unfinished = [group for group in groups if any(job.key not in done for job in group.jobs)]
+    return assign_groups(unfinished, processes.size)[processes.rank]
 
 
 def run_jobs(
@@ -103,9 +110,7 @@ def run_jobs(
     """
     from transformers.utils import logging
 
-    groups = plan_groups(jobs, texts_per_pass)
-    groups = [group for group in groups if any(job.key not in done for job in group.jobs)]
-    share = assign_groups(groups, processes.size)[processes.rank]
+    share = own_share(jobs, done, texts_per_pass, processes)
     total = sum(job.key not in done for group in share for job in group.jobs)
     hidden = not (progress and processes.is_main)
     values: list[float] = []
@@ -125,7 +130,7 @@ def run_jobs(
 
         failures = segmenter.run(share, done, on_finished)
     failures = processes.gather(failures)
-    return {(one["video_id"], one["expression_id"]): one for one in processes.gather(list(done.values()))}, failures
+    return by_ids(processes.gather(list(done.values()))), failures
 
 
-__all__ = ["only_writer", "prepare_run", "run_jobs"]
+__all__ = ["only_writer", "own_share", "prepare_run", "run_jobs"]

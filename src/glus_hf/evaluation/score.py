@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -141,13 +142,27 @@ def _run(rows, reader, protocol, groups, num_workers) -> Iterator[tuple[int, lis
         num_workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(rows, reader, protocol)
     )
     try:
-        futures = {executor.submit(_score_in_worker, group): number for number, group in enumerate(groups)}
+        with _no_ctrl_c():
+            futures = {executor.submit(_score_in_worker, group): number for number, group in enumerate(groups)}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
     except BrokenProcessPool:
         raise OSError("a scoring process died, perhaps for lack of memory; use fewer processes") from None
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Processes that are started in here never get Ctrl-C, not even while they import: it is for this one."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _worker_arguments: tuple = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .protocols import Protocol, aggregate, default_protocol, get_protocol, score_expression
@@ -51,7 +51,7 @@ def score_all(
     rows: Sequence[Mapping],
     jobs: Iterable[Job],
     facts: Mapping[tuple[str, str], dict],
-    failed: Iterable[tuple[str, str]],
+    failed: Collection[tuple[str, str]],
     output: Path,
     protocol: Protocol,
     num_workers: int,
@@ -72,7 +72,6 @@ def score_all(
     Raises:
         ValueError: something is not scored and its prediction is on another machine.
     """
-    failed = set(failed)
     if failed and protocol.missing == "error":
         protocol = get_protocol(protocol, missing="zero")
     records = [_kept(rows[job.index], job, facts, failed, output, protocol) for job in jobs]
@@ -86,7 +85,7 @@ def score_all(
     return report.records, report.totals
 
 
-def _kept(row: Mapping, job: Job, facts: Mapping, failed: set, output: Path, protocol: Protocol) -> dict | None:
+def _kept(row: Mapping, job: Job, facts: Mapping, failed: Collection, output: Path, protocol: Protocol) -> dict | None:
     """The record of one expression if it needs no work."""
     if protocol.unit != "expression":
         return None

@@ -64,6 +64,7 @@ class GiouCiou(mask_metric.MaskMetric):
     @staticmethod
     def _store(index, reference):
         ignored = ""
+        reference = np.asarray(reference) if hasattr(reference, "__array__") else reference  # a tensor
         if isinstance(reference, np.ndarray) and reference.dtype == np.uint8:
             definition.check_labels(index, reference)
             ignored = encode_rle(reference == definition.IGNORED)["counts"]
