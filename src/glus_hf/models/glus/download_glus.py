@@ -51,6 +51,7 @@ def full_commit(repo: str, start: str) -> str | None:
     from huggingface_hub import HfApi
 
     try:
+        HfApi().model_info(repo, revision="main")  # fails at once without the Hub; the next is tried for half a minute
         hashes = [commit.commit_id for commit in HfApi().list_repo_commits(repo)]
     except Exception:  # as above; without its history the branch is followed, and the caller says where it is
         return None
