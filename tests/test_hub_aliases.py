@@ -14,7 +14,7 @@ import pytest
 from glus_hf import CheckpointError, GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor, pipeline, resolve_checkpoint
 from glus_hf.models.auto import AutoModelForReferringVideoSegmentation
 from glus_hf.models.glus.convert_glus import convert_checkpoint
-from glus_hf.models.glus.download_glus import PINNED_REVISIONS
+from glus_hf.models.glus.download_glus import PINNED_REVISIONS, download_folder
 from glus_hf.released import ALIASES, RELEASED, cache_folder
 from tests.local_hub import COMMIT, LocalHub
 
@@ -144,6 +144,15 @@ for alias in ("glus-s-partial", "glus-a"):
             assert line.startswith(f"{alias}: {RELEASED[alias].repo}: ")
             assert CLIP in line and "glus-hf convert --source" in line
     assert not list((tmp_path / "cache").glob(".*.partial"))
+
+
+def test_a_gated_repository_is_called_so(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("403 Client Error.\n\nCannot access gated repo for url x.\nAccess is restricted.")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(CheckpointError, match="Cannot access gated repo .* restricted.*; log in"):
+        download_folder("owner/name", [], "log in")
 
 
 @pytest.mark.parametrize("alias", ALIASES)
