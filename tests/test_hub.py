@@ -128,7 +128,13 @@ def test_damaged_weights(folder):
 
 def test_folders_that_hold_no_glus_model(folder, tmp_path):
     fails(tmp_path / "nowhere", "no such folder")
-    fails("glus-tinny", "no such folder or packaged model", "glus-tiny")
+    for loader in ("GLUSForVideoSegmentation", "GLUSProcessor", "GLUSImageProcessor", "GLUSConfig"):
+        fails(
+            "glus-tinny",
+            "no such folder or packaged model",
+            "glus-tiny",
+            load=getattr(glus_hf, loader).from_pretrained,
+        )
     empty = tmp_path / "empty"
     empty.mkdir()
     fails(empty, "config.json")

@@ -14,7 +14,7 @@ import pytest
 from glus_hf import CheckpointError, GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor, pipeline, resolve_checkpoint
 from glus_hf.models.auto import AutoModelForReferringVideoSegmentation
 from glus_hf.models.glus.convert_glus import convert_checkpoint
-from glus_hf.models.glus.download_glus import PINNED_REVISIONS
+from glus_hf.models.glus.download_glus import PINNED_REVISIONS, download_folder
 from glus_hf.released import ALIASES, RELEASED, cache_folder
 from tests.local_hub import COMMIT, LocalHub
 
@@ -121,6 +121,8 @@ def test_converted_as_by_hand(used, tmp_path):
 
 
 def test_errors_of_the_hub_are_one_line(hub, tmp_path):
+    """Errors 500, no connection, and told to be offline. None is waited for."""
+    messages = []
     code = """
 import glus_hf
 for alias in ("glus-s-partial", "glus-a"):
@@ -129,18 +131,28 @@ for alias in ("glus-s-partial", "glus-a"):
     except glus_hf.CheckpointError as error:
         print(error)
 """
-    offline = start(code, tmp_path, HF_HUB_OFFLINE="1")
     hub.broken = True
     try:
-        outputs = [finish(start(code, tmp_path, hub.url)), finish(offline)]
+        processes = [start(code, tmp_path, hub.url), start(code, tmp_path), start(code, tmp_path, HF_HUB_OFFLINE="1")]
+        outputs = [finish(process, messages) for process in processes]
     finally:
         hub.broken = False
+    assert not any("Retrying" in message for message in messages)
     for lines in outputs:
         assert len(lines) == 2
         for line, alias in zip(lines, ("glus-s-partial", "glus-a"), strict=True):
             assert line.startswith(f"{alias}: {RELEASED[alias].repo}: ")
             assert CLIP in line and "glus-hf convert --source" in line
     assert not list((tmp_path / "cache").glob(".*.partial"))
+
+
+def test_a_gated_repository_is_called_so(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("403 Client Error.\n\nCannot access gated repo for url x.\nAccess is restricted.")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(CheckpointError, match="Cannot access gated repo .* restricted.*; log in"):
+        download_folder("owner/name", [], "log in")
 
 
 @pytest.mark.parametrize("alias", ALIASES)

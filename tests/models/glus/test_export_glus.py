@@ -136,11 +136,17 @@ def test_sizes_of_the_released_config():
 def test_what_cannot_be_exported(converted, tmp_path):
     tiny = shutil.copytree(resolve_checkpoint("glus-tiny"), tmp_path / "tiny")
     shutil.copy(CHECKPOINT / "tokenizer.model", tiny)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    bare = shutil.copytree(converted, tmp_path / "bare", ignore=shutil.ignore_patterns("*token*"))
     before = sorted(tmp_path.iterdir())
     for model, words, options in (
         (tiny, "frame_position", {}),
         (CHECKPOINT, "llava", {}),
         (tmp_path / "nowhere", "no such folder", {}),
+        (adapter, "merge it first", {}),
+        (bare, "bare: .* save model and processor there again", {"tokenizer": CHECKPOINT}),
         (converted, "format", {"format": "onnx"}),
         ("owner/model", "download the model first", {}),
     ):

@@ -1,11 +1,15 @@
-"""Folders in upstream's formats, made from tests/fixtures/upstream_tiny."""
+"""Folders in upstream's formats, made from tests/fixtures/upstream_tiny, and their conversion."""
 
 import json
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+from glus_hf import CheckpointError
+from glus_hf.models.glus.convert_glus import convert_checkpoint
 
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "upstream_tiny"
@@ -57,3 +61,26 @@ def make_sam2_file(file, change=lambda weights: weights, source=None):
 def load_folder(folder):
     """All weights of a safetensors folder."""
     return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+
+
+def convert(output, source=CHECKPOINT, clip=CLIP, sam2_config=SAM2_CONFIG, **kwargs):
+    return convert_checkpoint(source, clip, output, sam2_config, progress=False, **kwargs)
+
+
+def assert_equal_weights(ours, expected):
+    assert ours.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert ours[name].dtype == tensor.dtype and torch.equal(ours[name], tensor), name
+
+
+def assert_refused(folder, *words, error=CheckpointError, run=convert, **kwargs):
+    """One line with `words`, and nothing left in `folder` but what was there."""
+    before = sorted(folder.iterdir())
+    with pytest.raises(error) as raised:
+        run(folder / "output", **kwargs)
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    assert sorted(folder.iterdir()) == before
+    return raised.value

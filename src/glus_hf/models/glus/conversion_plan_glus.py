@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,19 +13,16 @@ from .checkpoint_glus import CheckpointError
 from .configuration_glus import GLUSConfig
 from .key_mapping_glus import POSITION_MATRIX_COPY, join_sources, plan_names, upstream_names
 from .modeling_glus import GLUSForVideoSegmentation
-from .weight_files_glus import NewWeights, ShardWriter, WeightFiles
+from .weight_files_glus import NewWeights, ShardWriter, WeightFiles, progress_bar
 
 
 OWN = "own:"  # before a name that is ours already
-SHOWN = 12
 DTYPES = {"keep": None, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Source = WeightFiles | NewWeights
 
-logger = logging.getLogger(__name__)
-
 
 class WeightsDoNotFit(CheckpointError):
-    """Weights are missing, unexpected or of the wrong shape. The message shows the first of each kind.
+    """Weights are missing, unexpected or of the wrong shape. The message lists them all.
 
     Attributes:
         keys (`dict[str, list[str]]`): all of them, under "missing", "unexpected" and "of the wrong shape".
@@ -34,13 +30,8 @@ class WeightsDoNotFit(CheckpointError):
 
     def __init__(self, where: str, keys: dict[str, list[str]], remedy: str):
         self.keys = keys
-        parts = [f"{len(names)} {kind} ({_first(names)})" for kind, names in keys.items() if names]
+        parts = [f"{len(names)} {kind} ({', '.join(names)})" for kind, names in keys.items() if names]
         super().__init__(f"{where}: the weights do not fit: {'; '.join(parts)}; {remedy}")
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 class ConversionPlan:
@@ -52,6 +43,7 @@ class ConversionPlan:
         dtype (`str`): "keep", or the dtype of all weights.
 
     Attributes:
+        architecture (`str`): class of the model.
         misfits (`dict[str, list[str]]`): weights that are "missing", "unexpected" or "of the wrong shape", by
             upstream's names; see `check`.
 
@@ -62,11 +54,11 @@ class ConversionPlan:
     def __init__(self, config: GLUSConfig, sources: Sequence[Source], dtype: str = "keep"):
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is unknown; use {', '.join(DTYPES)}")
-        self.sources, self.dtype = sources, DTYPES[dtype]
+        self.config, self.sources, self.dtype = config, sources, DTYPES[dtype]
         self.shapes = self._join_shapes()
         self.targets, unknown = self._plan_names(name for name in self.shapes if not name.startswith(OWN))
         self.targets |= {name.removeprefix(OWN): [name] for name in self.shapes if name.startswith(OWN)}
-        self.misfits = self._find_misfits(config, unknown)
+        self.misfits = self._find_misfits(unknown)
 
     def _plan_names(self, names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
         """Hook: which weights of the layout make which of ours, and the names that are not of the layout."""
@@ -76,21 +68,18 @@ class ConversionPlan:
         """Hook: names that the layout has for one of our weights."""
         return upstream_names(target, rows=rows)
 
-    def _make_model(self, config):
+    def _make_model(self):
         """Hook: the model, without data."""
-        return GLUSForVideoSegmentation(config)
+        return GLUSForVideoSegmentation(self.config)
 
     def check(self) -> None:
         """Refuse weights that are missing, unexpected or of the wrong shape.
 
         Raises:
-            WeightsDoNotFit: there are any. Lists that are too long for the message are logged as a whole.
+            WeightsDoNotFit: there are any.
         """
         if not any(self.misfits.values()):
             return
-        for kind, names in self.misfits.items():
-            if len(names) > SHOWN:
-                logger.error("%d weights %s: %s", len(names), kind, ", ".join(names))
         where = " and ".join(source.role for source in self.sources if isinstance(source, WeightFiles))
         raise WeightsDoNotFit(where, self.misfits, "check that the files and configs belong together and are complete")
 
@@ -103,16 +92,18 @@ class ConversionPlan:
         for source in self.sources:
             twice = sorted(shapes.keys() & source.shapes().keys())
             if twice:
-                raise CheckpointError(f"{source.role}: {_first(twice)}: given twice; pass one source for each part")
+                names = ", ".join(twice)
+                raise CheckpointError(f"{source.role}: {names}: given twice; pass one source for each part")
             shapes |= source.shapes()
         return shapes
 
-    def _find_misfits(self, config: GLUSConfig, unknown: list[str]) -> dict[str, list[str]]:
+    def _find_misfits(self, unknown: list[str]) -> dict[str, list[str]]:
         try:
             with torch.device("meta"):
-                model = self._make_model(config)
+                model = self._make_model()
         except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
             raise CheckpointError(f"the configs make no model ({type(error).__name__}: {error})") from error
+        self.architecture = type(model).__name__
         expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
         missing, wrong, used = [], [], set()
         for name, shape in self._wanted(expected):
@@ -180,17 +171,13 @@ def write_weights(
     Raises:
         CheckpointError: there is no room for `num_bytes`; one line.
     """
-    from transformers.utils import logging as transformers_logging
-
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
         raise CheckpointError(
             f"{folder.parent}: {num_bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; make room there or "
             "choose another output"
         )
-    with transformers_logging.tqdm(
-        total=num_bytes, desc=label, unit="B", unit_scale=True, disable=not progress
-    ) as bar:
+    with progress_bar(label, num_bytes, progress) as bar:
         writer = ShardWriter(folder, limit, bar.update)
         for name, tensor in weights:
             writer.add(name, tensor)

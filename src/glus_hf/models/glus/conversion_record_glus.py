@@ -35,9 +35,9 @@ def read_json(file: Path) -> dict:
     return content
 
 
-def describe_source(name: str, weights: WeightFiles, folder: Path | None = None) -> dict:
+def describe_source(name: str, weights: WeightFiles, folder: Path | None = None, progress: bool = False) -> dict:
     """Name of a source (no path), the sha256 of the files read, and the commit of a folder in the Hub's cache."""
-    files = weights.hashes()
+    files = weights.hashes(progress)
     for small in SMALL_FILES if folder is not None else ():
         if (folder / small).is_file():
             files[small] = file_hash(folder / small)

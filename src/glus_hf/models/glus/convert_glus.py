@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -29,7 +29,7 @@ from .output_folder_glus import new_folder
 from .processing_glus import ADDED_TOKENS, SEG_TOKEN, GLUSProcessor
 from .sam2_config_glus import mask_config_from_sam2, sam2_config_from_shapes
 from .upstream_config_glus import config_from_upstream
-from .weight_files_glus import NewWeights, WeightFiles, find_weight_files, shard_limit
+from .weight_files_glus import NewWeights, WeightFiles, find_weight_files, refuse_pointer, shard_limit
 
 
 PROJECTIONS = ("init", "lisa")
@@ -89,31 +89,29 @@ def convert_checkpoint(
 
         >>> convert_checkpoint("GLUS-S", "openai/clip-vit-large-patch14", "glus-s")  # doctest: +SKIP
     """
-    source, (clip, found_name) = _existing_folder(source), clip_folder(clip)
+    source, (clip, found_name) = existing_folder(source), clip_folder(clip)
     source_name, clip_name = source_name or source.name, clip_name or found_name
     options = _chosen_options(compat, options)
-    upstream = read_json(source / "config.json")
-    tokenizer = load_tokenizer(source)
+    upstream, tokenizer = read_json(source / "config.json"), load_tokenizer(source)
     checkpoint = WeightFiles(str(source), find_weight_files(source))
     sources = [checkpoint, WeightFiles(clip_name, find_weight_files(clip)), *_identity_projection(checkpoint)]
     yaml_file = _sam2_yaml(sam2_config, source)
     sam2 = yaml_file or sam2_config_from_shapes(_mask_shapes(checkpoint))
     config = _make_config(source, upstream, clip, sam2, tokenizer, options)
-    record = {
+    record = lambda: {
         "kind": "released",
         "sources": {
-            "checkpoint": describe_source(source_name, checkpoint, source),
-            "clip": describe_source(clip_name, sources[1], clip),
+            "checkpoint": describe_source(source_name, checkpoint, source, progress),
+            "clip": describe_source(clip_name, sources[1], clip, progress),
             "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
         },
         "options": {"compat": compat, "dtype": dtype, **options},
         "upstream_config": copy_original_fields(upstream),
-        "inv_freq": _rotary_constants(checkpoint),
+        "inv_freq": rotary_constants(checkpoint),
     }
     processor = _make_processor(config, clip, tokenizer, options)
-    return _write_folder(
-        output, config, sources, record, dtype, max_shard_size, progress, processor, [source / "tokenizer.model"]
-    )
+    plan, copies = ConversionPlan(config, sources, dtype), [source / "tokenizer.model"]
+    return write_folder(output, plan, record, max_shard_size, progress, processor, copies)
 
 
 def convert_starting_weights(
@@ -151,13 +149,11 @@ def convert_starting_weights(
     """
     if projection not in PROJECTIONS:
         raise ValueError(f"projection {projection!r} is unknown; use {' or '.join(PROJECTIONS)}")
-    llm, sam2, (clip, clip_name) = _existing_folder(llm), _existing_file(sam2), clip_folder(clip)
+    llm, sam2, (clip, clip_name) = existing_folder(llm), _existing_file(sam2), clip_folder(clip)
     options = _chosen_options(compat, options)
     upstream = read_json(llm / "config.json")
     tokenizer = load_tokenizer(llm)
-    missing = [token for token in ADDED_TOKENS if token not in tokenizer.get_vocab()]
-    tokenizer.add_tokens(missing)
-    rows = max(upstream.get("vocab_size", 0), 1 + max(tokenizer.get_vocab().values()))
+    missing, rows = add_tokens(tokenizer, ADDED_TOKENS, upstream)
     mask_weights = _sam2_source(sam2)
     yaml_file = _sam2_yaml(sam2_config)
     mask_sizes = yaml_file or sam2_config_from_shapes(_mask_shapes(mask_weights))
@@ -166,32 +162,30 @@ def convert_starting_weights(
     config = _make_config(llm, fields, clip, mask_sizes, tokenizer, options)
 
     left_out = NOT_OF_THE_LANGUAGE_MODEL + (("model.text_hidden_fcs.",) if projection == "init" else ())
-    std = upstream.get("initializer_range", 0.02)
     language = WeightFiles(
         str(llm),
         find_weight_files(llm),
         rename=lambda name: None if name.startswith(left_out) else name,
-        change=lambda name, tensor: _add_rows(name, tensor, rows, std, seed),
+        change=lambda name, tensor: add_rows(name, tensor, rows, upstream, seed),
     )
     sources: list[Source] = [language, WeightFiles(clip_name, find_weight_files(clip)), mask_weights]
     sources += _identity_projection(mask_weights)
     if projection == "init":
         sources.append(NewWeights("the new projection", new_projection(config, seed)))
-    record = {
+    record = lambda: {
         "kind": "starting-weights",
         "sources": {
-            "llm": describe_source(llm.name, language, llm),
-            "clip": describe_source(clip_name, sources[1], clip),
-            "sam2": describe_source(sam2.name, mask_weights),
+            "llm": describe_source(llm.name, language, llm, progress),
+            "clip": describe_source(clip_name, sources[1], clip, progress),
+            "sam2": describe_source(sam2.name, mask_weights, progress=progress),
             "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
         },
         "options": {"compat": compat, "dtype": dtype, "projection": projection, "seed": seed, **options},
         "added_tokens": missing,
     }
     processor = _make_processor(config, clip, tokenizer, options)
-    return _write_folder(
-        output, config, sources, record, dtype, max_shard_size, progress, processor, [llm / "tokenizer.model"]
-    )
+    plan, copies = ConversionPlan(config, sources, dtype), [llm / "tokenizer.model"]
+    return write_folder(output, plan, record, max_shard_size, progress, processor, copies)
 
 
 def replace_sam2(
@@ -219,7 +213,7 @@ def replace_sam2(
     """
     model, sam2 = Path(resolve_name(model)), _existing_file(sam2)
     check_checkpoint(str(model), [GLUSConfig.model_type])
-    model = _existing_folder(model)
+    model = existing_folder(model)
     config = GLUSConfig.from_pretrained(str(model))
     kept = WeightFiles(
         str(model),
@@ -233,12 +227,12 @@ def replace_sam2(
         sizes = mask_config_from_sam2(yaml_file or sam2_config_from_shapes(_mask_shapes(mask_weights)))
         config = GLUSConfig.from_dict({**config.to_dict(), "mask_config": sizes})
     previous = read_json(model / RECORD_FILE) if (model / RECORD_FILE).is_file() else {}
-    record = {
+    record = lambda: {
         **{name: previous[name] for name in ("upstream_config", "inv_freq") if name in previous},
         "kind": "replace-sam2",
         "sources": {
-            "model": describe_source(model.name, kept, model),
-            "sam2": describe_source(sam2.name, mask_weights),
+            "model": describe_source(model.name, kept, model, progress),
+            "sam2": describe_source(sam2.name, mask_weights, progress=progress),
             "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
         },
         "options": {"dtype": dtype},
@@ -246,16 +240,18 @@ def replace_sam2(
     }
     made = {"config.json", RECORD_FILE, *(file.name for file in kept.files)}
     others = [path for path in model.iterdir() if path.is_file() and path.name not in made and not _is_index(path)]
-    return _write_folder(output, config, sources, record, dtype, max_shard_size, progress, None, others)
+    return write_folder(output, ConversionPlan(config, sources, dtype), record, max_shard_size, progress, None, others)
 
 
 # ---- parts
 
 
-def _write_folder(output, config, sources, record, dtype, max_shard_size, progress, processor, copies) -> Path:
-    plan, limit = ConversionPlan(config, sources, dtype), shard_limit(max_shard_size, sources)
+def write_folder(output, plan: ConversionPlan, record, max_shard_size, progress, processor, copies) -> Path:
+    """Check the plan and write the output folder: weights, config, processor, copies of files and the record, which
+    is asked for last: it hashes the sources, and what does not fit is to be said before that."""
+    config, limit = plan.config, shard_limit(max_shard_size, plan.sources)
     plan.check()
-    config.architectures, config.dtype = ["GLUSForVideoSegmentation"], plan.model_dtype()
+    config.architectures, config.dtype = [plan.architecture], plan.model_dtype()
     output = Path(output).absolute()
     with new_folder(output) as folder:
         plan.write(folder, limit, progress)
@@ -265,23 +261,19 @@ def _write_folder(output, config, sources, record, dtype, max_shard_size, progre
         for file in copies:
             if file.is_file():
                 shutil.copy2(file, folder / file.name)
-        write_record(folder, record)
+        write_record(folder, record())
     return output
 
 
 def _make_config(folder: Path, fields: Mapping, clip: Path, sam2, tokenizer, options: Mapping) -> GLUSConfig:
     vocabulary = tokenizer.get_vocab()
-    if SEG_TOKEN not in vocabulary:
+    missing = [token for token in ADDED_TOKENS if token not in vocabulary]
+    if missing:
         raise CheckpointError(
-            f"{folder}: its tokenizer lacks {SEG_TOKEN}, so it is no GLUS checkpoint; to start training from it, "
-            "use --llm"
+            f"{folder}: its tokenizer lacks {', '.join(missing)}, so added_tokens.json is missing or it is no GLUS "
+            "checkpoint; download it again, or start training from it with --llm"
         )
-    token = max(ADDED_TOKENS, key=lambda token: vocabulary.get(token, -1))
-    if vocabulary[token] >= (fields.get("vocab_size") or 0):
-        raise CheckpointError(
-            f"{folder}: {token} has id {vocabulary[token]}, but config.json has a vocab_size of "
-            f"{fields.get('vocab_size')}; take tokenizer and config.json from the same checkpoint"
-        )
+    check_vocabulary(folder, fields, vocabulary, ADDED_TOKENS)
     try:
         config = config_from_upstream(fields, read_json(clip / "config.json"), sam2, vocabulary[SEG_TOKEN])
     except KeyError as error:
@@ -300,6 +292,29 @@ def _chosen_options(compat: str | None, options: Mapping) -> dict:
     return {**select_options(compat, MODEL_OPTIONS + PROCESSOR_OPTIONS), **given}
 
 
+def vocabulary_size(fields: Mapping) -> int:
+    """Rows of the embeddings, as `config.json` says; 0 if it does not."""
+    size = fields.get("vocab_size")
+    return size if isinstance(size, int) else 0
+
+
+def check_vocabulary(folder: Path, fields: Mapping, vocabulary: Mapping[str, int], tokens: Sequence[str]) -> None:
+    """Refuse a tokenizer whose tokens have no row in the embeddings."""
+    token = max(tokens, key=vocabulary.__getitem__)
+    if vocabulary[token] >= vocabulary_size(fields):
+        raise CheckpointError(
+            f"{folder}: {token} has id {vocabulary[token]}, but config.json has a vocab_size of "
+            f"{fields.get('vocab_size')!r}; take tokenizer and config.json from the same checkpoint"
+        )
+
+
+def add_tokens(tokenizer, tokens: Sequence[str], fields: Mapping) -> tuple[list[str], int]:
+    """Add the tokens that a tokenizer lacks. Returns them, and the rows that the embeddings then need."""
+    missing = [token for token in tokens if token not in tokenizer.get_vocab()]
+    tokenizer.add_tokens(missing)
+    return missing, max(vocabulary_size(fields), 1 + max(tokenizer.get_vocab().values()))
+
+
 def load_tokenizer(folder: Path):
     """The Llama tokenizer of an upstream folder. The ids of its added tokens come from its files.
 
@@ -308,8 +323,11 @@ def load_tokenizer(folder: Path):
     """
     from transformers import LlamaTokenizer
 
-    if not any((folder / name).is_file() for name in ("tokenizer.model", "tokenizer.json")):
+    files = [folder / name for name in ("tokenizer.model", "tokenizer.json") if (folder / name).is_file()]
+    if not files:
         raise CheckpointError(f"{folder}: has no tokenizer (tokenizer.model); download it again")
+    for file in files:
+        refuse_pointer(file)
     try:
         tokenizer = LlamaTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers raises half a dozen types here
@@ -378,7 +396,7 @@ def _describe_yaml(sam2_config):
     return "given" if isinstance(sam2_config, Mapping) else sam2_config.name
 
 
-def _rotary_constants(checkpoint: WeightFiles) -> dict | None:
+def rotary_constants(checkpoint: WeightFiles) -> dict | None:
     """The rotary constants in the checkpoint, which we do not keep as weights but write back on export."""
     found = [tensor.clone() for name, tensor in checkpoint.read() if name.endswith(ROTARY)]
     if not found:
@@ -386,13 +404,13 @@ def _rotary_constants(checkpoint: WeightFiles) -> dict | None:
     return {"dtype": str(found[0].dtype).removeprefix("torch."), "values": found[0].double().tolist()}
 
 
-def _add_rows(name: str, tensor: Tensor, rows: int, std: float, seed: int) -> Tensor:
+def add_rows(name: str, tensor: Tensor, rows: int, fields: Mapping, seed: int) -> Tensor:
     """Embeddings or head with random rows below, up to `rows`; other weights unchanged."""
     if name not in ("model.embed_tokens.weight", "lm_head.weight") or len(tensor) >= rows:
         return tensor
     new = torch.empty(rows - len(tensor), tensor.shape[1], device=tensor.device)
     if not new.is_meta:
-        new.normal_(std=std, generator=_generator(name, seed))
+        new.normal_(std=fields.get("initializer_range") or 0.02, generator=generator(name, seed))
     return torch.cat([tensor, new.to(tensor.dtype)])
 
 
@@ -404,15 +422,16 @@ def new_projection(config: GLUSConfig, seed: int) -> dict[str, Tensor]:
         for kind, shape in (("weight", (outputs, hidden)), ("bias", (outputs,))):
             name = f"model.text_hidden_fcs.0.{layer}.{kind}"
             bound = 1 / math.sqrt(hidden)
-            weights[name] = torch.empty(shape).uniform_(-bound, bound, generator=_generator(name, seed))
+            weights[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator(name, seed))
     return weights
 
 
-def _generator(name: str, seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
+def generator(name: str, seed: int) -> torch.Generator:
+    """Random numbers of one weight: others may come or go."""
+    return torch.Generator().manual_seed((seed + zlib.crc32(name.encode())) % 2**63)
 
 
-def _existing_folder(path: str | os.PathLike) -> Path:
+def existing_folder(path: str | os.PathLike) -> Path:
     path = Path(path).absolute()
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder; check the path")

@@ -12,6 +12,7 @@ PINNED_REVISIONS = {CLIP_REPO: "32bd64288804d66eefd0ccbe215aa642df71cc41"}
 """Commits to download; other repositories at their branch "main", unless the caller knows better."""
 
 WEIGHT_PATTERNS = (["model*.safetensors", "model.safetensors.index.json"], ["pytorch_model*.bin*"])
+MESSAGE_LENGTH = 240  # of the Hub's; a second line says that a repository is gated
 CLIP_PATTERNS = ["config.json", "preprocessor_config.json"]
 
 
@@ -41,7 +42,7 @@ def download_folder(repo: str, patterns: list[str], remedy: str, revision: str |
             if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
                 break
     except Exception as error:  # which ones depends on the HTTP library, and that on the version of huggingface_hub
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        reason = " ".join(str(error).split())[:MESSAGE_LENGTH] or type(error).__name__
         raise CheckpointError(f"{repo}: is not cached and cannot be downloaded ({reason}); {remedy}") from None
     return folder
 
@@ -51,6 +52,7 @@ def full_commit(repo: str, start: str) -> str | None:
     from huggingface_hub import HfApi
 
     try:
+        HfApi().model_info(repo, revision="main")  # fails at once without the Hub; the next is tried for half a minute
         hashes = [commit.commit_id for commit in HfApi().list_repo_commits(repo)]
     except Exception:  # as above; without its history the branch is followed, and the caller says where it is
         return None

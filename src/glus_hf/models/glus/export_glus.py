@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .checkpoint_glus import CheckpointError, check_checkpoint, resolve_name
+from .checkpoint_glus import CheckpointError, check_checkpoint, readable_errors, resolve_name
 from .configuration_glus import GLUSConfig
 from .conversion_plan_glus import WeightsDoNotFit, write_weights
 from .conversion_record_glus import RECORD_FILE, read_json
@@ -64,14 +64,20 @@ def export_checkpoint(
 
         >>> export_checkpoint("my-trained-glus", "my-glus-upstream")  # doctest: +SKIP
     """
+    from transformers import AutoTokenizer
+
     if format not in FORMATS:
         raise ValueError(f"format {format!r} is unknown; use {', '.join(FORMATS)}")
     folder = Path(resolve_name(model))
     check_checkpoint(str(folder), [GLUSConfig.model_type])
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: is no folder; download the model first (hf download)")
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder}: is a LoRA adapter; merge it first (glus_hf.training.export.export_adapter)")
     config = GLUSConfig.from_pretrained(str(folder))
     sentencepiece = _sentencepiece_file(folder, None if tokenizer is None else Path(tokenizer))
+    with readable_errors(folder):
+        own_tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     weights = WeightFiles(str(folder), find_weight_files(folder))
     _check_names(folder, weights)
     record = read_json(folder / RECORD_FILE) if (folder / RECORD_FILE).is_file() else {}
@@ -83,7 +89,7 @@ def export_checkpoint(
         write_weights(written, temporary, limit, num_bytes, progress, "exporting")
         original = record.get("upstream_config")
         _write_json(temporary / "config.json", upstream_from_config(config, original))
-        _write_tokenizer(temporary, folder, sentencepiece, config)
+        _write_tokenizer(temporary, own_tokenizer, sentencepiece, config)
     return Path(output)
 
 
@@ -146,11 +152,8 @@ def _sentencepiece_file(folder: Path, tokenizer: Path | None) -> Path:
     )
 
 
-def _write_tokenizer(output: Path, folder: Path, sentencepiece: Path, config: GLUSConfig) -> None:
+def _write_tokenizer(output: Path, tokenizer, sentencepiece: Path, config: GLUSConfig) -> None:
     """The slow Llama tokenizer as transformers 4.31 saves it."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     added = {token: index for token, index in tokenizer.get_added_vocab().items() if token not in BASE_TOKENS}
     shutil.copy2(sentencepiece, output / "tokenizer.model")
     _write_json(output / "added_tokens.json", added)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -44,6 +45,10 @@ def new_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.rmdir()  # empty
         temporary.rename(path)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise CheckpointError(f"{path.parent}: is full; make room there or choose another output") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if lock is not None:

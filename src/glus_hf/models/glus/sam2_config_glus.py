@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 
+REFERENCE = re.compile(r"'(\w+)': '(\$\{[^}]*\})'")  # of hydra, as in the files that train SAM-2
 SECTIONS = ("image_size", "image_encoder", "memory_attention", "memory_encoder")
 # what SAM-2's code can do otherwise and transformers' cannot; no released configuration differs
 FIXED = {
@@ -43,19 +44,25 @@ def read_sam2_config(source: Mapping | str | Path) -> Mapping:
     Raises:
         `ValueError`: the file is no SAM-2 configuration.
     """
-    if not isinstance(source, Mapping):
-        try:
-            content = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{source}: no yaml file ({error})") from None
+    if isinstance(source, Mapping):
+        name, content = "the SAM-2 config", source
     else:
-        content = source
+        name, content = source, _read_yaml(Path(source))
     model = content.get("model", content) if isinstance(content, Mapping) else {}
-    missing = [name for name in SECTIONS if name not in model]
+    missing = [section for section in SECTIONS if not isinstance(model, Mapping) or section not in model]
     if missing:
-        name = "the SAM-2 config" if isinstance(source, Mapping) else source
         raise ValueError(f"{name}: lacks {', '.join(missing)}; pass a SAM-2 yaml file such as sam2_hiera_l.yaml")
+    reference = REFERENCE.search(str(model))
+    if reference:
+        raise ValueError(f"{name}: {reference[1]} is the reference {reference[2]}; write the value in its place")
     return model
+
+
+def _read_yaml(file: Path):
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: no yaml file ({error}); pass a SAM-2 yaml file") from None
 
 
 def _refuse_variants(model: Mapping) -> None:
@@ -144,7 +151,7 @@ def _memory_attention_config(attention: Mapping, image_size: int) -> dict:
         "memory_attention_rope_dropout": rope["dropout"],
         # not the yaml's feat_sizes: SAM 2.0 files say 32, and the code corrects them at run time
         "memory_attention_rope_feat_sizes": [image_size // 16] * 2,
-        "rope_parameters": {"rope_type": "axial", "rope_theta": rope["rope_theta"]},
+        "rope_parameters": {"rope_type": "axial", "rope_theta": float(rope["rope_theta"])},  # as 1e-6 below
     }
 
 

@@ -24,6 +24,7 @@ SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 SMALLEST_SHARD = 64 * 2**20
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 HASH_BLOCK = 2**20
+LFS_POINTER = b"version https://git-lfs"
 
 
 # ---- reading
@@ -44,9 +45,6 @@ class NewWeights:
 
     def largest_file(self) -> int:
         return 0
-
-    def hashes(self) -> dict[str, str]:
-        return {}
 
 
 @dataclass
@@ -93,9 +91,10 @@ class WeightFiles:
         """Bytes."""
         return max(file.stat().st_size for file in self.files)
 
-    def hashes(self) -> dict[str, str]:
-        """sha256 by name of file."""
-        return {file.name: file_hash(file) for file in self.files}
+    def hashes(self, progress: bool = False) -> dict[str, str]:
+        """sha256 by name of file. A released checkpoint has 14.5 GB, so there is a bar to show."""
+        with progress_bar("hashing", sum(file.stat().st_size for file in self.files), progress) as bar:
+            return {file.name: file_hash(file, bar.update) for file in self.files}
 
 
 def find_weight_files(folder: Path) -> list[Path]:
@@ -117,14 +116,25 @@ def _shards_of(index: Path) -> list[Path]:
         names = [os.fspath(name) for name in names]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index}: cannot be read ({error}); download it again") from None
+    if not names:
+        raise CheckpointError(f"{index}: names no files; download it again")
     outside = [name for name in names if Path(name).name != name]
     if outside:
         raise CheckpointError(f"{index}: names files outside its folder ({outside[0]}); do not trust this checkpoint")
     missing = [name for name in names if not (index.parent / name).is_file()]
-    if missing or not names:
-        listed = ", ".join(missing[:3]) or "no files in the index"
+    if missing:
+        listed = ", ".join(missing[:3])
         raise CheckpointError(f"{index.parent}: {len(missing)} weight files are missing ({listed}); download them")
     return [index.parent / name for name in names]
+
+
+def refuse_pointer(file: Path) -> None:
+    """Refuse what `git clone` without Git LFS leaves in the place of a large file."""
+    with open(file, "rb") as stream:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise CheckpointError(
+                f"{file}: is a Git LFS pointer, not the file itself; run git lfs pull or hf download"
+            )
 
 
 def read_weights(file: Path) -> Iterator[tuple[str, Tensor]]:
@@ -133,6 +143,7 @@ def read_weights(file: Path) -> Iterator[tuple[str, Tensor]]:
     Raises:
         CheckpointError: it cannot be read, or holds something else; one line.
     """
+    refuse_pointer(file)
     if file.suffix == ".safetensors":
         try:
             with safe_open(file, "pt") as weights:
@@ -157,28 +168,30 @@ def _load_pickle(file: Path) -> dict[str, Tensor]:
             state = torch.load(file, map_location="cpu", weights_only=True)  # written before PyTorch 1.6
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{file}: holds more than tensors, or is damaged; refused, because unpickling it could run code"
+            f"{file}: is damaged, or holds more than tensors and is refused, because that could run code; download it "
+            "again"
         ) from None
     except (RuntimeError, OSError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise CheckpointError(f"{file}: cannot be read ({reason}); download it again") from None
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):  # as Meta's files have it
         state = state["model"]
-    if not isinstance(state, Mapping) or not all(map(_is_plain, state.values())):
+    if not isinstance(state, Mapping) or not all(_is_weight(name, value) for name, value in state.items()):
         raise CheckpointError(f"{file}: holds no weights by name; pass a checkpoint's weight file")
     return dict(state)
 
 
-def _is_plain(value) -> bool:
-    return isinstance(value, Tensor) and value.layout is torch.strided
+def _is_weight(name, value) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and value.layout is torch.strided
 
 
-def file_hash(file: Path) -> str:
+def file_hash(file: Path, on_read: Callable[[int], object] = lambda num_bytes: None) -> str:
     """sha256 of a file, read block by block."""
     digest = hashlib.sha256()
     with open(file, "rb") as stream:
         while block := stream.read(HASH_BLOCK):
             digest.update(block)
+            on_read(len(block))
     return digest.hexdigest()
 
 
@@ -196,6 +209,13 @@ def parse_size(size: int | str) -> int:
     if match is None or (match[2] and match[2].upper() not in UNITS) or float(match[1]) <= 0:
         raise ValueError(f"{size!r} is no size; write it as 5GB or 200MB")
     return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def progress_bar(label: str, num_bytes: int, progress: bool):
+    """A bar that counts bytes, for `with`."""
+    from transformers.utils import logging as transformers_logging
+
+    return transformers_logging.tqdm(total=num_bytes, desc=label, unit="B", unit_scale=True, disable=not progress)
 
 
 def shard_limit(max_shard_size: int | str, sources: list[WeightFiles]) -> int:

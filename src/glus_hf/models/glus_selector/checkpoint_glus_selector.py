@@ -59,10 +59,7 @@ def check_checkpoint(name_or_path, model_types: Sequence[str], subfolder: str = 
     """
     folder = os.path.join(name_or_path, subfolder) if subfolder else str(name_or_path)
     if not os.path.isdir(folder):
-        if _looks_local(str(name_or_path)):
-            raise CheckpointError(
-                f"{folder}: no such folder or packaged model; check the path or use glus-selector-tiny"
-            )
+        _refuse_local(str(name_or_path), folder)
         return
     path = os.path.join(folder, "config.json")
     if os.path.isfile(os.path.join(folder, "adapter_config.json")) and not os.path.exists(path):
@@ -100,7 +97,10 @@ def load_strictly(load: Callable, name_or_path, *args, **kwargs):
 
 @contextmanager
 def readable_errors(name_or_path) -> Iterator[None]:
-    """Turn the errors of files that are missing or damaged into a [`CheckpointError`] that names the checkpoint."""
+    """Turn the errors of files that are missing or damaged into a [`CheckpointError`] that names the checkpoint. A
+    name that can be no folder and none on the Hub is refused at once: the Hub would be asked for each of its files."""
+    if name_or_path is not None and not os.path.exists(name_or_path):
+        _refuse_local(str(name_or_path))
     try:
         yield
     except CheckpointError:
@@ -143,9 +143,11 @@ def _read_model_type(folder: str, path: str) -> str:
         raise CheckpointError(f"{path}: cannot be read ({error}); save the model again") from None
 
 
-def _looks_local(name: str) -> bool:
-    """Whether a name can only be meant as a folder: Hub names of models are `owner/name`."""
-    return name.count("/") != 1 or name[0] in "./~" or name.endswith("/") or "\\" in name
+def _refuse_local(name: str, folder: str | None = None) -> None:
+    """Refuse a name that can only be meant as a folder, which is not there: Hub names of models are `owner/name`."""
+    if name.count("/") != 1 or name[0] in "./~" or name.endswith("/") or "\\" in name:
+        message = "no such folder or packaged model; check the path or use glus-selector-tiny"
+        raise CheckpointError(f"{folder or name}: {message}")
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,19 +18,21 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from ..glus.checkpoint_glus import CheckpointError
 from ..glus.conversion_plan_glus import ConversionPlan
-from ..glus.conversion_record_glus import copy_original_fields, describe_source, read_json, write_record
+from ..glus.conversion_record_glus import copy_original_fields, describe_source, read_json
 from ..glus.convert_glus import (
     CLIP_VIEW_FIELDS,
-    _add_rows,
-    _existing_folder,
-    _generator,
-    _rotary_constants,
+    add_rows,
+    add_tokens,
+    check_vocabulary,
+    existing_folder,
+    generator,
     load_tokenizer,
+    rotary_constants,
+    write_folder,
 )
 from ..glus.download_glus import CLIP_REPO, clip_folder
-from ..glus.output_folder_glus import new_folder
 from ..glus.upstream_config_glus import TEXT_FIELDS, VISION_FIELDS, _pick, _refuse_rope_scaling
-from ..glus.weight_files_glus import NewWeights, WeightFiles, find_weight_files, shard_limit
+from ..glus.weight_files_glus import NewWeights, WeightFiles, find_weight_files
 from .configuration_chat_univi import ChatUniViConfig
 from .configuration_glus_selector import GLUSSelectorConfig
 from .key_mapping_glus_selector import (
@@ -101,25 +102,26 @@ def convert_checkpoint(
 
         >>> convert_checkpoint("my-selector-export", "openai/clip-vit-large-patch14", "my-selector")  # doctest: +SKIP
     """
-    source, (clip, clip_name) = _existing_folder(source), clip_folder(clip)
+    source, (clip, clip_name) = existing_folder(source), clip_folder(clip)
     upstream = _read_config(source)
     is_selector = any(name in upstream for name in FIELDS_OF_A_SELECTOR)
     tokenizer = load_tokenizer(source)
     config = (_selector_config if is_selector else _base_config)(source, upstream, clip, tokenizer)
     checkpoint = _language_files(source)
     sources = [checkpoint, WeightFiles(clip_name, find_weight_files(clip))]
-    record = {
+    record = lambda: {
         "kind": "selector" if is_selector else "chat-univi",
         "sources": {
-            "checkpoint": describe_source(source.name, checkpoint, source),
-            "clip": describe_source(clip_name, sources[1], clip),
+            "checkpoint": describe_source(source.name, checkpoint, source, progress),
+            "clip": describe_source(clip_name, sources[1], clip, progress),
         },
         "options": {"dtype": dtype},
         "upstream_config": copy_original_fields(upstream),
-        "inv_freq": _rotary_constants(checkpoint),
+        "inv_freq": rotary_constants(checkpoint),
     }
     processor = _make_processor(config, source, clip, tokenizer)
-    return _write_folder(output, config, sources, record, dtype, max_shard_size, progress, processor, source)
+    plan, copies = SelectorConversionPlan(config, sources, dtype), [source / "tokenizer.model"]
+    return write_folder(output, plan, record, max_shard_size, progress, processor, copies)
 
 
 def convert_starting_selector(
@@ -148,34 +150,32 @@ def convert_starting_selector(
     Raises:
         As [`convert_checkpoint`]; also `CheckpointError` if the folder is a selector already.
     """
-    source, (clip, clip_name) = _existing_folder(source), clip_folder(clip)
+    source, (clip, clip_name) = existing_folder(source), clip_folder(clip)
     upstream = _read_config(source)
     if any(name in upstream for name in FIELDS_OF_A_SELECTOR):
         raise CheckpointError(f"{source}: is a selector with a score head already; convert it without a new one")
     tokenizer = load_tokenizer(source)
-    missing = [token for token in (SCORE_TOKEN,) if token not in tokenizer.get_vocab()]
-    tokenizer.add_tokens(missing)
-    rows = max(upstream.get("vocab_size", 0), 1 + max(tokenizer.get_vocab().values()))
+    missing, rows = add_tokens(tokenizer, [SCORE_TOKEN], upstream)
     fields = {**upstream, "vocab_size": rows, "out_dim": head_size}
     config = _selector_config(source, fields, clip, tokenizer)
-    std = upstream.get("initializer_range", 0.02)
-    language = _language_files(source, lambda name, tensor: _add_rows(name, tensor, rows, std, seed))
+    language = _language_files(source, lambda name, tensor: add_rows(name, tensor, rows, upstream, seed))
     sources = [
         language,
         WeightFiles(clip_name, find_weight_files(clip)),
         NewWeights("the new score head", new_score_head(config, seed)),
     ]
-    record = {
+    record = lambda: {
         "kind": "selector-starting-weights",
         "sources": {
-            "checkpoint": describe_source(source.name, language, source),
-            "clip": describe_source(clip_name, sources[1], clip),
+            "checkpoint": describe_source(source.name, language, source, progress),
+            "clip": describe_source(clip_name, sources[1], clip, progress),
         },
         "options": {"dtype": dtype, "head_size": head_size, "seed": seed},
         "added_tokens": missing,
     }
     processor = _make_processor(config, source, clip, tokenizer)
-    return _write_folder(output, config, sources, record, dtype, max_shard_size, progress, processor, source)
+    plan, copies = SelectorConversionPlan(config, sources, dtype), [source / "tokenizer.model"]
+    return write_folder(output, plan, record, max_shard_size, progress, processor, copies)
 
 
 def new_score_head(config: GLUSSelectorConfig, seed: int) -> dict[str, Tensor]:
@@ -186,7 +186,7 @@ def new_score_head(config: GLUSSelectorConfig, seed: int) -> dict[str, Tensor]:
         bound = 1 / math.sqrt(inputs)
         for kind, shape in (("weight", (outputs, inputs)), ("bias", (outputs,))):
             name = f"{SCORE_HEAD_PREFIX}0.{layer}.{kind}"
-            weights[name] = torch.empty(shape).uniform_(-bound, bound, generator=_generator(name, seed))
+            weights[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator(name, seed))
     return weights
 
 
@@ -203,26 +203,11 @@ class SelectorConversionPlan(ConversionPlan):
         name = upstream_name(target)
         return [] if name is None else [name]
 
-    def _make_model(self, config: ChatUniViConfig):
-        return MODELS[config.model_type](config)
+    def _make_model(self):
+        return MODELS[self.config.model_type](self.config)
 
     def _cast(self, target: str, tensor: Tensor) -> Tensor:
         return tensor if target.startswith(OUR_SCORE_HEAD_PREFIX) else super()._cast(target, tensor)
-
-
-def _write_folder(output, config, sources, record, dtype, max_shard_size, progress, processor, source: Path) -> Path:
-    plan, limit = SelectorConversionPlan(config, sources, dtype), shard_limit(max_shard_size, sources)
-    plan.check()
-    config.architectures, config.dtype = [MODELS[config.model_type].__name__], plan.model_dtype()
-    output = Path(output).absolute()
-    with new_folder(output) as folder:
-        plan.write(folder, limit, progress)
-        config.save_pretrained(folder)
-        processor.save_pretrained(folder)
-        if (source / "tokenizer.model").is_file():
-            shutil.copy2(source / "tokenizer.model", folder)
-        write_record(folder, record)
-    return output
 
 
 def _language_files(folder: Path, change=lambda name, tensor: tensor) -> WeightFiles:
@@ -249,11 +234,7 @@ def _selector_config(folder: Path, fields: Mapping, clip: Path, tokenizer) -> GL
     score_token_id = tokenizer.get_vocab().get(SCORE_TOKEN)
     if score_token_id is None:
         raise CheckpointError(f"{folder}: its tokenizer lacks {SCORE_TOKEN}, so it is no selector; download it again")
-    if score_token_id >= fields.get("vocab_size", 0):
-        raise CheckpointError(
-            f"{folder}: {SCORE_TOKEN} has id {score_token_id}, but config.json has a vocab_size of "
-            f"{fields.get('vocab_size')}; take tokenizer and config.json from the same checkpoint"
-        )
+    check_vocabulary(folder, fields, tokenizer.get_vocab(), [SCORE_TOKEN])
     values = _base_fields(folder, fields, clip)
     if "out_dim" not in fields:
         raise CheckpointError(f"{folder}: the config of the selector lacks 'out_dim'; download it again")
