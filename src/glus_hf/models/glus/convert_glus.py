@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -98,17 +98,20 @@ def convert_checkpoint(
     yaml_file = _sam2_yaml(sam2_config, source)
     sam2 = yaml_file or sam2_config_from_shapes(_mask_shapes(checkpoint))
     config = _make_config(source, upstream, clip, sam2, tokenizer, options)
-    record = lambda: {
-        "kind": "released",
-        "sources": {
-            "checkpoint": describe_source(source_name, checkpoint, source, progress),
-            "clip": describe_source(clip_name, sources[1], clip, progress),
-            "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
-        },
-        "options": {"compat": compat, "dtype": dtype, **options},
-        "upstream_config": copy_original_fields(upstream),
-        "inv_freq": rotary_constants(checkpoint),
-    }
+
+    def record() -> dict:
+        return {
+            "kind": "released",
+            "sources": {
+                "checkpoint": describe_source(source_name, checkpoint, source, progress),
+                "clip": describe_source(clip_name, sources[1], clip, progress),
+                "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
+            },
+            "options": {"compat": compat, "dtype": dtype, **options},
+            "upstream_config": copy_original_fields(upstream),
+            "inv_freq": rotary_constants(checkpoint),
+        }
+
     processor = _make_processor(config, clip, tokenizer, options)
     plan, copies = ConversionPlan(config, sources, dtype), [source / "tokenizer.model"]
     return write_folder(output, plan, record, max_shard_size, progress, processor, copies)
@@ -172,17 +175,20 @@ def convert_starting_weights(
     sources += _identity_projection(mask_weights)
     if projection == "init":
         sources.append(NewWeights("the new projection", new_projection(config, seed)))
-    record = lambda: {
-        "kind": "starting-weights",
-        "sources": {
-            "llm": describe_source(llm.name, language, llm, progress),
-            "clip": describe_source(clip_name, sources[1], clip, progress),
-            "sam2": describe_source(sam2.name, mask_weights, progress=progress),
-            "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
-        },
-        "options": {"compat": compat, "dtype": dtype, "projection": projection, "seed": seed, **options},
-        "added_tokens": missing,
-    }
+
+    def record() -> dict:
+        return {
+            "kind": "starting-weights",
+            "sources": {
+                "llm": describe_source(llm.name, language, llm, progress),
+                "clip": describe_source(clip_name, sources[1], clip, progress),
+                "sam2": describe_source(sam2.name, mask_weights, progress=progress),
+                "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
+            },
+            "options": {"compat": compat, "dtype": dtype, "projection": projection, "seed": seed, **options},
+            "added_tokens": missing,
+        }
+
     processor = _make_processor(config, clip, tokenizer, options)
     plan, copies = ConversionPlan(config, sources, dtype), [llm / "tokenizer.model"]
     return write_folder(output, plan, record, max_shard_size, progress, processor, copies)
@@ -227,17 +233,20 @@ def replace_sam2(
         sizes = mask_config_from_sam2(yaml_file or sam2_config_from_shapes(_mask_shapes(mask_weights)))
         config = GLUSConfig.from_dict({**config.to_dict(), "mask_config": sizes})
     previous = read_json(model / RECORD_FILE) if (model / RECORD_FILE).is_file() else {}
-    record = lambda: {
-        **{name: previous[name] for name in ("upstream_config", "inv_freq") if name in previous},
-        "kind": "replace-sam2",
-        "sources": {
-            "model": describe_source(model.name, kept, model, progress),
-            "sam2": describe_source(sam2.name, mask_weights, progress=progress),
-            "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
-        },
-        "options": {"dtype": dtype},
-        "previous": previous or None,
-    }
+
+    def record() -> dict:
+        return {
+            **{name: previous[name] for name in ("upstream_config", "inv_freq") if name in previous},
+            "kind": "replace-sam2",
+            "sources": {
+                "model": describe_source(model.name, kept, model, progress),
+                "sam2": describe_source(sam2.name, mask_weights, progress=progress),
+                "sam2_config": None if yaml_file is None else _describe_yaml(yaml_file),
+            },
+            "options": {"dtype": dtype},
+            "previous": previous or None,
+        }
+
     made = {"config.json", RECORD_FILE, *(file.name for file in kept.files)}
     others = [path for path in model.iterdir() if path.is_file() and path.name not in made and not _is_index(path)]
     return write_folder(output, ConversionPlan(config, sources, dtype), record, max_shard_size, progress, None, others)
@@ -246,7 +255,7 @@ def replace_sam2(
 # ---- parts
 
 
-def write_folder(output, plan: ConversionPlan, record, max_shard_size, progress, processor, copies) -> Path:
+def write_folder(output, plan: ConversionPlan, record: Callable, max_shard_size, progress, processor, copies) -> Path:
     """Check the plan and write the output folder: weights, config, processor, copies of files and the record, which
     is asked for last: it hashes the sources, and what does not fit is to be said before that."""
     config, limit = plan.config, shard_limit(max_shard_size, plan.sources)

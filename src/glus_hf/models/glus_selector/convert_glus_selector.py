@@ -109,16 +109,19 @@ def convert_checkpoint(
     config = (_selector_config if is_selector else _base_config)(source, upstream, clip, tokenizer)
     checkpoint = _language_files(source)
     sources = [checkpoint, WeightFiles(clip_name, find_weight_files(clip))]
-    record = lambda: {
-        "kind": "selector" if is_selector else "chat-univi",
-        "sources": {
-            "checkpoint": describe_source(source.name, checkpoint, source, progress),
-            "clip": describe_source(clip_name, sources[1], clip, progress),
-        },
-        "options": {"dtype": dtype},
-        "upstream_config": copy_original_fields(upstream),
-        "inv_freq": rotary_constants(checkpoint),
-    }
+
+    def record() -> dict:
+        return {
+            "kind": "selector" if is_selector else "chat-univi",
+            "sources": {
+                "checkpoint": describe_source(source.name, checkpoint, source, progress),
+                "clip": describe_source(clip_name, sources[1], clip, progress),
+            },
+            "options": {"dtype": dtype},
+            "upstream_config": copy_original_fields(upstream),
+            "inv_freq": rotary_constants(checkpoint),
+        }
+
     processor = _make_processor(config, source, clip, tokenizer)
     plan, copies = SelectorConversionPlan(config, sources, dtype), [source / "tokenizer.model"]
     return write_folder(output, plan, record, max_shard_size, progress, processor, copies)
@@ -164,15 +167,18 @@ def convert_starting_selector(
         WeightFiles(clip_name, find_weight_files(clip)),
         NewWeights("the new score head", new_score_head(config, seed)),
     ]
-    record = lambda: {
-        "kind": "selector-starting-weights",
-        "sources": {
-            "checkpoint": describe_source(source.name, language, source, progress),
-            "clip": describe_source(clip_name, sources[1], clip, progress),
-        },
-        "options": {"dtype": dtype, "head_size": head_size, "seed": seed},
-        "added_tokens": missing,
-    }
+
+    def record() -> dict:
+        return {
+            "kind": "selector-starting-weights",
+            "sources": {
+                "checkpoint": describe_source(source.name, language, source, progress),
+                "clip": describe_source(clip_name, sources[1], clip, progress),
+            },
+            "options": {"dtype": dtype, "head_size": head_size, "seed": seed},
+            "added_tokens": missing,
+        }
+
     processor = _make_processor(config, source, clip, tokenizer)
     plan, copies = SelectorConversionPlan(config, sources, dtype), [source / "tokenizer.model"]
     return write_folder(output, plan, record, max_shard_size, progress, processor, copies)
