@@ -75,6 +75,8 @@ class LongRVOS(ReferringDatasetBuilder):
     @staticmethod
     def _type(path: str, where: str, expression: dict) -> str | None:
         found = expression.get("type")
-        if found is not None and found not in TYPES:
+        if found is None:
+            return None
+        if not isinstance(found, str) or found not in TYPES:
             raise DatasetFileError(f"{path}: {where}: unknown type {found!r}: known are {', '.join(TYPES)}")
-        return TYPES.get(found)
+        return TYPES[found]

@@ -15,8 +15,7 @@ from glus_hf.data.dataset_files import (
     require_files,
 )
 from glus_hf.data.dataset_schema import ReferringDatasetBuilder, ReferringDatasetConfig, VideoEntry, make_row
-from glus_hf.data.expression_files import id_list, read_videos, video_expressions, video_frames
-from glus_hf.data.json_files import cached_json
+from glus_hf.data.expression_files import read_videos, target_ids, video_expressions, video_frames
 from glus_hf.data.png_tracks import read_index_tracks
 from glus_hf.data.restricted_pickle import cached_plain_pickle
 from glus_hf.data.rle_tracks import Track, clean_track
@@ -91,15 +90,8 @@ class RefDavis17(ReferringDatasetBuilder):
 
     def _object_ids(self, split: str, video_id: str, expression_id: str, expression: dict) -> list[str]:
         path, *extra = self.source[split].metadata
-        where = f"video {video_id!r}, expression {expression_id!r}"
-        ids = id_list(path, where, expression, "obj_id")
-        if not ids:
-            raise DatasetFileError(f"{path}: {where} has no 'obj_id'")
-        if extra and extra[0].endswith(".json"):
-            known = cached_json(extra[0]).get("videos", {}).get(video_id, {}).get("objects", {})
-            if unknown := [item for item in ids if item not in known]:
-                raise DatasetFileError(f"{path}: {where}: unknown object id {unknown[0]!r}: {extra[0]} has no such")
-        return ids
+        objects_path = next((file for file in extra if file.endswith(".json")), None)
+        return target_ids(path, objects_path, video_id, expression_id, expression)
 
     def _png_tracks(self, split: str, entry: VideoEntry, objects: dict[str, list[str]]) -> dict[str, Track]:
         folder = os.path.join(self.source[split].annotations[0], entry.video_id)

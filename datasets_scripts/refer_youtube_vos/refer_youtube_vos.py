@@ -6,7 +6,6 @@ import os.path
 from collections.abc import Iterator
 
 from glus_hf.data.dataset_files import (
-    DatasetFileError,
     FrameFolder,
     SourceFiles,
     find_frames,
@@ -14,8 +13,7 @@ from glus_hf.data.dataset_files import (
     require_files,
 )
 from glus_hf.data.dataset_schema import ReferringDatasetBuilder, VideoEntry, make_row
-from glus_hf.data.expression_files import id_list, read_videos, video_expressions, video_frames
-from glus_hf.data.json_files import cached_json
+from glus_hf.data.expression_files import id_list, read_videos, target_ids, video_expressions, video_frames
 from glus_hf.data.png_tracks import read_index_tracks
 
 
@@ -74,17 +72,9 @@ class ReferYouTubeVOS(ReferringDatasetBuilder):
 
     def _object_ids(self, split: str, video_id: str, expression_id: str, expression: dict) -> list[str]:
         path, *extra = self.source[split].metadata
-        where = f"video {video_id!r}, expression {expression_id!r}"
-        ids = id_list(path, where, expression, "obj_id")
-        if split != "train":
-            return ids or []
-        if not ids:
-            raise DatasetFileError(f"{path}: {where} has no 'obj_id'")
-        if extra:
-            known = cached_json(extra[0]).get("videos", {}).get(video_id, {}).get("objects", {})
-            if unknown := [item for item in ids if item not in known]:
-                raise DatasetFileError(f"{path}: {where}: unknown object id {unknown[0]!r}: {extra[0]} has no such")
-        return ids
+        if split == "train":
+            return target_ids(path, extra[0] if extra else None, video_id, expression_id, expression)
+        return id_list(path, f"video {video_id!r}, expression {expression_id!r}", expression, "obj_id") or []
 
 
 _EXTRA_FILE = {

@@ -35,7 +35,7 @@ class ReVOS(MeViSLayoutBuilder):
 
     def expression_type(self, where: str, expression: dict) -> str | None:
         type_id = expression.get("type_id")
-        if isinstance(type_id, bool) or type_id not in range(len(TYPES)):
+        if type(type_id) is not int or type_id not in range(len(TYPES)):
             raise DatasetFileError(f"{where}: 'type_id' is {type_id!r}, known are 0, 1 and 2")
         return TYPES[type_id]
 

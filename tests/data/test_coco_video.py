@@ -184,10 +184,10 @@ def test_malformed_files_leave_nothing_behind(tmp_path, damage, words):
 
 def test_no_json_and_no_file(tmp_path):
     (tmp_path / "instances.json").write_text("{")
-    with pytest.raises(ValueError, match="is not JSON"):
+    with pytest.raises(ValueError, match="is not valid JSON"):
         convert(tmp_path)
     (tmp_path / "instances.json").unlink()
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="cannot be opened"):
         convert(tmp_path)
 
 

@@ -206,7 +206,7 @@ BAD_LINES = [
     ("{'video': 'clip1'}", "is not JSON"),
     ('{"video": "clip1", "expression": "a"', "is not JSON (Expecting ',' delimiter, column 37)"),
     ("[1, 2]", "is a JSON list"),
-    ('{"video": "clip1", "video": "clip1", "expression": "a"}', "'video' comes twice"),
+    ('{"video": "clip1", "video": "clip1", "expression": "a"}', "'video' appears twice"),
     ("[" * 100_000, "is not JSON"),
     ({"video": "clip1"}, "'expression' must be a text, got NoneType"),
     ({"expression": "a"}, "'video' None is a NoneType"),

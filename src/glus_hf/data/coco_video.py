@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from transformers.utils import logging
 
 from .dataset_files import DatasetFileError, check_name
+from .json_files import read_json
 from .own_data import VIDEOS
 from .own_expressions import EXPRESSIONS
 from .rle_tracks import clean_track
@@ -73,12 +74,7 @@ def convert_coco_video(
 
 
 def _read(file: Path) -> dict:
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise DatasetFileError(f"{file}: cannot be read ({error.strerror}): check the path") from None
-    except (ValueError, RecursionError) as error:
-        raise DatasetFileError(f"{file}: is not JSON ({error}): download it again") from None
+    content = read_json(file)
     for field in ("videos", "annotations"):
         found = content.get(field) if isinstance(content, dict) else None
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):

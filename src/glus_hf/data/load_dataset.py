@@ -56,10 +56,14 @@ def load_referring_dataset(
     )
     from .dataset_schema import split_name
 
+    if len(builder.source) != 1:
+        raise ValueError(f"{name}: pass a split: it has {', '.join(builder.source)}")
     (split,) = builder.source
     if streaming:
         return builder.as_streaming_dataset(split=split_name(split))
     builder.download_and_prepare(num_proc=num_proc)
+    if not builder.info.splits[split_name(split)].num_examples:
+        raise builder.no_rows(split, "expression")
     return builder.as_dataset(split=split_name(split))
 
 

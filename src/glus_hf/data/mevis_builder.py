@@ -26,8 +26,9 @@ class MeViSLayoutBuilder(ReferringDatasetBuilder):
         video = read_videos(path)[video_id]
         frames = video_frames(path, video_id, video)
         expressions = video_expressions(path, video_id, video)
-        tracks, size = self._tracks(split, video_id, expressions, len(frames))
         frame_paths = FrameFolder(files.frames).paths(video_id, frames)
+        size = self._stated_size(path, video_id) or _readable_size(frame_paths[0])
+        tracks, size = self._tracks(split, video_id, expressions, len(frames), size)
         entry = VideoEntry(self.name, video_id, frames, frame_paths, size or image_size(frame_paths[0]), path)
         foreground = self.foreground(split, video_id, entry)
         for expression_id, expression in expressions:
@@ -52,12 +53,16 @@ class MeViSLayoutBuilder(ReferringDatasetBuilder):
         return None
 
     def _tracks(
-        self, split: str, video_id: str, expressions: list[tuple[str, dict]], num_frames: int
+        self,
+        split: str,
+        video_id: str,
+        expressions: list[tuple[str, dict]],
+        num_frames: int,
+        size: tuple[int, int] | None,
     ) -> tuple[dict[str, Track], tuple[int, int] | None]:
         """Masks of the video by annotation id, each read and checked once however many expressions share it."""
         path, *rest = self.source[split].metadata
         tracks: dict[str, Track] = {}
-        size = self._stated_size(path, video_id)
         for expression_id, expression in expressions:
             annotations, _ = self._ids(split, video_id, expression_id, expression)
             for annotation in annotations or ():
@@ -96,3 +101,11 @@ class MeViSLayoutBuilder(ReferringDatasetBuilder):
                 f"{path}: {where}: {len(objects)} in 'obj_id' but {len(annotations)} in 'anno_id': they go together"
             )
         return annotations, objects
+
+
+def _readable_size(frame_path: str) -> tuple[int, int] | None:
+    """`(height, width)` of a frame; None where it is broken, which is for those to say who read the images."""
+    try:
+        return image_size(frame_path)
+    except DatasetFileError:
+        return None
