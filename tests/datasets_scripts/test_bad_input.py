@@ -183,6 +183,18 @@ def test_types_of_expressions(name, folder, split, file, field, value, tmp_path)
     refuse(name, root, split, tmp_path, root / file, "'0'", repr(value))
 
 
+@pytest.mark.parametrize(
+    ("name", "folder", "split", "file"),
+    [("reasonvos", "ReasonVOS", "test", "Annotations/MeViS_toy_2/00002.png"),
+     ("long_rvos", "long_rvos", "valid", "valid/Annotations/toy_long/1/00002.png")],
+)  # fmt: skip
+def test_a_link_to_nothing_is_no_absent_object(name, folder, split, file, tmp_path):
+    root = copy_tree(folder, tmp_path)
+    (root / file).unlink()
+    (root / file).symlink_to("on-a-disk-that-is-not-here")
+    refuse(name, root, split, tmp_path, root / file, "no such mask")
+
+
 def test_a_file_in_place_of_a_folder(tmp_path):
     root = copy_tree("Refer-YouTube-VOS", tmp_path)
     shutil.rmtree(root / "train" / "Annotations")

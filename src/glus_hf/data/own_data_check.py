@@ -141,7 +141,7 @@ class _SplitCheck:
         seen = False
         for stem in video.frames:
             file = self.folder / masks / f"{stem}.png"
-            if file.exists():
+            if os.path.lexists(file):  # a link to nothing is there, and broken
                 try:
                     seen |= bool(read_mask_png(file, video.size).any())
                 except ValueError as error:

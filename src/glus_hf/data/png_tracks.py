@@ -91,10 +91,10 @@ def read_binary_track(paths: Sequence[str], size: tuple[int, int], where: str, *
     Raises:
         DatasetFileError: see [`read_mask_png`]; or none of the files is there.
     """
-    if not any(os.path.exists(path) for path in paths):
+    if not any(os.path.lexists(path) for path in paths):  # a link to nothing is there, and broken
         raise DatasetFileError(f"{os.path.dirname(paths[0])}: {where}: no mask of any frame: unknown object id?")
     return [
-        _encode(read_mask_png(path, size, where) > 0, keep_empty) if os.path.exists(path) else None for path in paths
+        _encode(read_mask_png(path, size, where) > 0, keep_empty) if os.path.lexists(path) else None for path in paths
     ]
 
 
