@@ -46,7 +46,7 @@ class VideoEntry:
         video_id: as in the files; may hold `_` and `/`.
         frames: stems in order.
         frame_paths: one address per frame, see [`read_frame`].
-        size: `(height, width)` in pixels.
+        size: `(height, width)` in pixels; None until the masks tell it.
         origin: file that lists the video, for errors.
     """
 
@@ -54,7 +54,7 @@ class VideoEntry:
     video_id: str
     frames: list[str]
     frame_paths: list[str]
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     origin: str = ""
     unions: dict[tuple, Track] = field(default_factory=dict, repr=False)
 
