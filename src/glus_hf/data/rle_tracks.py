@@ -77,6 +77,22 @@ def unite_tracks(tracks: Sequence[Track], num_frames: int) -> Track:
     return united
 
 
+def check_rle(rle, size: tuple[int, int], name: str) -> bytes:
+    """Compressed `counts` of one mask that must have a size, safe to give to pycocotools.
+
+    Raises:
+        DatasetFileError: the size or the runs are wrong.
+
+    Example:
+        >>> check_rle({"size": [2, 3], "counts": [1, 2, 3]}, (2, 3), "mask 7")
+        b'123'
+    """
+    _check_size(rle, size, name)
+    counts = _counts_bytes(rle["counts"], size, name)
+    _check_runs([counts], size[0] * size[1], [name])
+    return counts
+
+
 def _check_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]:
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
         raise DatasetFileError(f"{name}: a mask must be null or have 'size' and 'counts'")
@@ -87,7 +103,7 @@ def _check_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]
         raise DatasetFileError(f"{name}: 'size' {list(found)} is not that of a video frame")
     if size is not None and tuple(found) != tuple(size):
         raise DatasetFileError(
-            f"{name}: is {list(found)} (height, width) but the video is {list(size)}: it may belong to another video"
+            f"{name}: is {list(found)} (height, width) but {list(size)} was expected: it may belong to another video"
         )
     return tuple(found)
 
