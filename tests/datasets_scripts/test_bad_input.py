@@ -337,7 +337,7 @@ def test_types_and_foreground(tmp_path):
     edit(file, lambda e: first_expression(e).update(type_id=3))
     refuse("revos", root, "valid", tmp_path, file, "'type_id' is 3", "'0'")
     edit(root / "mask_dict_foreground.json", lambda f: f.pop("UVO/all/c791ddbb"))
-    refuse("revos", root, "train", tmp_path, "mask_dict_foreground.json", "UVO/all/c791ddbb")
+    refuse("revos", root, "valid", tmp_path, "mask_dict_foreground.json", "UVO/all/c791ddbb")
     edit(file, lambda e: (first_expression(e).update(type_id=0), video_of(e).update(height=50)))
     refuse("revos", root, "valid", tmp_path, "[48, 64]", "[50, 64]", "'101'")
     root = copy_tree("long_rvos", tmp_path)

@@ -162,6 +162,13 @@ def test_revos_without_underscore_and_without_foreground(tmp_path):
     assert load("revos", root, "valid", tmp_path)["foreground"] == [None] * 3
 
 
+def test_revos_with_the_foreground_of_valid_only(tmp_path):
+    root = copy_tree("ReVOS", tmp_path)
+    file = root / "mask_dict_foreground.json"
+    file.write_text(json.dumps({"another/video": {"masks_rle": []}}))
+    assert load("revos", root, "train", tmp_path)["foreground"] == [None] * 3
+
+
 def test_reasonvos_tells_empty_from_not_annotated(tmp_path):
     from PIL import Image
 
