@@ -50,6 +50,7 @@ MASK_DAMAGE = {
     "foreign character": (lambda m: m["17"][0].update(counts='"!'), "mask 0", "foreign character"),
     "not ASCII": (lambda m: m["17"][0].update(counts="é"), "mask 0", "cannot be decoded"),
     "negative run": (lambda m: m["17"][0].update(counts=[-1, 3073]), "mask 0", "cannot be decoded"),
+    "more runs than pixels": (lambda m: m["17"][0].update(counts="0" * 10**5), "mask 0", "cannot be decoded"),
     "long number": (lambda m: m["17"][0].update(counts="o" * 30 + "0"), "mask 0", "too long"),
     "no counts": (lambda m: m["17"].__setitem__(3, {"size": [48, 64]}), "mask 3"),
     "a number for a mask": (lambda m: m["17"].__setitem__(3, 7), "mask 3"),
