@@ -5,17 +5,10 @@ from __future__ import annotations
 import os.path
 from collections.abc import Iterator
 
-from glus_hf.data.dataset_files import (
-    DatasetFileError,
-    FrameFolder,
-    SourceFiles,
-    check_name,
-    find_frames,
-    image_size,
-    require_files,
-)
-from glus_hf.data.dataset_schema import ReferringDatasetBuilder, VideoEntry, make_row
-from glus_hf.data.expression_files import id_list, read_videos, video_expressions, video_frames
+from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, check_name, find_frames, require_files
+from glus_hf.data.dataset_schema import VideoEntry, make_row
+from glus_hf.data.expression_file_builder import ExpressionFileBuilder
+from glus_hf.data.expression_files import id_list, video_expressions
 from glus_hf.data.png_tracks import read_binary_track
 from glus_hf.data.rle_tracks import Track
 
@@ -23,7 +16,7 @@ from glus_hf.data.rle_tracks import Track
 TYPES = {"static": "static", "dynamic": "dynamic", "static+dynamic": "hybrid", "hybrid": "hybrid"}
 
 
-class LongRVOS(ReferringDatasetBuilder):
+class LongRVOS(ExpressionFileBuilder):
     """Long-RVOS: long-term referring video object segmentation."""
 
     SPLITS = ("train", "valid", "test")
@@ -37,23 +30,16 @@ class LongRVOS(ReferringDatasetBuilder):
         frames = find_frames([os.path.join(folder, "JPEGImages")], f"long_rvos {split}")
         return SourceFiles((expressions,), (annotations,) if split != "test" else (), frames)
 
-    def video_ids(self, split: str) -> list[str]:
-        return list(read_videos(self.source[split].metadata[0]))
-
     def video_rows(self, split: str, video_id: str) -> Iterator[dict]:
-        files = self.source[split]
-        path = files.metadata[0]
-        video = read_videos(path)[video_id]
-        frames = video_frames(path, video_id, video)
-        frame_paths = FrameFolder(files.frames).paths(video_id, frames)
-        entry = VideoEntry(self.name, video_id, frames, frame_paths, image_size(frame_paths[0]), path)
+        video, entry = self.video_entry(split, video_id)
+        path, annotations = entry.origin, self.source[split].annotations
         tracks: dict[str, Track] = {}
         for expression_id, expression in video_expressions(path, video_id, video):
             where = f"video {video_id!r}, expression {expression_id!r}"
             objects = id_list(path, where, expression, "obj_id")
-            if files.annotations and not objects:
+            if annotations and not objects:
                 raise DatasetFileError(f"{path}: {where} has no 'obj_id'")
-            for object_id in objects if files.annotations else ():
+            for object_id in objects if annotations else ():
                 if object_id not in tracks:
                     tracks[object_id] = self._track(split, entry, object_id, where)
             yield make_row(
@@ -62,19 +48,20 @@ class LongRVOS(ReferringDatasetBuilder):
                 expression["exp"],
                 expression_type=self._type(path, where, expression),
                 object_ids=objects or [],
-                tracks=[tracks[object_id] for object_id in objects] if files.annotations else None,
+                tracks=[tracks[object_id] for object_id in objects] if annotations else None,
             )
 
     def _track(self, split: str, entry: VideoEntry, object_id: str, where: str) -> Track:
         """Masks of one object; a frame without a file is one where the object is absent."""
         check_name(object_id, f"{where}: object id", entry.origin)
         folder = os.path.join(self.source[split].annotations[0], entry.video_id, object_id)
-        masks = [os.path.join(folder, f"{frame}.png") for frame in entry.frames]
-        return read_binary_track(masks, entry.size, f"{where}, object {object_id!r}")
+        return read_binary_track(folder, entry.frames, entry.size, f"{where}, object {object_id!r}")
 
     @staticmethod
     def _type(path: str, where: str, expression: dict) -> str | None:
         found = expression.get("type")
-        if found is not None and found not in TYPES:
+        if found is None:
+            return None
+        if not isinstance(found, str) or found not in TYPES:
             raise DatasetFileError(f"{path}: {where}: unknown type {found!r}: known are {', '.join(TYPES)}")
-        return TYPES.get(found)
+        return TYPES[found]

@@ -5,22 +5,15 @@ from __future__ import annotations
 import os.path
 from collections.abc import Iterator
 
-from glus_hf.data.dataset_files import (
-    DatasetFileError,
-    FrameFolder,
-    SourceFiles,
-    check_name,
-    find_frames,
-    image_size,
-    require_files,
-)
-from glus_hf.data.dataset_schema import ReferringDatasetBuilder, VideoEntry, make_row
-from glus_hf.data.expression_files import id_list, read_videos, video_frames
+from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, check_name, find_frames, require_files
+from glus_hf.data.dataset_schema import make_row
+from glus_hf.data.expression_file_builder import ExpressionFileBuilder
+from glus_hf.data.expression_files import id_list
 from glus_hf.data.png_tracks import read_binary_track
 from glus_hf.data.rle_tracks import Track
 
 
-class ReasonVOS(ReferringDatasetBuilder):
+class ReasonVOS(ExpressionFileBuilder):
     """ReasonVOS: video reasoning segmentation, one object per expression."""
 
     SPLITS = ("test",)
@@ -34,24 +27,15 @@ class ReasonVOS(ReferringDatasetBuilder):
             (expressions,), (annotations,), find_frames([os.path.join(root, "JPEGImages")], "reasonvos")
         )
 
-    def video_ids(self, split: str) -> list[str]:
-        return list(read_videos(self.source[split].metadata[0]))
-
     def video_rows(self, split: str, video_id: str) -> Iterator[dict]:
-        files = self.source[split]
-        path = files.metadata[0]
-        video = read_videos(path)[video_id]
-        source = check_name(video.get("source"), f"video {video_id!r}: source", path)
-        frames = video_frames(path, video_id, video)
-        frame_paths = FrameFolder(files.frames).paths(video_id, frames)
-        entry = VideoEntry(self.name, video_id, frames, frame_paths, image_size(frame_paths[0]), path)
+        video, entry = self.video_entry(split, video_id)
+        source = check_name(video.get("source"), f"video {video_id!r}: source", entry.origin)
         tracks: dict[str, Track] = {}
-        for expression_id, object_id, text in self._expressions(path, video_id, video["expressions"]):
+        for expression_id, object_id, text in self._expressions(entry.origin, video_id, video["expressions"]):
             if object_id not in tracks:
-                folder = os.path.join(files.annotations[0], f"{source}_{video_id}_{object_id}")
-                masks = [os.path.join(folder, f"{frame}.png") for frame in frames]
+                folder = os.path.join(self.source[split].annotations[0], f"{source}_{video_id}_{object_id}")
                 where = f"video {video_id!r}, expression {expression_id!r}, object {object_id!r}"
-                tracks[object_id] = read_binary_track(masks, entry.size, where, keep_empty=True)
+                tracks[object_id] = read_binary_track(folder, entry.frames, entry.size, where, keep_empty=True)
             yield make_row(
                 entry, expression_id, text, object_ids=[object_id], tracks=[tracks[object_id]], source=source
             )

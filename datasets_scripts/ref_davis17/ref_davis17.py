@@ -5,18 +5,12 @@ from __future__ import annotations
 import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
-from glus_hf.data.dataset_files import (
-    DatasetFileError,
-    FrameFolder,
-    SourceFiles,
-    find_frames,
-    image_size,
-    require_files,
-)
-from glus_hf.data.dataset_schema import ReferringDatasetBuilder, ReferringDatasetConfig, VideoEntry, make_row
-from glus_hf.data.expression_files import id_list, read_videos, video_expressions, video_frames
-from glus_hf.data.json_files import cached_json
+from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, find_frames, require_files
+from glus_hf.data.dataset_schema import ReferringDatasetConfig, VideoEntry, make_row
+from glus_hf.data.expression_file_builder import ExpressionFileBuilder
+from glus_hf.data.expression_files import read_videos, target_ids, video_expressions
 from glus_hf.data.png_tracks import read_index_tracks
 from glus_hf.data.restricted_pickle import cached_plain_pickle
 from glus_hf.data.rle_tracks import Track, clean_track
@@ -32,7 +26,7 @@ class RefDavis17Config(ReferringDatasetConfig):
     ground_truth: str = "auto"
 
 
-class RefDavis17(ReferringDatasetBuilder):
+class RefDavis17(ExpressionFileBuilder):
     """Ref-DAVIS17: referring video object segmentation on DAVIS 2017."""
 
     BUILDER_CONFIG_CLASS = RefDavis17Config
@@ -61,51 +55,33 @@ class RefDavis17(ReferringDatasetBuilder):
         objects = os.path.join(root, split, "meta.json")
         return SourceFiles((expressions, *([objects] if os.path.exists(objects) else [])), (annotations,), frames)
 
-    def video_ids(self, split: str) -> list[str]:
-        return list(read_videos(self.source[split].metadata[0]))
-
     def video_rows(self, split: str, video_id: str) -> Iterator[dict]:
-        files = self.source[split]
-        path = files.metadata[0]
-        video = read_videos(path)[video_id]
-        frames = video_frames(path, video_id, video)
-        expressions = video_expressions(path, video_id, video)
-        frame_paths = FrameFolder(files.frames).paths(video_id, frames)
-        entry = VideoEntry(self.name, video_id, frames, frame_paths, image_size(frame_paths[0]), path)
+        video, entry = self.video_entry(split, video_id)
+        expressions = video_expressions(entry.origin, video_id, video)
         objects = {key: self._object_ids(split, video_id, key, expression) for key, expression in expressions}
-        tracks = self._png_tracks(split, entry, objects) if files.annotations else None
+        tracks = None
+        if annotations := self.source[split].annotations:
+            folder, wanted = os.path.join(annotations[0], video_id), chain.from_iterable(objects.values())
+            tracks = read_index_tracks(folder, entry.frames, wanted, entry.size, f"video {video_id!r}")
         for expression_id, expression in expressions:
-            if tracks is None:
+            if tracks is None:  # a pickled mask belongs to the expression, not to the object
                 masks = [self._pickled_track(split, entry, expression_id)]
+                annotation_ids = [str(self._pickle_key(entry.origin, video_id, expression_id))]
             else:
-                masks = [tracks[item] for item in objects[expression_id]]
-            # a pickled mask belongs to the expression, not to the object
+                masks, annotation_ids = [tracks[item] for item in objects[expression_id]], []
             yield make_row(
                 entry,
                 expression_id,
                 expression["exp"],
                 object_ids=objects[expression_id],
-                annotation_ids=[] if files.annotations else [str(self._pickle_key(path, video_id, expression_id))],
+                annotation_ids=annotation_ids,
                 tracks=masks,
             )
 
     def _object_ids(self, split: str, video_id: str, expression_id: str, expression: dict) -> list[str]:
         path, *extra = self.source[split].metadata
-        where = f"video {video_id!r}, expression {expression_id!r}"
-        ids = id_list(path, where, expression, "obj_id")
-        if not ids:
-            raise DatasetFileError(f"{path}: {where} has no 'obj_id'")
-        if extra and extra[0].endswith(".json"):
-            known = cached_json(extra[0]).get("videos", {}).get(video_id, {}).get("objects", {})
-            if unknown := [item for item in ids if item not in known]:
-                raise DatasetFileError(f"{path}: {where}: unknown object id {unknown[0]!r}: {extra[0]} has no such")
-        return ids
-
-    def _png_tracks(self, split: str, entry: VideoEntry, objects: dict[str, list[str]]) -> dict[str, Track]:
-        folder = os.path.join(self.source[split].annotations[0], entry.video_id)
-        wanted = list(dict.fromkeys(item for ids in objects.values() for item in ids))
-        masks = [os.path.join(folder, f"{frame}.png") for frame in entry.frames]
-        return read_index_tracks(masks, wanted, entry.size, f"video {entry.video_id!r}")
+        objects_path = next((file for file in extra if file.endswith(".json")), None)
+        return target_ids(path, objects_path, video_id, expression_id, expression)
 
     def _pickled_track(self, split: str, entry: VideoEntry, expression_id: str) -> Track:
         path, pickled = self.source[split].metadata

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator
+from itertools import chain
 
-from glus_hf.data.dataset_files import (
-    DatasetFileError,
-    FrameFolder,
-    SourceFiles,
-    find_frames,
-    image_size,
-    require_files,
-)
-from glus_hf.data.dataset_schema import ReferringDatasetBuilder, VideoEntry, make_row
-from glus_hf.data.expression_files import id_list, read_videos, video_expressions, video_frames
-from glus_hf.data.json_files import cached_json
+from glus_hf.data.dataset_files import SourceFiles, find_frames, require_files
+from glus_hf.data.dataset_schema import make_row
+from glus_hf.data.expression_file_builder import ExpressionFileBuilder
+from glus_hf.data.expression_files import id_list, read_videos, target_ids, video_expressions
 from glus_hf.data.png_tracks import read_index_tracks
 
 
-class ReferYouTubeVOS(ReferringDatasetBuilder):
+class ReferYouTubeVOS(ExpressionFileBuilder):
     """Refer-YouTube-VOS: referring video object segmentation on YouTube-VOS."""
 
     SPLITS = ("train", "valid", "test")
@@ -46,22 +40,13 @@ class ReferYouTubeVOS(ReferringDatasetBuilder):
         return [video_id for video_id in read_videos(path) if video_id not in left_out]
 
     def video_rows(self, split: str, video_id: str) -> Iterator[dict]:
-        files = self.source[split]
-        path = files.metadata[0]
-        video = read_videos(path)[video_id]
-        frames = video_frames(path, video_id, video)
-        expressions = video_expressions(path, video_id, video)
-        frame_paths = FrameFolder(files.frames).paths(video_id, frames)
-        entry = VideoEntry(self.name, video_id, frames, frame_paths, image_size(frame_paths[0]), path)
-        objects = {
-            expression_id: self._object_ids(split, video_id, expression_id, expression)
-            for expression_id, expression in expressions
-        }
+        video, entry = self.video_entry(split, video_id)
+        expressions = video_expressions(entry.origin, video_id, video)
+        objects = {key: self._object_ids(split, video_id, key, expression) for key, expression in expressions}
         tracks = None
-        if files.annotations:
-            masks = [os.path.join(files.annotations[0], video_id, f"{frame}.png") for frame in frames]
-            wanted = list(dict.fromkeys(item for ids in objects.values() for item in ids))
-            tracks = read_index_tracks(masks, wanted, entry.size, f"video {video_id!r}")
+        if annotations := self.source[split].annotations:
+            folder, wanted = os.path.join(annotations[0], video_id), chain.from_iterable(objects.values())
+            tracks = read_index_tracks(folder, entry.frames, wanted, entry.size, f"video {video_id!r}")
         for expression_id, expression in expressions:
             ids = objects[expression_id]
             yield make_row(
@@ -74,17 +59,9 @@ class ReferYouTubeVOS(ReferringDatasetBuilder):
 
     def _object_ids(self, split: str, video_id: str, expression_id: str, expression: dict) -> list[str]:
         path, *extra = self.source[split].metadata
-        where = f"video {video_id!r}, expression {expression_id!r}"
-        ids = id_list(path, where, expression, "obj_id")
-        if split != "train":
-            return ids or []
-        if not ids:
-            raise DatasetFileError(f"{path}: {where} has no 'obj_id'")
-        if extra:
-            known = cached_json(extra[0]).get("videos", {}).get(video_id, {}).get("objects", {})
-            if unknown := [item for item in ids if item not in known]:
-                raise DatasetFileError(f"{path}: {where}: unknown object id {unknown[0]!r}: {extra[0]} has no such")
-        return ids
+        if split == "train":
+            return target_ids(path, extra[0] if extra else None, video_id, expression_id, expression)
+        return id_list(path, f"video {video_id!r}, expression {expression_id!r}", expression, "obj_id") or []
 
 
 _EXTRA_FILE = {

@@ -35,7 +35,7 @@ class ReVOS(MeViSLayoutBuilder):
 
     def expression_type(self, where: str, expression: dict) -> str | None:
         type_id = expression.get("type_id")
-        if isinstance(type_id, bool) or type_id not in range(len(TYPES)):
+        if type(type_id) is not int or type_id not in range(len(TYPES)):
             raise DatasetFileError(f"{where}: 'type_id' is {type_id!r}, known are 0, 1 and 2")
         return TYPES[type_id]
 
@@ -45,6 +45,8 @@ class ReVOS(MeViSLayoutBuilder):
             return None
         videos = cached_json_object(files[2])
         if video_id not in videos:
+            if split != "valid":  # VISA's program makes the file for the videos of one split, which are scored
+                return None
             raise DatasetFileError(f"{files[2]}: no foreground of video {video_id!r}")
         name = f"{files[2]}: video {video_id!r}"
         entry_masks = videos[video_id]

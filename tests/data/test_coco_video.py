@@ -126,6 +126,18 @@ def test_names_that_do_not_fit(tmp_path):
     np.testing.assert_array_equal(read_frame(rows[0]["frame_paths"][0]), CLIP.frames[3])
 
 
+def test_ids_do_not_lead_out_of_the_output(tmp_path):
+    content = youtube_vis(tmp_path)
+    for video, name in zip(content["videos"], ("../../out", "2"), strict=False):
+        for item in content["annotations"]:
+            item["video_id"] = name if item["video_id"] == video["id"] else item["video_id"]
+        video["id"], video["file_names"] = name, content["videos"][0]["file_names"]
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="video '../../out' is not a plain name"):
+        convert(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["JPEGImages", "instances.json"]
+
+
 def test_files_in_one_folder(tmp_path):
     content = youtube_vis(tmp_path)
     content["videos"], content["annotations"] = content["videos"][:1], content["annotations"][:1]
@@ -160,18 +172,31 @@ DAMAGES = [
     (change(["videos", 0, "file_names", 0], "../a1/00000.png"), "not a plain name"),
     (change(["videos", 0, "file_names", 3], "a1/00099.png"), "00099.png: no such frame of video 1"),
     (change(["videos", 0, "height"], 0), "video 1: has no 'height' and 'width'"),
-    (change(["videos", 0, "height"], 32), r"annotation 11, mask 0: is \[64, 64\]"),
+    (change(["videos", 0, "height"], 32), r"00000.png: is \[64, 64\] .*, but video 1 is \[32, 64\]"),
+    (change(["annotations", 0, "segmentations", 1], {"size": [32, 64], "counts": "0"}), "annotation 11, mask 1 is"),
+    (change(["annotations", 0, "id"], "../11"), "annotation '../11' is not a plain name"),
+    (change(["annotations", 0, "id"], "12"), "two annotations have the id 12"),
     (change(["annotations", 0, "segmentations"], []), "annotation 11 has 0 masks but its video has 4 frames"),
     (change(["annotations", 0, "segmentations"], None), "annotation 11 is a NoneType"),
     (change(["annotations", 0, "segmentations", 1], {"size": [64, 64], "counts": "0"}), "annotation 11, mask 1"),
     (change(["annotations", 2, "segmentations", 0], [[1, 2, 3, 4]]), "annotation 13, frame 0: a polygon"),
     (change(["annotations", 2, "segmentations", 0], [3]), "annotation 13, frame 0: a polygon"),
+    *[
+        (change(["annotations", 2, "segmentations", 0], [[0, 0, 9, 0, 9, far]]), "annotation 13, frame 0: .* outside")
+        for far in (float("nan"), float("inf"), -1e9, 10**400)
+    ],
+    *[
+        (change(["categories"], categories), "has no list 'categories'")
+        for categories in (None, {"1": "dog"}, ["dog"])
+    ],
+    (change(["categories", 0, "id"], []), r"id \[\] in categories"),
+    (change(["annotations", 0, "category_id"], []), "annotation 11: has no 'expression', no 'caption'"),
     (change(["annotations", 0, "category_id"], 7), "annotation 11: has no 'expression', no 'caption'"),
     (change(["annotations", 3, "expression"], ["a", " "]), "annotation 14: the expression ' '"),
 ]
 
 
-@pytest.mark.parametrize("damage, words", DAMAGES, ids=[words for _, words in DAMAGES])
+@pytest.mark.parametrize("damage, words", DAMAGES, ids=range(len(DAMAGES)))
 def test_malformed_files_leave_nothing_behind(tmp_path, damage, words):
     content = youtube_vis(tmp_path)
     damage(content)
@@ -184,10 +209,10 @@ def test_malformed_files_leave_nothing_behind(tmp_path, damage, words):
 
 def test_no_json_and_no_file(tmp_path):
     (tmp_path / "instances.json").write_text("{")
-    with pytest.raises(ValueError, match="is not JSON"):
+    with pytest.raises(ValueError, match="is not valid JSON"):
         convert(tmp_path)
     (tmp_path / "instances.json").unlink()
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="cannot be opened"):
         convert(tmp_path)
 
 

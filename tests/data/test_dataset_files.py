@@ -47,6 +47,21 @@ def test_the_fingerprint_follows_every_change(tmp_path):
         seen.append(files.fingerprint())
 
 
+def test_links_in_a_circle_and_to_nothing(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "a" / "round").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "nothing").symlink_to("gone")
+    (tmp_path / "a" / "itself").symlink_to("itself")
+    (tmp_path / "a" / "folder").symlink_to(tmp_path / "elsewhere")
+    files = SourceFiles(annotations=(str(tmp_path / "a"),))
+    before = files.fingerprint()
+    (tmp_path / "elsewhere" / "mask.png").write_text("1")
+    assert files.fingerprint() != before
+    with pytest.raises(DatasetFileError, match="gone.json: cannot be read"):
+        SourceFiles((str(tmp_path / "gone.json"),)).fingerprint()
+
+
 def test_pickles_with_persistent_ids_and_extensions(tmp_path):
     file = tmp_path / "file.pkl"
     for content in (b"Pabc\n.", b"\x80\x02\x82\x01.", b"c_codecs\nencode\n(Vx\nVutf-16\ntR.", b"cos\nsystem\n."):

@@ -53,6 +53,8 @@ def test_bytes_counts_are_accepted():
         {"size": [4, 4], "counts": [-1, 17]},
         {"size": [4, 4], "counts": 7},
         {"size": [4, 5], "counts": "0"},
+        {"size": None, "counts": "0"},
+        {"size": [None, 4], "counts": "0"},
         {"counts": "0"},
         "0",
     ],

@@ -206,7 +206,7 @@ BAD_LINES = [
     ("{'video': 'clip1'}", "is not JSON"),
     ('{"video": "clip1", "expression": "a"', "is not JSON (Expecting ',' delimiter, column 37)"),
     ("[1, 2]", "is a JSON list"),
-    ('{"video": "clip1", "video": "clip1", "expression": "a"}', "'video' comes twice"),
+    ('{"video": "clip1", "video": "clip1", "expression": "a"}', "'video' appears twice"),
     ("[" * 100_000, "is not JSON"),
     ({"video": "clip1"}, "'expression' must be a text, got NoneType"),
     ({"expression": "a"}, "'video' None is a NoneType"),
@@ -413,3 +413,13 @@ def test_byte_order_mark(tmp_path):
     file = folder / "expressions.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert check_own_data(folder).errors == []
+
+
+def test_a_mask_that_is_a_link_to_nothing_is_broken_not_absent(tmp_path):
+    good_data(tmp_path)
+    (tmp_path / "masks" / "clip1" / "0" / "00002.png").symlink_to("on-a-disk-that-is-not-here")
+    assert [str(error) for error in check_own_data(tmp_path).errors] == [
+        "masks/clip1/0/00002.png: cannot be read as an image"
+    ]
+    with pytest.raises(ValueError, match="00002.png: cannot be read as an image"):
+        load_referring_dataset("own", tmp_path, cache_dir=tmp_path / "cache")

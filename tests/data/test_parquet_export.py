@@ -84,3 +84,11 @@ def test_a_missing_frame_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match=r"00003\.jpg: no such file"):
         export_parquet(rows, tmp_path / "out" / "rows.parquet", embed_images=True)
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("embed_images", [False, True])
+def test_streams_are_refused(embed_images, tmp_path):
+    rows = load("mevis", TREES, "valid_u", tmp_path, streaming=True)
+    with pytest.raises(ValueError, match="IterableDataset: load the data set without streaming"):
+        export_parquet(rows, tmp_path / "rows.parquet", embed_images=embed_images)
+    assert not list(tmp_path.glob("*.parquet"))

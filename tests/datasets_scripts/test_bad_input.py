@@ -50,11 +50,16 @@ MASK_DAMAGE = {
     "foreign character": (lambda m: m["17"][0].update(counts='"!'), "mask 0", "foreign character"),
     "not ASCII": (lambda m: m["17"][0].update(counts="é"), "mask 0", "cannot be decoded"),
     "negative run": (lambda m: m["17"][0].update(counts=[-1, 3073]), "mask 0", "cannot be decoded"),
+    "more runs than pixels": (lambda m: m["17"][0].update(counts="0" * 10**5), "mask 0", "cannot be decoded"),
     "long number": (lambda m: m["17"][0].update(counts="o" * 30 + "0"), "mask 0", "too long"),
     "no counts": (lambda m: m["17"].__setitem__(3, {"size": [48, 64]}), "mask 3"),
     "a number for a mask": (lambda m: m["17"].__setitem__(3, 7), "mask 3"),
     "no list": (lambda m: m.update({"17": "x"}), "not a list"),
-}
+    "all of another size than the images": (
+        lambda m: m.update({key: [{"size": [2, 2], "counts": "4"}] * 5 for key in m}),
+        "mask 0", "[2, 2]", "[48, 64]",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", MASK_DAMAGE)
@@ -90,6 +95,8 @@ EXPRESSION_DAMAGE = {
     "no videos": (lambda e: e.pop("videos"), "'videos'"),
     "videos is a list": (lambda e: e.update(videos=[]), "'videos'"),
     "videos is empty": (lambda e: e.update(videos={}), "no video"),
+    "half a character": (lambda e: first_expression(e).update(exp="a \ud800"), "half a character"),
+    "half a character in an id": (lambda e: e["videos"].update({"\udfff": video_of(e)}), "half a character"),
     "expressions is missing": (lambda e: video_of(e).pop("expressions"), "0ab4afe7fb46", "'expressions'"),
 }  # fmt: skip
 
@@ -122,6 +129,78 @@ def test_keys_twice(tmp_path):
     file = root / "train" / "meta_expressions.json"
     file.write_text(file.read_text().replace('"1":', '"0":'))
     refuse("mevis", root, "train", tmp_path, file, "'0' appears twice")
+
+
+@pytest.mark.parametrize("file", ["meta_expressions.json", "mask_dict.json"])
+def test_numbers_without_end(file, tmp_path):
+    root = copy_tree("mevis", tmp_path)
+    file = root / "train" / file
+    file.write_text('{"17": ' + "9" * 5000 + ", " + file.read_text().lstrip()[1:])
+    refuse("mevis", root, "train", tmp_path, file, "digits")
+
+
+def test_what_is_quoted_is_cut(tmp_path):
+    root = copy_tree("mevis", tmp_path)
+    edit(root / "train" / "meta_expressions.json", lambda e: video_of(e).update(frames=["../" + "x" * 10**6]))
+    with pytest.raises(DatasetFileError, match="meta_expressions.json: frame of video '0ab4afe7fb46' '../x") as caught:
+        load("mevis", root, "train", tmp_path)
+    assert len(str(caught.value)) < 3000
+
+
+def test_videos_without_any_expression(tmp_path):
+    root = copy_tree("mevis", tmp_path)
+    file = root / "train" / "meta_expressions.json"
+    edit(file, lambda e: video_of(e).update(expressions={}))
+    with pytest.raises(DatasetFileError, match=f"{file}: holds no expression of 'train'"):
+        load("mevis", root, "train", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "split", "expressions"),
+    [("refer_youtube_vos", "Refer-YouTube-VOS", "train", "meta_expressions/train/meta_expressions.json"),
+     ("ref_davis17", "DAVIS17", "valid", "meta_expressions/valid/meta_expressions.json")],
+)  # fmt: skip
+def test_lists_of_objects(name, folder, split, expressions, tmp_path):
+    root = copy_tree(folder, tmp_path)
+    file = root / split / "meta.json"
+    (video_id,) = json.loads(file.read_text())["videos"]
+    for content in ([], {"videos": []}, {"videos": {video_id: None}}, {"videos": {video_id: {"objects": ["1", "2"]}}}):
+        file.write_text(json.dumps(content))
+        refuse(name, root, split, tmp_path, file, video_id, "'objects'")
+    file.write_text(json.dumps({"videos": {video_id: {"objects": {"2": {}}}}}))
+    refuse(name, root, split, tmp_path, root / expressions, file, video_id, "expression '0'", "object id '1'")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "split", "file", "field", "value"),
+    [("revos", "ReVOS", "valid", "meta_expressions_valid_.json", "type_id", 1.0),
+     ("revos", "ReVOS", "valid", "meta_expressions_valid_.json", "type_id", [0]),
+     ("long_rvos", "long_rvos", "valid", "valid/meta_expressions.json", "type", []),
+     ("long_rvos", "long_rvos", "valid", "valid/meta_expressions.json", "type", "fast")],
+)  # fmt: skip
+def test_types_of_expressions(name, folder, split, file, field, value, tmp_path):
+    root = copy_tree(folder, tmp_path)
+    edit(root / file, lambda e: first_expression(e).update({field: value}))
+    refuse(name, root, split, tmp_path, root / file, "'0'", repr(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "split", "file"),
+    [("reasonvos", "ReasonVOS", "test", "Annotations/MeViS_toy_2/00002.png"),
+     ("long_rvos", "long_rvos", "valid", "valid/Annotations/toy_long/1/00002.png")],
+)  # fmt: skip
+def test_a_link_to_nothing_is_no_absent_object(name, folder, split, file, tmp_path):
+    root = copy_tree(folder, tmp_path)
+    (root / file).unlink()
+    (root / file).symlink_to("on-a-disk-that-is-not-here")
+    refuse(name, root, split, tmp_path, root / file, "no such mask")
+
+
+def test_a_file_in_place_of_a_folder(tmp_path):
+    root = copy_tree("Refer-YouTube-VOS", tmp_path)
+    shutil.rmtree(root / "train" / "Annotations")
+    (root / "train" / "Annotations").write_text("")
+    refuse("refer_youtube_vos", root, "train", tmp_path, root / "train" / "Annotations", "cannot be read")
 
 
 def test_text_that_is_not_utf8(tmp_path):
@@ -172,6 +251,8 @@ def test_unknown_names_list_the_known():
         load_referring_dataset("../mevis", TREES)
     with pytest.raises(ValueError, match="mevis: unknown split 'validation': it has train, valid_u, valid"):
         load_referring_dataset("mevis", TREES, split="validation")
+    with pytest.raises(ValueError, match="mevis: pass a split: it has train, valid_u, valid"):
+        load_referring_dataset("mevis", TREES, split=None)
     with pytest.raises(ValueError, match="revos: unknown option 'seed': it has none"):
         load_referring_dataset("revos", TREES, seed=3)
     with pytest.raises(ValueError, match="unknown option 'sed': it has num_frames, num_videos, seed, size"):
@@ -257,7 +338,7 @@ def test_types_and_foreground(tmp_path):
     edit(file, lambda e: first_expression(e).update(type_id=3))
     refuse("revos", root, "valid", tmp_path, file, "'type_id' is 3", "'0'")
     edit(root / "mask_dict_foreground.json", lambda f: f.pop("UVO/all/c791ddbb"))
-    refuse("revos", root, "train", tmp_path, "mask_dict_foreground.json", "UVO/all/c791ddbb")
+    refuse("revos", root, "valid", tmp_path, "mask_dict_foreground.json", "UVO/all/c791ddbb")
     edit(file, lambda e: (first_expression(e).update(type_id=0), video_of(e).update(height=50)))
     refuse("revos", root, "valid", tmp_path, "[48, 64]", "[50, 64]", "'101'")
     root = copy_tree("long_rvos", tmp_path)

@@ -7,6 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from glus_hf.data.frames import read_frames
 from tests.data.dataset_trees import TREES, copy_tree, decode, load, union
@@ -41,6 +42,25 @@ def test_revos_frames_from_a_tar(tmp_path):
     tar_frames(root, "JPEGImages")
     row = load("revos", root, "valid", tmp_path)[0]
     assert read_frames(row["frame_paths"])[4].shape == (48, 64, 3)
+
+
+def test_a_video_whose_name_ends_another_in_a_tar(tmp_path):
+    root = copy_tree("ReVOS", tmp_path)
+    file = root / "meta_expressions_valid_.json"
+    content = json.loads(file.read_text())
+    (first,) = content["videos"].values()
+    content["videos"] = {"UVO/all/q": first, "all/q": first, "q": first}
+    file.write_text(json.dumps(content))
+    (root / "mask_dict_foreground.json").unlink()
+    shutil.move(root / "JPEGImages" / "UVO" / "all" / "c791ddbb", root / "JPEGImages" / "UVO" / "all" / "q")
+    for video_id, grey in (("UVO/all/q", 50), ("all/q", 100), ("q", 150)):
+        (root / "JPEGImages" / video_id).mkdir(parents=True, exist_ok=True)
+        for frame in first["frames"]:
+            Image.new("L", (64, 48), grey).save(root / "JPEGImages" / video_id / f"{frame}.jpg")
+    tar_frames(root, "./JPEGImages")
+    rows = load("revos", root, "valid", tmp_path)
+    found = {row["video_id"]: int(read_frames(row["frame_paths"][:1])[0].mean()) for row in rows}
+    assert found == {"UVO/all/q": 50, "all/q": 100, "q": 150}
 
 
 def test_mevis_versions_side_by_side(tmp_path):
@@ -140,6 +160,13 @@ def test_revos_without_underscore_and_without_foreground(tmp_path):
     (root / "meta_expressions_valid_.json").rename(root / "meta_expressions_valid.json")
     (root / "mask_dict_foreground.json").unlink()
     assert load("revos", root, "valid", tmp_path)["foreground"] == [None] * 3
+
+
+def test_revos_with_the_foreground_of_valid_only(tmp_path):
+    root = copy_tree("ReVOS", tmp_path)
+    file = root / "mask_dict_foreground.json"
+    file.write_text(json.dumps({"another/video": {"masks_rle": []}}))
+    assert load("revos", root, "train", tmp_path)["foreground"] == [None] * 3
 
 
 def test_reasonvos_tells_empty_from_not_annotated(tmp_path):

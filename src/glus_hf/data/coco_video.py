@@ -11,13 +11,15 @@ from pathlib import Path, PurePosixPath
 from pycocotools import mask as coco_mask
 from transformers.utils import logging
 
-from .dataset_files import DatasetFileError, check_name
+from .dataset_files import DatasetFileError, check_name, image_size
+from .json_files import read_json
 from .own_data import VIDEOS
 from .own_expressions import EXPRESSIONS
 from .rle_tracks import clean_track
 from .video import IMAGE_SUFFIXES, _natural_order
 
 
+MAX_COORDINATE = 1 << 16  # pixels
 TEXT_FIELDS = ("expression", "caption")
 
 
@@ -52,7 +54,7 @@ def convert_coco_video(
 
     file, frames, output = Path(annotations), Path(frames), Path(output)
     content = _read(file)
-    categories = {item.get("id"): item.get("name") for item in content.get("categories", [])}
+    categories = {item["id"]: item.get("name") for item in content["categories"]}
     by_video = _group_by_video(file, content)
     used = [video for video in content["videos"] if video["id"] in by_video]
     if not used:
@@ -73,26 +75,23 @@ def convert_coco_video(
 
 
 def _read(file: Path) -> dict:
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise DatasetFileError(f"{file}: cannot be read ({error.strerror}): check the path") from None
-    except (ValueError, RecursionError) as error:
-        raise DatasetFileError(f"{file}: is not JSON ({error}): download it again") from None
-    for field in ("videos", "annotations"):
-        found = content.get(field) if isinstance(content, dict) else None
+    """The file, in which `videos`, `annotations` and `categories` are lists of objects with ids."""
+    content = read_json(file)
+    content = {"categories": [], **content} if isinstance(content, dict) else {}
+    for field in ("videos", "annotations", "categories"):
+        found = content.get(field)
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             raise DatasetFileError(f"{file}: has no list {field!r}: it is not in the format of YouTube-VIS")
+        if field == "annotations":  # their ids are optional
+            found = [item for item in found if "id" in item]
+        _check_ids(file, field, [item.get("id") for item in found])
     return content
 
 
 def _group_by_video(file: Path, content: dict) -> dict[int | str, list[dict]]:
     """Annotations by the id of their video."""
-    videos, annotations = content["videos"], content["annotations"]
-    _check_ids(file, "videos", [video.get("id") for video in videos])
-    _check_ids(file, "annotations", [item["id"] for item in annotations if "id" in item])
-    known, groups = {video["id"] for video in videos}, {}
-    for item in annotations:
+    known, groups = {video["id"] for video in content["videos"]}, {}
+    for item in content["annotations"]:
         if not isinstance(item.get("video_id"), (int, str)) or item["video_id"] not in known:
             raise DatasetFileError(f"{file}: an annotation has the video_id {item.get('video_id')!r}, no such video")
         groups.setdefault(item["video_id"], []).append(item)
@@ -104,9 +103,9 @@ def _check_ids(file: Path, kind: str, ids: list) -> None:
     for value in ids:
         if not isinstance(value, (int, str)):
             raise DatasetFileError(f"{file}: the id {value!r} in {kind} is no number")
-        if value in seen:
+        if str(value) in seen:  # as a name, 2 is "2"
             raise DatasetFileError(f"{file}: two {kind} have the id {value!r}")
-        seen.add(value)
+        seen.add(str(value))
 
 
 def _video_names(file: Path, videos: list[dict]) -> list[str]:
@@ -127,7 +126,7 @@ def _video_names(file: Path, videos: list[dict]) -> list[str]:
     taken = set(folders)
     nested = any(str(parent) in taken for folder in folders for parent in PurePosixPath(folder).parents)
     own_folders = len(taken) == len(folders) and "." not in taken and not nested
-    return folders if own_folders else [str(video["id"]) for video in videos]
+    return folders if own_folders else [check_name(str(video["id"]), "video", str(file)) for video in videos]
 
 
 # --- one video -------------------------------------------------------------------------------------------------------
@@ -150,13 +149,18 @@ def _place_frames(video: dict, source: Path, folder: Path, copy: bool) -> int:
             shutil.copyfile(file, target)
         else:
             target.symlink_to(file.absolute())
+    found, stated = image_size(str(files[0])), (video["height"], video["width"])
+    if found != stated:
+        raise DatasetFileError(
+            f"{files[0]}: is {list(found)} (height, width), but video {video['id']} is {list(stated)}"
+        )
     return len(files)
 
 
 def _expressions(file: Path, name: str, video: dict, annotations: list[dict], categories: dict) -> Iterable[dict]:
     objects_by_text: dict[str, list[dict]] = {}
     for place, annotation in enumerate(annotations):
-        number = str(annotation.get("id", f"place {place}"))
+        number = check_name(str(annotation.get("id", f"place {place}")), "annotation", str(file))
         where = f"{file}: annotation {number}"
         found = {"id": number, "masks": _track(where, annotation.get("segmentations"), video)}
         for text in _texts(where, annotation, categories):
@@ -168,7 +172,8 @@ def _expressions(file: Path, name: str, video: dict, annotations: list[dict], ca
 def _texts(where: str, annotation: dict, categories: dict) -> list[str]:
     given = next((annotation[field] for field in TEXT_FIELDS if annotation.get(field)), None)
     if given is None:
-        category = categories.get(annotation.get("category_id"))
+        known = annotation.get("category_id")
+        category = categories.get(known) if isinstance(known, (int, str)) else None
         if not isinstance(category, str) or not category.strip():
             raise DatasetFileError(f"{where}: has no 'expression', no 'caption' and no known category")
         given = f"the {category.strip().replace('_', ' ')}"
@@ -194,6 +199,8 @@ def _polygons_to_rle(where: str, segmentation, size: tuple[int, int]):
         numbers = isinstance(polygon, list) and all(isinstance(value, (int, float)) for value in polygon)
         if not numbers or len(polygon) < 6 or len(polygon) % 2:
             raise DatasetFileError(f"{where}: a polygon is a list of x and y of 3 or more points")
+        if not all(abs(value) <= MAX_COORDINATE for value in polygon):  # NaN neither; pycocotools crashes on them
+            raise DatasetFileError(f"{where}: a polygon has points far outside of the video")
     if not segmentation:
         return None
     rle = coco_mask.merge(coco_mask.frPyObjects([[float(v) for v in points] for points in segmentation], *size))

@@ -14,13 +14,15 @@ from .tar_frames import TarError, open_tar
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+MAX_MESSAGE = 2000  # letters of an error: what it quotes out of a bad file may have millions
 
 
 class DatasetFileError(ValueError):
     """A data set cannot be read. The message is one line: file, id, what is wrong, what to do about it."""
 
     def __init__(self, message: str):
-        super().__init__(" ".join(str(message).split()))
+        message = " ".join(str(message).split())
+        super().__init__(message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}...")
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,19 @@ class SourceFiles:
     frames: str | None = None
 
     def fingerprint(self) -> str:
-        """Digest that changes when a file is edited, added, removed or replaced."""
+        """Digest that changes when a file is edited, added, removed or replaced.
+
+        Raises:
+            DatasetFileError: a file is gone, or what should be a folder is none.
+        """
         digest = hashlib.sha256()
-        for line in sorted(self._lines()):
+        try:
+            lines = sorted(self._lines())
+        except OSError as error:
+            raise DatasetFileError(
+                f"{error.filename}: cannot be read ({error.strerror}): check the download"
+            ) from None
+        for line in lines:
             digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
         return digest.hexdigest()[:16]
 
@@ -49,7 +61,8 @@ class SourceFiles:
         for file in self.metadata:
             yield _stat_line(file, os.stat(file))
         for folder in self.annotations:
-            yield from _stat_tree(folder)
+            status = os.stat(folder)
+            yield from _stat_tree(folder, ((status.st_dev, status.st_ino),))
         if self.frames and os.path.isfile(self.frames):
             yield _stat_line(self.frames, os.stat(self.frames))
         yield f"frames {self.frames}"
@@ -59,13 +72,19 @@ def _stat_line(name: str, status: os.stat_result) -> str:
     return f"{name} {status.st_size} {status.st_mtime_ns}"
 
 
-def _stat_tree(folder: str) -> Iterator[str]:
+def _stat_tree(folder: str, above: tuple = ()) -> Iterator[str]:
+    """Lines of all files below `folder`; links are followed, but not into the folders `above` or into nothing."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
-                yield from _stat_tree(entry.path)
-            else:
-                yield _stat_line(entry.path, entry.stat())
+            try:
+                is_folder, status = entry.is_dir(), entry.stat()
+            except OSError:
+                is_folder, status = False, entry.stat(follow_symlinks=False)
+            here = (status.st_dev, status.st_ino)
+            if not is_folder:
+                yield _stat_line(entry.path, status)
+            elif here not in above:
+                yield from _stat_tree(entry.path, (*above, here))
 
 
 def check_name(name, kind: str, file: str) -> str:
@@ -131,7 +150,6 @@ class FrameFolder:
     def __init__(self, source: str):
         self.source = os.path.abspath(source)
         self.is_tar = os.path.isfile(source)
-        self._prefix: str | None = None
 
     def paths(self, video_id: str, frames: list[str]) -> list[str]:
         """One address per frame, as [`read_frame`] takes them. Looks only for the first frame.
@@ -142,8 +160,8 @@ class FrameFolder:
         if not frames:
             return []
         if self.is_tar:
-            prefix, suffix = self._find_member(video_id, frames[0])
-            return [f"tar://{prefix}{video_id}/{frame}{suffix}::{self.source}" for frame in frames]
+            folder, suffix = self._find_member(video_id, frames[0])
+            return [f"tar://{folder}/{frame}{suffix}::{self.source}" for frame in frames]
         stem = os.path.join(self.source, video_id, frames[0])
         suffix = next((suffix for suffix in IMAGE_SUFFIXES if os.path.exists(stem + suffix)), None)
         if suffix is None:
@@ -155,13 +173,12 @@ class FrameFolder:
             members = open_tar(self.source)
         except TarError as error:
             raise DatasetFileError(str(error)) from None
-        for suffix in IMAGE_SUFFIXES:
-            ending = f"{video_id}/{frame}{suffix}"
-            if self._prefix is None:
-                prefixes = (name[: -len(ending)] for name in members if name.endswith(ending))
-                self._prefix = next((prefix for prefix in prefixes if prefix == "" or prefix[-1] == "/"), None)
-            if self._prefix is not None and self._prefix + ending in members:
-                return self._prefix, suffix
+        folders = [folder for folder in members.folders if f"/{folder}".endswith(f"/{video_id}")]
+        # the shortest: "x/JPEGImages/a/b" also ends in the video "b" but belongs to "a/b"
+        for folder in sorted(folders, key=len):
+            for suffix in IMAGE_SUFFIXES:
+                if f"{folder}/{frame}{suffix}" in members:
+                    return folder, suffix
         raise DatasetFileError(f"{self.source}: no member {video_id}/{frame}.jpg: download the archive again")
 
 

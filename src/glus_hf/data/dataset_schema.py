@@ -46,7 +46,7 @@ class VideoEntry:
         video_id: as in the files; may hold `_` and `/`.
         frames: stems in order.
         frame_paths: one address per frame, see [`read_frame`].
-        size: `(height, width)` in pixels.
+        size: `(height, width)` in pixels; None until the masks tell it.
         origin: file that lists the video, for errors.
     """
 
@@ -54,7 +54,7 @@ class VideoEntry:
     video_id: str
     frames: list[str]
     frame_paths: list[str]
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     origin: str = ""
     unions: dict[tuple, Track] = field(default_factory=dict, repr=False)
 
@@ -214,6 +214,11 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
         """Rows of one video in the order of its file, see [`make_row`]."""
         raise NotImplementedError
 
+    def no_rows(self, split: str, what: str) -> DatasetFileError:
+        """The error that a split is empty."""
+        files = self.source[split]
+        return DatasetFileError(f"{(*files.metadata, *files.annotations)[0]}: holds no {what} of {split!r}")
+
     # --- what datasets calls --------------------------------------------------------------------------------------
 
     @classmethod
@@ -262,9 +267,9 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
         ]
 
     def _videos(self, split: str) -> list[str]:
-        videos, files = self.video_ids(split), self.source[split]
+        videos = self.video_ids(split)
         if not videos:
-            raise DatasetFileError(f"{(*files.metadata, *files.annotations)[0]}: holds no video of {split!r}")
+            raise self.no_rows(split, "video")
         return videos
 
     def _generate_examples(self, split: str, videos: list[str]) -> Iterator[tuple]:
@@ -277,7 +282,7 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
         try:
             yield from super()._prepare_split_single(*args, **kwargs)
         except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, (DatasetFileError, OSError)):
+            if isinstance(error.__cause__, (ValueError, OSError)):
                 raise DatasetFileError(str(error.__cause__)) from None
             raise
 

@@ -76,3 +76,27 @@ def id_list(path: str, where: str, expression: dict, key: str) -> list[str] | No
         if isinstance(item, bool) or not isinstance(item, (int, str)):
             raise DatasetFileError(f"{path}: {where}: '{key}' holds {item!r}, which is no id")
     return [str(item) for item in ids]
+
+
+def target_ids(path: str, objects_path: str | None, video_id: str, expression_id: str, expression: dict) -> list[str]:
+    """Object ids of an expression that must have some.
+
+    Args:
+        path: file of the expression.
+        objects_path: `meta.json`, which must list them too: `{"videos": {<video>: {"objects": {<id>: ...}}}}`. None
+            takes every id.
+    """
+    where = f"video {video_id!r}, expression {expression_id!r}"
+    ids = id_list(path, where, expression, "obj_id")
+    if not ids:
+        raise DatasetFileError(f"{path}: {where} has no 'obj_id'")
+    if objects_path is None:
+        return ids
+    known = cached_json(objects_path)
+    for key in ("videos", video_id, "objects"):
+        known = known.get(key, {}) if isinstance(known, dict) else None
+    if not isinstance(known, dict):
+        raise DatasetFileError(f"{objects_path}: video {video_id!r}: must hold 'videos' and the 'objects' of each")
+    if unknown := [item for item in ids if item not in known]:
+        raise DatasetFileError(f"{path}: {where}: unknown object id {unknown[0]!r}: {objects_path} has no such")
+    return ids

@@ -13,6 +13,7 @@ from .dataset_files import DatasetFileError
 
 CHUNK = 1 << 23
 _SPACE = re.compile(r"[ \t\n\r]*")
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 _AFTER_VALUE = frozenset(",:} \t\n\r")
 
 
@@ -34,28 +35,42 @@ def read_json(path: str | os.PathLike):
 def parse_json(data: bytes, name: str):
     """Strict JSON out of `data`; `name` is for errors. See [`read_json`]."""
     try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
+        return decode_json(data)
     except UnicodeDecodeError as error:
         raise DatasetFileError(f"{name}: is not UTF-8 (byte {error.start}): convert or download it again") from None
-    except _DuplicateKey as error:
-        raise DatasetFileError(f"{name}: the id {error} appears twice: keep one of them") from None
     except json.JSONDecodeError as error:
         raise DatasetFileError(
             f"{name}: is not valid JSON or cut short (line {error.lineno}: {error.msg}): download it again"
         ) from None
+    except ValueError as error:
+        raise DatasetFileError(f"{name}: {error}: repair or download it again") from None
+
+
+def decode_json(data: bytes):
+    """Strict JSON out of UTF-8, with or without a mark at its start.
+
+    Raises:
+        UnicodeDecodeError, json.JSONDecodeError: it is no UTF-8 or no JSON.
+        ValueError: an object has a key twice, a text holds half a character, a number or the nesting has no end. The
+            message does not say where.
+    """
+    try:
+        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
+        if _HALF_CHARACTER.search(data):  # most often of a pair, which is one character
+            json.dumps(content, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("a text holds half a character (\\ud800 to \\udfff)") from None
     except RecursionError:
-        raise DatasetFileError(f"{name}: is nested too deeply for a data set file") from None
-
-
-class _DuplicateKey(ValueError):
-    pass
+        raise ValueError("is nested too deeply") from None
+    return content
 
 
 def _unique_keys(pairs: list[tuple]) -> dict:
     result = dict(pairs)
     if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _DuplicateKey(repr(next(key for index, key in enumerate(keys) if key in keys[:index])))
+        seen = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"{twice!r} appears twice")
     return result
 
 
@@ -88,7 +103,7 @@ class JsonObject:
             raise DatasetFileError(f"{path}: cannot be opened ({error.strerror or error})") from None
         for key, start, stop in _Scanner(path, self._file).members():
             if key in self._spans:
-                raise DatasetFileError(f"{path}: the id {key!r} appears twice: keep one of them")
+                raise DatasetFileError(f"{path}: {key!r} appears twice: repair or download it again")
             self._spans[key] = (start, stop)
 
     def __contains__(self, key: str) -> bool:
@@ -160,9 +175,9 @@ class _Scanner:
                 if self.ended or self.window[stop : stop + 1] in _AFTER_VALUE:  # else a number might go on
                     start, self.at = self.at, stop
                     return start, stop
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # no JSON, a number without end, or nesting without end
                 if self.ended:
-                    self._fail(getattr(error, "msg", "nested too deeply"))
+                    self._fail(getattr(error, "msg", error))
             self._read()
 
     def _next(self) -> str:
@@ -182,7 +197,7 @@ class _Scanner:
         self.window = self.window[self.at :] + chunk.decode("latin-1")
         self.base, self.at = self.base + self.at, 0
 
-    def _fail(self, reason: str):
+    def _fail(self, reason):
         raise DatasetFileError(
             f"{self.path}: is not valid JSON or cut short (near byte {self.base + self.at}: {reason}): "
             "download it again"

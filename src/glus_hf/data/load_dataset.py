@@ -25,7 +25,7 @@ def load_referring_dataset(
     """Load one split of a data set as rows of one schema, whatever the layout on disk.
 
     The first call reads and checks the files and writes rows into the cache of `datasets`; later calls map that into
-    memory. Edited files (name, size or time of change) are read anew. Images are not opened and not copied.
+    memory. Edited files (name, size or time of change) are read anew. Images are not decoded and not copied.
 
     Args:
         name: see [`available_datasets`]: "mevis", "refer_youtube_vos", "ref_davis17", "revos", "reasonvos", "lvvis",
@@ -56,10 +56,14 @@ def load_referring_dataset(
     )
     from .dataset_schema import split_name
 
+    if len(builder.source) != 1:
+        raise ValueError(f"{name}: pass a split: it has {', '.join(builder.source)}")
     (split,) = builder.source
     if streaming:
         return builder.as_streaming_dataset(split=split_name(split))
     builder.download_and_prepare(num_proc=num_proc)
+    if not builder.info.splits[split_name(split)].num_examples:
+        raise builder.no_rows(split, "expression")
     return builder.as_dataset(split=split_name(split))
 
 

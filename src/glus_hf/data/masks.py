@@ -7,6 +7,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from .atomic_write import atomic_path
+from .rle_tracks import check_rle
 
 
 def encode_rle(mask: np.ndarray) -> dict:
@@ -50,18 +51,8 @@ def decode_rle(rle: dict | None, size: tuple[int, int]) -> np.ndarray:
     height, width = (int(side) for side in size)
     if rle is None:
         return np.zeros((height, width), dtype=bool)
-    if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
-        raise ValueError(f"a mask must be a dict with 'size' and 'counts' or None, got {type(rle).__name__}")
-    if [int(side) for side in rle["size"]] != [height, width]:
-        raise ValueError(f"the mask is {list(rle['size'])} (height, width) but [{height}, {width}] was expected")
-    try:
-        counts = rle["counts"]
-        if isinstance(counts, list):
-            counts = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]
-        _check_runs(_run_lengths(counts), height * width)
-        return coco_mask.decode({"size": [height, width], "counts": counts}).astype(bool)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"the mask's run lengths cannot be decoded: {error}") from None
+    counts = check_rle(rle, (height, width), "the mask")
+    return coco_mask.decode({"size": [height, width], "counts": counts}).astype(bool)
 
 
 def save_mask_png(path: str | os.PathLike, mask: np.ndarray) -> None:
@@ -87,28 +78,3 @@ def _boolean_mask(mask: np.ndarray) -> np.ndarray:
     if mask.dtype != np.bool_ or mask.ndim != 2 or mask.size == 0:
         raise ValueError(f"a mask must be a boolean [height, width] array, got {mask.dtype} of shape {mask.shape}")
     return mask
-
-
-def _run_lengths(counts: str | bytes) -> np.ndarray:
-    """Runs of a compressed COCO string: groups of five bits, low first, each run relative to the one two back."""
-    symbols = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, dtype=np.uint8)
-    symbols = symbols.astype(np.int64) - 48
-    ends = np.flatnonzero(symbols & 0x20 == 0)
-    if not len(ends) or ends[-1] != len(symbols) - 1 or symbols.min() < 0 or symbols.max() > 63:
-        raise ValueError("they end in the middle of a number or hold a foreign character")
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > 8:
-        raise ValueError("a run is too long")
-    shifts = 5 * (np.arange(len(symbols)) - np.repeat(starts, lengths))
-    runs = np.add.reduceat((symbols & 0x1F) << shifts, starts)
-    runs -= np.where(symbols[ends] & 0x10, 1 << (5 * lengths), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs
-
-
-def _check_runs(runs: np.ndarray, num_pixels: int) -> None:
-    # pycocotools leaves memory uninitialised where the runs end early
-    if runs.min() < 0 or runs.sum() != num_pixels:
-        raise ValueError(f"the runs cover {runs.sum()} pixels, the mask has {num_pixels}")

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .dataset_files import DatasetFileError, FrameFolder, image_size
-from .dataset_schema import ReferringDatasetBuilder, VideoEntry, make_row
-from .expression_files import id_list, read_videos, video_expressions, video_frames
+from .dataset_files import DatasetFileError, image_size
+from .dataset_schema import VideoEntry, make_row
+from .expression_file_builder import ExpressionFileBuilder
+from .expression_files import id_list, read_videos, video_expressions
 from .json_files import cached_json_object
 from .rle_tracks import Track, clean_track
 
 
-class MeViSLayoutBuilder(ReferringDatasetBuilder):
+class MeViSLayoutBuilder(ExpressionFileBuilder):
     """Rows out of an expression file with `anno_id` lists and a mask dictionary.
 
     A subclass implements `source_files` with `metadata = (expression file[, mask dictionary, ...])`.
     """
 
-    def video_ids(self, split: str) -> list[str]:
-        return list(read_videos(self.source[split].metadata[0]))
-
     def video_rows(self, split: str, video_id: str) -> Iterator[dict]:
-        files = self.source[split]
-        path = files.metadata[0]
-        video = read_videos(path)[video_id]
-        frames = video_frames(path, video_id, video)
+        video, entry = self.video_entry(split, video_id)
+        path = entry.origin
         expressions = video_expressions(path, video_id, video)
-        tracks, size = self._tracks(split, video_id, expressions, len(frames))
-        frame_paths = FrameFolder(files.frames).paths(video_id, frames)
-        entry = VideoEntry(self.name, video_id, frames, frame_paths, size or image_size(frame_paths[0]), path)
+        tracks = self._tracks(split, entry, expressions)
+        entry.size = entry.size or image_size(entry.frame_paths[0])
         foreground = self.foreground(split, video_id, entry)
         for expression_id, expression in expressions:
             annotations, objects = self._ids(split, video_id, expression_id, expression)
@@ -51,13 +46,27 @@ class MeViSLayoutBuilder(ReferringDatasetBuilder):
         """Union of all objects of a video, where the data set has it."""
         return None
 
-    def _tracks(
-        self, split: str, video_id: str, expressions: list[tuple[str, dict]], num_frames: int
-    ) -> tuple[dict[str, Track], tuple[int, int] | None]:
-        """Masks of the video by annotation id, each read and checked once however many expressions share it."""
+    def video_size(self, path: str, video_id: str, frame_path: str) -> tuple[int, int] | None:
+        """What the file says, else the first frame; None if that is broken, which is for those to say who read it."""
+        video = read_videos(path)[video_id]
+        if "height" not in video or "width" not in video:
+            try:
+                return image_size(frame_path)
+            except DatasetFileError:
+                return None
+        size = (video["height"], video["width"])
+        if not all(isinstance(side, int) and 0 < side <= 1 << 15 for side in size):
+            raise DatasetFileError(f"{path}: video {video_id!r}: height and width are {size}, not pixels")
+        return size
+
+    def _tracks(self, split: str, entry: VideoEntry, expressions: list[tuple[str, dict]]) -> dict[str, Track]:
+        """Masks of the video by annotation id, each read and checked once however many expressions share it.
+
+        They must be of the video's size, or tell it.
+        """
         path, *rest = self.source[split].metadata
+        video_id = entry.video_id
         tracks: dict[str, Track] = {}
-        size = self._stated_size(path, video_id)
         for expression_id, expression in expressions:
             annotations, _ = self._ids(split, video_id, expression_id, expression)
             for annotation in annotations or ():
@@ -72,17 +81,8 @@ class MeViSLayoutBuilder(ReferringDatasetBuilder):
                         f"{path}: {where}: unknown annotation id {annotation!r}: {rest[0]} does not hold it"
                     )
                 name = f"{rest[0]}: annotation {annotation!r} (video {video_id!r})"
-                tracks[annotation], size = clean_track(masks[annotation], num_frames, size, name)
-        return tracks, size
-
-    def _stated_size(self, path: str, video_id: str) -> tuple[int, int] | None:
-        video = read_videos(path)[video_id]
-        if "height" not in video or "width" not in video:
-            return None
-        size = (video["height"], video["width"])
-        if not all(isinstance(side, int) and 0 < side <= 1 << 15 for side in size):
-            raise DatasetFileError(f"{path}: video {video_id!r}: height and width are {size}, not pixels")
-        return size
+                tracks[annotation], entry.size = clean_track(masks[annotation], len(entry.frames), entry.size, name)
+        return tracks
 
     def _ids(self, split: str, video_id: str, expression_id: str, expression: dict) -> tuple[list | None, list | None]:
         path, *masks = self.source[split].metadata

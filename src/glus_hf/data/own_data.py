@@ -95,7 +95,7 @@ def read_track(folder: Path, masks: str | list, video: OwnVideo) -> list[Rle | N
     track = []
     for stem in video.frames:
         file = folder / masks / f"{stem}.png"
-        mask = read_mask_png(file, video.size) if file.exists() else None
+        mask = read_mask_png(file, video.size) if os.path.lexists(file) else None
         track.append(encode_rle(mask) if mask is not None and mask.any() else None)
     return track
 

@@ -141,7 +141,7 @@ class _SplitCheck:
         seen = False
         for stem in video.frames:
             file = self.folder / masks / f"{stem}.png"
-            if file.exists():
+            if os.path.lexists(file):  # a link to nothing is there, and broken
                 try:
                     seen |= bool(read_mask_png(file, video.size).any())
                 except ValueError as error:
@@ -156,7 +156,7 @@ class _SplitCheck:
                 seen |= clean_track([rle], 1, video.size, "mask")[0][0] is not None
             except ValueError as error:
                 frame = video.frames[index] if index < len(video.frames) else "none"
-                message = str(error).removeprefix("mask, mask 0: ")
+                message = str(error).removeprefix("mask, mask 0").removeprefix(": ")
                 self._error(self.file, line, f"mask {index} (frame {frame}): {message}")
         return seen
 

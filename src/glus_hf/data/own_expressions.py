@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from .dataset_files import DatasetFileError, check_name
+from .json_files import decode_json
 
 
 EXPRESSIONS = "expressions.jsonl"
@@ -33,29 +35,20 @@ def read_lines(file: Path) -> Iterator[tuple[int, dict | str]]:
     """Line numbers (from 1) with the JSON object of the line, or with a text that says why there is none."""
     with open(file, "rb") as lines:
         for number, raw in enumerate(lines, start=1):
-            raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-            if raw.strip():
+            if raw.removeprefix(codecs.BOM_UTF8).strip():
                 yield number, _parse_line(raw)
 
 
 def _parse_line(raw: bytes) -> dict | str:
     try:
-        entry = json.loads(raw.rstrip().decode("utf-8"), object_pairs_hook=_without_duplicates)
+        entry = decode_json(raw.rstrip())
     except UnicodeDecodeError as error:
         return f"is not UTF-8 (byte {error.start + 1}): save the file as UTF-8"
     except json.JSONDecodeError as error:
         return f"is not JSON ({error.msg}, column {error.colno})"
-    except (ValueError, RecursionError) as error:
-        return f"is not JSON ({str(error) or 'nested too deeply'})"
+    except ValueError as error:
+        return f"is not JSON ({error})"
     return entry if isinstance(entry, dict) else f"is a JSON {type(entry).__name__}, not an object {{...}}"
-
-
-def _without_duplicates(pairs: list[tuple]) -> dict:
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"the field {twice!r} comes twice")
-    return dict(pairs)
 
 
 def field_problems(entry: dict) -> Iterator[str]:
@@ -89,8 +82,6 @@ def _text_problems(text) -> Iterator[str]:
         yield f"'expression' must be a text, got {type(text).__name__}"
     elif not text.strip().removesuffix(".").strip():
         yield "'expression' is empty"
-    elif not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        yield "'expression' holds half a character (\\ud800 to \\udfff)"
 
 
 def _name_problems(value, field: str, slash: bool) -> Iterator[str]:

@@ -37,7 +37,7 @@ def export_parquet(dataset: datasets.Dataset, path: str | os.PathLike, embed_ima
         `path`.
 
     Raises:
-        ValueError: the pixels may not be embedded, or a frame cannot be read.
+        ValueError: the pixels may not be embedded, a frame cannot be read, or the data set is streamed.
 
     Example:
         >>> rows = load_referring_dataset("mevis", "data/mevis", split="train")  # doctest: +SKIP
@@ -48,6 +48,8 @@ def export_parquet(dataset: datasets.Dataset, path: str | os.PathLike, embed_ima
     import pyarrow.parquet
 
     path = Path(path)
+    if not isinstance(dataset, datasets.Dataset):
+        raise ValueError(f"{path}: rows are a {type(dataset).__name__}: load the data set without streaming")
     features = datasets.Features(dataset.features)
     if embed_images:
         if refused := sorted(set(dataset.unique("dataset")) - set(EMBEDDABLE)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -50,13 +50,14 @@ def read_mask_png(path: str, size: tuple[int, int], where: str) -> np.ndarray:
 
 
 def read_index_tracks(
-    paths: Sequence[str], object_ids: Sequence[str], size: tuple[int, int], where: str
+    folder: str, frames: Sequence[str], object_ids: Iterable[str], size: tuple[int, int], where: str
 ) -> dict[str, Track]:
     """Tracks of objects out of PNGs whose pixels are object ids (0 background, 255 void).
 
     Args:
-        paths: one PNG per frame, each decoded once.
-        object_ids: ids wanted, numbers from 1 to 254.
+        folder: holds `<frame>.png` of every frame; each is decoded once.
+        frames: names of the frames.
+        object_ids: ids wanted, numbers from 1 to 254; may come more than once.
         size: `(height, width)`.
         where: the video, for errors.
 
@@ -66,23 +67,25 @@ def read_index_tracks(
     Raises:
         DatasetFileError: an id is no such number, or a PNG cannot be used, see [`read_mask_png`].
     """
-    for object_id in object_ids:
-        if not (object_id.isascii() and object_id.isdecimal() and 0 < int(object_id) < VOID):
-            folder = os.path.dirname(paths[0])
-            raise DatasetFileError(f"{folder}: {where}: object id {object_id!r} is not a number from 1 to {VOID - 1}")
     tracks: dict[str, Track] = {object_id: [] for object_id in object_ids}
-    for path in paths:
-        values = read_mask_png(path, size, where)
+    for object_id in tracks:
+        if not (object_id.isascii() and object_id.isdecimal() and 0 < int(object_id) < VOID):
+            raise DatasetFileError(f"{folder}: {where}: object id {object_id!r} is not a number from 1 to {VOID - 1}")
+    for frame in frames:
+        values = read_mask_png(os.path.join(folder, f"{frame}.png"), size, where)
         for object_id, track in tracks.items():
             track.append(_encode(values == int(object_id)))
     return tracks
 
 
-def read_binary_track(paths: Sequence[str], size: tuple[int, int], where: str, *, keep_empty: bool = False) -> Track:
+def read_binary_track(
+    folder: str, frames: Sequence[str], size: tuple[int, int], where: str, *, keep_empty: bool = False
+) -> Track:
     """Track of one object out of PNGs that are non-zero inside. A file that is missing gives None.
 
     Args:
-        paths: one PNG per frame.
+        folder: holds `<frame>.png` of the frames.
+        frames: names of the frames.
         size: `(height, width)`.
         where: video and object, for errors.
         keep_empty: give an empty mask, not None, for a file that is there and empty, so that None says that a frame
@@ -91,10 +94,11 @@ def read_binary_track(paths: Sequence[str], size: tuple[int, int], where: str, *
     Raises:
         DatasetFileError: see [`read_mask_png`]; or none of the files is there.
     """
-    if not any(os.path.exists(path) for path in paths):
-        raise DatasetFileError(f"{os.path.dirname(paths[0])}: {where}: no mask of any frame: unknown object id?")
+    paths = [os.path.join(folder, f"{frame}.png") for frame in frames]
+    if not any(os.path.lexists(path) for path in paths):  # a link to nothing is there, and broken
+        raise DatasetFileError(f"{folder}: {where}: no mask of any frame: unknown object id?")
     return [
-        _encode(read_mask_png(path, size, where) > 0, keep_empty) if os.path.exists(path) else None for path in paths
+        _encode(read_mask_png(path, size, where) > 0, keep_empty) if os.path.lexists(path) else None for path in paths
     ]
 
 

@@ -11,6 +11,7 @@ from .dataset_files import DatasetFileError
 
 
 MAX_PIXELS = 1 << 28
+MAX_RUN_SYMBOLS = 6  # 30 bits hold every run of a mask of MAX_PIXELS, and its difference to another
 Rle = dict
 Track = list  # one Rle or None per frame
 
@@ -77,6 +78,22 @@ def unite_tracks(tracks: Sequence[Track], num_frames: int) -> Track:
     return united
 
 
+def check_rle(rle, size: tuple[int, int], name: str) -> bytes:
+    """Compressed `counts` of one mask that must have a size, safe to give to pycocotools.
+
+    Raises:
+        DatasetFileError: the size or the runs are wrong.
+
+    Example:
+        >>> check_rle({"size": [2, 3], "counts": [1, 2, 3]}, (2, 3), "mask 7")
+        b'123'
+    """
+    _check_size(rle, size, name)
+    counts = _counts_bytes(rle["counts"], size, name)
+    _check_runs([counts], size[0] * size[1], [name])
+    return counts
+
+
 def _check_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]:
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
         raise DatasetFileError(f"{name}: a mask must be null or have 'size' and 'counts'")
@@ -87,7 +104,7 @@ def _check_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]
         raise DatasetFileError(f"{name}: 'size' {list(found)} is not that of a video frame")
     if size is not None and tuple(found) != tuple(size):
         raise DatasetFileError(
-            f"{name}: is {list(found)} (height, width) but the video is {list(size)}: it may belong to another video"
+            f"{name} is {list(found)} (height, width) but {list(size)} was expected: it may belong to another video"
         )
     return tuple(found)
 
@@ -100,7 +117,7 @@ def _counts_bytes(counts, size: tuple[int, int], name: str) -> bytes:
             counts = coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)["counts"]
         if isinstance(counts, str):
             counts = counts.encode("ascii")
-        if not isinstance(counts, bytes) or not counts:
+        if not isinstance(counts, bytes) or not 0 < len(counts) <= MAX_RUN_SYMBOLS * (size[0] * size[1] + 1):
             raise ValueError
     except ValueError:
         raise DatasetFileError(f"{name}: its run lengths cannot be decoded") from None
@@ -125,7 +142,7 @@ def _check_runs(strings: list[bytes], num_pixels: int, names: list[str]) -> np.n
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
     owner = np.searchsorted(stops, ends, "right")  # the mask of each run
-    if lengths.max() > 6:  # 30 bits hold every run of a mask of MAX_PIXELS, and its difference to another
+    if lengths.max() > MAX_RUN_SYMBOLS:
         raise DatasetFileError(f"{names[owner[int(np.argmax(lengths))]]}: a run in 'counts' is too long")
     shifts = 5 * (np.arange(len(symbols), dtype=np.int32) - np.repeat(starts, lengths).astype(np.int32))
     runs = np.add.reduceat((symbols & 0x1F) << shifts, starts).astype(np.int64)

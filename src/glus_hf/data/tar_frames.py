@@ -45,6 +45,11 @@ class TarFrames:
         if os.pread(self._file.fileno(), tarfile.BLOCKSIZE, end) != bytes(tarfile.BLOCKSIZE):
             raise TarError(f"{path}: is cut short after {len(self)} files: download it again")
 
+    @functools.cached_property
+    def folders(self) -> list[str]:
+        """Folders that hold a file."""
+        return list(dict.fromkeys(name.rpartition("/")[0] for name in self))
+
     def __contains__(self, name: str) -> bool:
         return name in self._spans
 
