@@ -56,11 +56,11 @@ def config_from_upstream(
             checkpoint does that).
     """
     sam2_config = read_sam2_config(sam2_config)
-    _refuse_rope_scaling(config)
+    refuse_rope_scaling(config)
     clip_config = clip_config.get("vision_config") or clip_config
     converted = GLUSConfig(
-        text_config=_pick(config, TEXT_FIELDS),
-        vision_config=_pick(clip_config, VISION_FIELDS),
+        text_config=pick_fields(config, TEXT_FIELDS),
+        vision_config=pick_fields(clip_config, VISION_FIELDS),
         mask_config=mask_config_from_sam2(sam2_config),
         vision_feature_layer=config["mm_vision_select_layer"],
         num_maskmem=sam2_config.get("num_maskmem", 7),
@@ -77,12 +77,14 @@ def config_from_upstream(
     return converted
 
 
-def _refuse_rope_scaling(config: Mapping) -> None:
+def refuse_rope_scaling(config: Mapping) -> None:
+    """Refuse scaled positions, as Llamas with longer contexts have them."""
     if config.get("rope_scaling") is not None:
         raise ValueError(f"rope_scaling {config['rope_scaling']} is not supported; the released checkpoints have none")
 
 
-def _pick(config: Mapping, names: tuple[str, ...]) -> dict:
+def pick_fields(config: Mapping, names: tuple[str, ...]) -> dict:
+    """Those of `names` that a config has."""
     return {name: config[name] for name in names if config.get(name) is not None}
 
 
