@@ -173,8 +173,9 @@ class FrameFolder:
             members = open_tar(self.source)
         except TarError as error:
             raise DatasetFileError(str(error)) from None
+        folders = members.folders.get(video_id.rpartition("/")[2], [])
         # the shortest first: "x/JPEGImages/a/b" also ends in the video "b" but belongs to "a/b"
-        folders = sorted((folder for folder in members.folders if f"/{folder}".endswith(f"/{video_id}")), key=len)
+        folders = sorted((folder for folder in folders if f"/{folder}".endswith(f"/{video_id}")), key=len)
         for suffix in IMAGE_SUFFIXES:  # JPEG before PNG in all of them: there may be masks beside the frames
             for folder in folders:
                 if f"{folder}/{frame}{suffix}" in members:
