@@ -236,7 +236,7 @@ class GLUSModel(GLUSPreTrainedModel):
 
     @staticmethod
     def _sine_positions(encoding: nn.Module, features: Tensor) -> Tensor:
-        """Positions `[tokens, n, dim]` of a map `[n, dim, h, w]`; in bfloat16 too computed in float32, as SAM-2 does."""
+        """Positions `[tokens, n, dim]` of a map `[n, dim, h, w]`, in float32 and rounded once, as SAM-2 makes them."""
         wide = torch.promote_types(features.dtype, torch.float32)
         position = encoding(features.shape, features.device, wide).to(features.dtype)
         return position.expand(len(features), -1, -1, -1).flatten(2).permute(2, 0, 1)
