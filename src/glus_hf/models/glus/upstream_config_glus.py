@@ -63,7 +63,6 @@ def config_from_upstream(
         vision_config=_pick(clip_config, VISION_FIELDS),
         mask_config=mask_config_from_sam2(sam2_config),
         vision_feature_layer=config["mm_vision_select_layer"],
-        num_maskmem=sam2_config.get("num_maskmem", 7),
         seg_token_id=seg_token_id,
     )
     if config["out_dim"] != converted.seg_embedding_size:
