@@ -87,6 +87,16 @@ def test_the_dtypes_of_the_released_files_come_back(tmp_path):
     assert read_json(output / "config.json") == original
 
 
+def test_fields_that_the_original_leaves_to_defaults_are_left_to_them(tmp_path):
+    original = read_json(CHECKPOINT / "config.json")
+    for name in ("rope_scaling", "pretraining_tp", "num_key_value_heads", "mask_threshold", "hidden_act"):
+        del original[name]
+    source = make_folder(tmp_path / "source", upstream_weights())
+    (source / "config.json").write_text(json.dumps(original))
+    output = export_checkpoint(convert(tmp_path / "a", source), tmp_path / "b", progress=False)
+    assert read_json(output / "config.json") == original
+
+
 @pytest.mark.parametrize("factor", [None, 1.0000002])
 def test_rotary_constants_come_back_as_they_were(tmp_path, factor):
     """If there were any: other versions of transformers do not save them, and another machine may round otherwise."""

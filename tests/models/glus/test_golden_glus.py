@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -166,6 +167,14 @@ def test_released_config_is_the_default_config():
     converted = config_from_upstream(upstream, {"vision_config": clip}, {"model": sam2}, seg_token_id=32000)
     default = type(converted)(seg_token_id=32000)
     assert converted.to_dict() == default.to_dict()
+
+
+def test_number_of_memories_is_the_public_program_s_own():
+    """7, whatever the SAM-2 file says: there it is the number of temporal codes, which GLUS does not use."""
+    sam2 = yaml.safe_load((FIXTURE / "sam2_config.yaml").read_text())
+    sam2["model"]["num_maskmem"] = 4
+    converted = config_from_upstream(read_json("checkpoint/config.json"), read_json("clip/config.json"), sam2, 480)
+    assert (converted.num_maskmem, converted.mask_config.num_maskmem) == (7, 4)
 
 
 def test_sam2_of_another_width_is_refused(config):

@@ -26,6 +26,7 @@ def read_json(name):
 
 
 META, GOLDEN = read_json("meta.json"), load_file(FIXTURE / "golden.safetensors")
+SCRIPT = load_file(FIXTURE / "golden_failure_and_png.safetensors")
 GRADIENTS = {name.removeprefix("train.grad."): tensor for name, tensor in GOLDEN.items() if "train.grad." in name}
 
 
@@ -70,6 +71,12 @@ def assert_close(ours, name, tolerance):
     assert difference <= tolerance
 
 
+def assert_same_pixels(processor, logits, name):
+    """Masks equal the PNG files that the public script writes, apart from logits that float32 cannot tell from 0."""
+    png = torch.from_numpy(np.unpackbits(SCRIPT[name].numpy(), axis=-1, count=logits.shape[-1]) > 0)
+    assert not ((processor.post_process_masks(logits) != png) & (logits.abs() > 1e-4)).any()
+
+
 def test_tokens_and_context(processor, session):
     assert session.context_frame_indices == GOLDEN["context_indices"].tolist()
     for frame in range(session.num_frames):
@@ -90,19 +97,34 @@ def test_pixels_and_features(model, processor, frames):
 
 
 @pytest.mark.parametrize(("stride", "name"), [(3, "mask_logits"), (1, "mask_logits_stride1")])
-def test_video(model, session, monkeypatch, stride, name):
+def test_video(model, processor, session, monkeypatch, stride, name):
     monkeypatch.setattr(model.config, "memory_stride", stride)
     outputs = list(model.propagate_in_video_iterator(session))
     assert_close(torch.cat([output.seg_embeddings for output in outputs]), "seg_embedding", 1e-5)
-    assert_close(torch.cat([output.mask_logits for output in outputs]), name, 1e-4)
+    masks = torch.cat([output.mask_logits for output in outputs])
+    assert_close(masks, name, 1e-4)
+    if stride == 3:
+        assert_same_pixels(processor, masks, "png")
 
 
-def test_video_from_a_key_frame(model, session):
+def test_video_from_a_key_frame(model, processor, session):
     key = META["key_frame"]
     masks = {o.frame_idx: o.mask_logits for o in model.propagate_in_video_iterator(session, key_frame=key)}
     forward, backward = range(key, session.num_frames), range(key, -1, -1)
     assert_close(torch.cat([masks[frame] for frame in forward]), "key_forward_mask_logits", 1e-4)
     assert_close(torch.cat([masks[frame] for frame in backward]), "key_backward_mask_logits", 1e-4)
+    assert_same_pixels(processor, torch.cat([masks[frame] for frame in range(key + 1)]), "png_from_key_frame")
+
+
+def test_frames_without_seg(model, session, monkeypatch):
+    """A row of the head that wins on the first and two other frames: their masks are empty, they leave no memory."""
+    weight = model.lm_head.weight.detach().clone()
+    weight[300] = SCRIPT["head_row"]
+    monkeypatch.setattr(model.lm_head, "weight", torch.nn.Parameter(weight))
+    masks = torch.cat([output.mask_logits for output in model.propagate_in_video_iterator(session)])
+    assert session.missing_seg_frames == [SCRIPT["failed"].nonzero()[:, 0].tolist()] == [[0, 3, 4]]
+    assert_close(masks[:, ::4, ::4], SCRIPT["mask_logits"], 1e-4)
+    assert (masks[SCRIPT["failed"]] < 0).all()
 
 
 def test_training_step(folder, processor, frames):

@@ -231,6 +231,22 @@ class TestGLUS(ModelTests):
         phases = 2 * math.pi * (grid @ matrix)
         assert_same(low[0].permute(1, 2, 0), torch.cat([phases.sin(), phases.cos()], dim=-1))
 
+    def test_sine_positions_of_bfloat16_are_rounded_only_once(self):
+        """Of the image and of the memories: the public program computes them in float32, whatever the model is in."""
+
+        def positions(model):
+            size = model.config.mask_config.image_size
+            features = model.model.encode_mask_frames(torch.zeros(2, 3, size, size))
+            image = model.model._to_map(features.embedding, model.model.mask_model.backbone_feature_sizes[-1])
+            logits = torch.zeros(2, 4 * image.shape[-2], 4 * image.shape[-1], dtype=image.dtype)
+            return features.position, model.model.encode_memory(image, logits)[1]
+
+        with torch.no_grad():
+            exact, low = positions(self.tiny_model()), positions(self.tiny_model().bfloat16())
+        for wide, narrow in zip(exact, low):
+            assert narrow.dtype == torch.bfloat16 and wide.shape[1] == 2
+            assert torch.equal(narrow, wide.bfloat16())
+
     def test_multimask_fallback(self):
         def masks(fallback, train=False):
             model = self.tiny_model(multimask_fallback=fallback).train(train)

@@ -150,6 +150,7 @@ def test_without_context_frames(frames):
         (" The CAT. ", "the cat"),
         ("the cat\n\n on\tthe mat .", "the cat on the mat"),
         ("the cat  on the   mat", "the cat  on the   mat"),  # several spaces are other tokens than one
+        ("the cat\u00a0on \u3000 it", "the cat\u00a0on \u3000 it"),  # so are spaces of other kinds
         ("Élan vital, 猫", "élan vital, 猫"),
         ("the man who says ASSISTANT: hi USER: ho", "the man who says assistant: hi user: ho"),
         ("a < b and s > t", "a < b and s > t"),

@@ -227,11 +227,19 @@ class GLUSModel(GLUSPreTrainedModel):
         outputs = self.mask_model.get_image_features(pixel_values.to(device, self.dtype), return_dict=True)
         sizes = self.mask_model.backbone_feature_sizes
         maps = [self._to_map(feature, size) for feature, size in zip(outputs.fpn_hidden_states, sizes, strict=True)]
-        return GLUSMaskFeatures(outputs.fpn_hidden_states[-1], outputs.fpn_position_encoding[-1], maps[:2])
+        position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
+        return GLUSMaskFeatures(outputs.fpn_hidden_states[-1], position, maps[:2])
 
     @staticmethod
     def _to_map(tokens: Tensor, size) -> Tensor:
         return tokens.permute(1, 2, 0).reshape(tokens.shape[1], tokens.shape[2], *size)
+
+    @staticmethod
+    def _sine_positions(encoding: nn.Module, features: Tensor) -> Tensor:
+        """Positions `[tokens, n, dim]` of a map `[n, dim, h, w]`, in float32 and rounded once, as SAM-2 makes them."""
+        wide = torch.promote_types(features.dtype, torch.float32)
+        position = encoding(features.shape, features.device, wide).to(features.dtype)
+        return position.expand(len(features), -1, -1, -1).flatten(2).permute(2, 0, 1)
 
     # read -------------------------------------------------------------------------------------------------------
 
@@ -352,8 +360,7 @@ class GLUSModel(GLUSPreTrainedModel):
         if self.config.fuser_scale == "checkpoint":
             fused = encoder.memory_fuser(fused)
         memory = encoder.projection(fused)
-        position = encoder.position_encoding(memory.shape, memory.device, memory.dtype).to(memory.dtype)
-        return memory.flatten(2).permute(2, 0, 1), position.flatten(2).permute(2, 0, 1).expand(-1, len(memory), -1)
+        return memory.flatten(2).permute(2, 0, 1), self._sine_positions(encoder.position_encoding, memory)
 
 
 class GLUSForVideoSegmentation(GLUSPreTrainedModel):

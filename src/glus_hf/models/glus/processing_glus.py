@@ -55,6 +55,7 @@ INFERENCE_ANSWER = 3
 IGNORE_INDEX = -100
 CONTEXT_STRATEGIES = ("middle", "uniform", "random")
 OVERLAPS = ("union", "sum")
+LINE_BREAK_OR_TAB = r"\s*[\t-\r\x1c-\x1f\x85\u2028\u2029]\s*"
 FULL_WHITE = 255  # foreground of a mask read from an image file; no number of objects
 
 
@@ -158,7 +159,7 @@ class GLUSProcessor(ProcessorMixin):
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError("the expression is not valid unicode; decode it with the right encoding") from None
-        text = re.sub(r"\s*[^\S ]\s*", " ", text)  # line breaks, tabs; spaces are tokens, however many
+        text = re.sub(LINE_BREAK_OR_TAB, " ", text)  # spaces of any kind are tokens, however many
         cleaned = text.strip().removesuffix(".").strip().lower()
         if not cleaned:
             raise ValueError(f"the expression {text[:40]!r} is empty; name the object in a few words")

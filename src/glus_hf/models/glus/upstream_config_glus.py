@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from transformers import LlamaConfig
+
 from .configuration_glus import GLUSConfig
 from .sam2_config_glus import mask_config_from_sam2, read_sam2_config
 
@@ -63,7 +65,6 @@ def config_from_upstream(
         vision_config=pick_fields(clip_config, VISION_FIELDS),
         mask_config=mask_config_from_sam2(sam2_config),
         vision_feature_layer=config["mm_vision_select_layer"],
-        num_maskmem=sam2_config.get("num_maskmem", 7),
         seg_token_id=seg_token_id,
     )
     if config["out_dim"] != converted.seg_embedding_size:
@@ -120,25 +121,31 @@ def upstream_from_config(config: GLUSConfig, original: Mapping | None = None) ->
 
     Args:
         config ([`GLUSConfig`]): of the model.
-        original (`Mapping`, *optional*): the `config.json` it was converted from; its fields stay as they are unless
-            the model's sizes say otherwise.
+        original (`Mapping`, *optional*): the `config.json` it was converted from; its fields stay as they are, and
+            those that it leaves to defaults are left to them, unless the model's sizes say otherwise.
 
     Example:
 
         >>> upstream_from_config(GLUSConfig())["out_dim"]
         256
     """
-    text = config.text_config.to_dict()
-    text["rope_theta"] = (text.get("rope_parameters") or {}).get("rope_theta", 10000.0)
-    sizes = {name: text[name] for name in TEXT_FIELDS if text.get(name) is not None}
-    if original is not None and "rope_theta" not in original and sizes["rope_theta"] == 10000.0:
-        del sizes["rope_theta"]  # transformers 4.30 and older did not write it
-    sizes |= {
+    sizes = {
+        **_text_sizes(config.text_config),
         "mm_hidden_size": config.vision_config.hidden_size,
         "mm_vision_select_layer": config.vision_feature_layer,
         "out_dim": config.seg_embedding_size,
     }
-    return {**UPSTREAM_CONSTANTS, **(original or {}), **sizes}
+    if original is None:
+        return {**UPSTREAM_CONSTANTS, **sizes}
+    implied = _text_sizes(LlamaConfig(**pick_fields(original, TEXT_FIELDS)))
+    changed = {name: size for name, size in sizes.items() if name in original or size != implied.get(name)}
+    return {**original, **changed}
+
+
+def _text_sizes(config: LlamaConfig) -> dict:
+    fields = config.to_dict()
+    fields["rope_theta"] = (fields.get("rope_parameters") or {}).get("rope_theta", 10000.0)
+    return pick_fields(fields, TEXT_FIELDS)
 
 
 __all__ = ["config_from_upstream", "upstream_from_config"]
