@@ -1,24 +1,23 @@
-"""Command line: `glus-hf segment | demo | convert | export | info`.
+"""Command line: `glus-hf segment | demo | info`, and the commands of the other cli_*.py files.
 
 Heavy imports happen inside the commands, so `--help` is fast.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import cli_convert, cli_data, cli_evaluate, cli_pseudo_label, cli_score
+from .cli_model import DTYPES, load_pipeline
+from .cli_output import one_line_errors, print_table, set_progress, stop, writable
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEFAULT_FPS = 12.0
 DEMO_FPS, DEMO_SIZE, DEMO_FRAMES = 8, 128, 16
 
@@ -39,27 +38,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        _stop("Interrupted", 130)
-
-
-def one_line_errors(command):
-    """Print an expected error as one line on stderr, exit code 2; 130 for Ctrl-C."""
-
-    @functools.wraps(command)
-    def wrapped(*args, **kwargs):
-        try:
-            return command(*args, **kwargs)
-        except KeyboardInterrupt:
-            _stop("Interrupted", 130)
-        except (ValueError, OSError) as error:  # VideoError and CheckpointError are ValueErrors
-            _stop(f"Error: {' '.join(str(error).split())}", 2)
-
-    return wrapped
-
-
-def _stop(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
-    raise SystemExit(code)
+        stop("Interrupted", 130)
 
 
 @app.command()
@@ -99,9 +78,9 @@ def segment(
         raise ValueError("--key-frame auto and --no-target-threshold need --selector")
     from .data.video import load_video
 
-    _set_progress(quiet)
+    set_progress(quiet)
     clip = load_video(video, max_frames)
-    pipe = _load_pipeline(model, device, dtype, compat)
+    pipe = load_pipeline(model, device, dtype, compat)
     choice = {"selector": selector, "no_target_threshold": no_target_threshold}
     results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
     _save_overlay(output, clip, results)
@@ -128,13 +107,13 @@ def demo(
     from .visualization import overlay_video, save_image, save_overlay
 
     clip, expression = _demo_clip(seed)
-    _writable(output / "overlay.mp4")
+    writable(output / "overlay.mp4")
     truth = clip.target_masks(expression)
     files = {name: output / f"{name}.mp4" for name in ("video", "overlay")}
     files |= {"gif": output / "overlay.gif", "contact_sheet": output / "contact_sheet.png"}
     write_video(files["video"], clip.frames, DEMO_FPS)
     # from here on, only what a user has: the file and the sentence
-    result = _load_pipeline("glus-tiny", None, "auto")(str(files["video"]), expression.text, progress=True)
+    result = load_pipeline("glus-tiny", None, "auto")(str(files["video"]), expression.text, progress=True)
     scores = j_and_f(result["masks"], truth)
     frames = load_video(files["video"]).frames
     drawn = overlay_video(frames, result["masks"][None], [expression.text])
@@ -171,9 +150,9 @@ def info(
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []
     rows += [("devices", ", ".join(["cpu", *names])), ("packaged models", ", ".join(PACKAGED))]
-    _print_table(["", ""], rows)
+    print_table(["", ""], rows)
     if model is not None:
-        _print_table(["part", "parameters", "as stored"], _model_rows(model))
+        print_table(["part", "parameters", "as stored"], _model_rows(model))
 
 
 # --- segment -------------------------------------------------------------------------------------------------------
@@ -194,49 +173,7 @@ def _checked_output(video: Path, output: Path | None) -> Path:
         raise ValueError(f"{output}: cannot write '{output.suffix}' videos; use {', '.join(OUTPUT_SUFFIXES)}")
     if output.exists() and video.exists() and os.path.samefile(output, video):
         raise ValueError(f"{output}: is the input itself; choose another output")
-    return _writable(output)
-
-
-def _writable(path: Path) -> Path:
-    """Create the parent folder now, not after the long work; one line if that is impossible."""
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder; name a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: its folder is not writable; choose another place")
-    return path
-
-
-def _set_progress(quiet: bool) -> None:
-    from transformers.utils import logging
-
-    if quiet:
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
-
-
-def _load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None):
-    from .pipelines import pipeline
-
-    if dtype not in DTYPES:
-        raise ValueError(f"--dtype {dtype} is unknown; use {', '.join(DTYPES)}")
-    if device is not None:
-        _check_device(device)
-    preset = {} if compat is None else {"compat": compat}
-    return pipeline(model=model, device=device, dtype=dtype, **preset)
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:80]
-        raise ValueError(f"--device {device} cannot be used ({reason}); use cpu or leave it out") from None
+    return writable(output)
 
 
 def _save_overlay(output: Path, clip, results: list[dict]) -> None:
@@ -279,7 +216,7 @@ def _print_results(results: list[dict], output: Path, masks_dir: Path | None) ->
         summary, total = _summary(result), len(result["masks"])
         frames, score = f"{summary['frames_with_mask']}/{total}", f"{summary['mean_score']:.2f}"
         rows.append([index, result["label"], frames, score])
-    _print_table(["", "expression", "frames with mask", "mean score"], rows)
+    print_table(["", "expression", "frames with mask", "mean score"], rows)
     for result in results:
         if "key_frame" in result:
             print(
@@ -292,19 +229,6 @@ def _print_results(results: list[dict], output: Path, masks_dir: Path | None) ->
     print(f"Overlay: {output}")
     if masks_dir is not None:
         print(f"Masks: {masks_dir / '<number>' / '<frame>.png'}")
-
-
-def _print_table(header: list[str], rows: list) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*header, show_header=any(header), box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(
-            *[Text(str(cell), overflow="fold") for cell in row]
-        )  # Text: brackets in a sentence are no markup
-    Console(highlight=False).print(table)
 
 
 # --- demo ----------------------------------------------------------------------------------------------------------
@@ -374,14 +298,17 @@ def _part_row(name: str, module) -> tuple[str, str, str]:
     return name, f"{sum(parameter.numel() for parameter in parameters):,}", f"{megabytes:,.1f} MB"
 
 
-# --- convert, export: in cli_convert.py ------------------------------------------------------------------------------
+# --- commands of other files ---------------------------------------------------------------------------------------
 
-app.command()(one_line_errors(cli_convert.convert))
-app.command()(one_line_errors(cli_convert.export))
-app.command()(one_line_errors(cli_evaluate.evaluate))
-app.command()(one_line_errors(cli_score.score))
-app.command()(one_line_errors(cli_pseudo_label.pseudo_label))
-app.add_typer(cli_data.make_app(one_line_errors), name="data")
+for command in (
+    cli_convert.convert,
+    cli_convert.export,
+    cli_evaluate.evaluate,
+    cli_score.score,
+    cli_pseudo_label.pseudo_label,
+):
+    app.command()(one_line_errors(command))
+app.add_typer(cli_data.app, name="data")
 
 
 if __name__ == "__main__":

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .cli_output import one_line_errors, set_progress
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
-
-def make_app(one_line_errors: Callable) -> typer.Typer:
-    """The commands of `glus-hf data`; `one_line_errors` is what cli.py wraps all its commands in."""
-    app = typer.Typer(help="Check and convert your own data.", no_args_is_help=True)
-    app.command()(one_line_errors(check))
-    app.command()(one_line_errors(convert_coco))
-    return app
+app = typer.Typer(help="Check and convert your own data.", no_args_is_help=True)
 
 
+@app.command()
+@one_line_errors
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder in the layout of docs/own-data.md.")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """List every problem of a folder of your own data, with file and line. Exit code 2 if there are errors."""
-    from .cli import _set_progress
     from .data.own_data_check import check_own_data
 
-    _set_progress(quiet)
+    set_progress(quiet)
     report = check_own_data(folder)
     if as_json:
         print(json.dumps(report.to_dict()))
@@ -49,6 +45,8 @@ def check(
         raise typer.Exit(2)
 
 
+@app.command()
+@one_line_errors
 def convert_coco(
     annotations: Annotated[Path, typer.Option(help="JSON file of YouTube-VIS or COCO video annotations.")],
     frames: Annotated[Path, typer.Option(help="Folder that the JSON's file names start from.")],
@@ -58,10 +56,9 @@ def convert_coco(
     quiet: Quiet = False,
 ) -> None:
     """Convert YouTube-VIS or COCO video annotations into the layout of docs/own-data.md."""
-    from .cli import _set_progress
     from .data.coco_video import convert_coco_video
 
-    _set_progress(quiet)
+    set_progress(quiet)
     counts = convert_coco_video(annotations, frames, output, copy=copy)
     if as_json:
         print(json.dumps({"output": str(output), **counts}))

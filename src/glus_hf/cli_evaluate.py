@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from . import cli_rows
+from .cli_model import load_pipeline
+from .cli_output import set_progress
 
 
 def evaluate(
@@ -62,14 +64,13 @@ def evaluate(
         raise ValueError("--no-target-threshold needs --selector, whose scores say whether anything fits")
     if zip_file is not None:
         _check_zip(zip_file, dataset)
-    from .cli import _load_pipeline, _set_progress
     from .data.key_frames import read_key_frames
     from .evaluation.evaluator import EvaluationOptions, evaluate_model
     from .evaluation.processes import Processes
     from .evaluation.scores_as_they_come import choose_protocol
     from .pipelines.frame_selector import load_selector
 
-    _set_progress(quiet)
+    set_progress(quiet)
     cli_rows.set_dataset_progress(quiet)
     options = EvaluationOptions(
         texts_per_pass=texts_per_pass,
@@ -89,7 +90,7 @@ def evaluate(
     if plots is not None and choose_protocol(selected, protocol) is None:
         raise ValueError("--plots: there is no ground truth to score against; leave it out")
     single = processes.size == 1
-    pipe = _load_pipeline(model, device if single else str(processes.device), dtype, compat)
+    pipe = load_pipeline(model, device if single else str(processes.device), dtype, compat)
     chooser = None if selector is None else load_selector(selector, device=pipe.device)
     output = output or _default_output(dataset, split, data_options, model, selector)
     data_options.pop("num_videos", None)  # more videos may join a run

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from . import cli_rows
+from .cli_model import load_pipeline
+from .cli_output import set_progress
 
 
 def pseudo_label(
@@ -45,7 +47,6 @@ def pseudo_label(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress bars.")] = False,
 ) -> None:
     """Segment a training split and write the IoU of every frame. Run it again to resume."""
-    from .cli import _load_pipeline, _set_progress
     from .evaluation.evaluator import EvaluationOptions
     from .evaluation.processes import Processes
     from .training.pseudo_labels import make_pseudo_labels
@@ -53,7 +54,7 @@ def pseudo_label(
     if half and fraction != 1.0:
         raise ValueError("--half is --fraction 0.5; give one of them")
     data_options = cli_rows.data_options(data_option, seed, num_videos)
-    _set_progress(quiet)
+    set_progress(quiet)
     cli_rows.set_dataset_progress(quiet)
     options = EvaluationOptions(
         texts_per_pass=texts_per_pass,
@@ -65,7 +66,7 @@ def pseudo_label(
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
     rows = cli_rows.load_rows(dataset, data_dir, split, data_options, processes)
     rows = cli_rows.select_videos(rows, None, max_videos)
-    pipe = _load_pipeline(model, device if processes.size == 1 else str(processes.device), dtype)
+    pipe = load_pipeline(model, device if processes.size == 1 else str(processes.device), dtype)
     data_options.pop("num_videos", None)  # more videos may join a run
     report = make_pseudo_labels(
         pipe.model,

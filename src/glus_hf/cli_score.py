@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from . import cli_rows
+from .cli_output import print_table, set_progress, writable
 
 
 EXTRA_SCORES = ("A", "R", "N-acc", "T-acc", "Final", "tIoU", "vIoU")
@@ -39,7 +40,6 @@ def score(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bar.")] = False,
 ) -> None:
     """Score predicted masks as a benchmark does."""
-    from .cli import _set_progress, _writable
     from .data.load_dataset import load_referring_dataset
     from .evaluation.protocols import get_protocol
     from .evaluation.score import score_predictions, write_records
@@ -47,8 +47,8 @@ def score(
     if protocol is not None or missing is not None:
         get_protocol(protocol or "own", missing)  # a wrong name should not wait for the data
     if output is not None:
-        _writable(output)
-    _set_progress(quiet)
+        writable(output)
+    set_progress(quiet)
     cli_rows.set_dataset_progress(quiet)
     options = cli_rows.data_options(data_option, seed, num_videos)
     rows = load_referring_dataset(dataset, data_dir, split, **options)
@@ -65,8 +65,6 @@ def score(
 
 def print_totals(totals: dict) -> None:
     """Print the totals of a protocol as one table, in percent with one decimal."""
-    from .cli import _print_table
-
     extras = [name for name in EXTRA_SCORES if name in totals]
     header = [totals["protocol"], "expressions", "J", "F", "J&F", *extras]
     groups = [*totals["by_type"].items(), ("all", totals)]
@@ -74,7 +72,7 @@ def print_totals(totals: dict) -> None:
         [name, values["num_expressions"], *(_percent(values.get(key), totals["scale"]) for key in header[2:])]
         for name, values in groups
     ]
-    _print_table(header, rows)
+    print_table(header, rows)
 
 
 def missing_note(totals: dict) -> str:

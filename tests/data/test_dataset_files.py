@@ -1,8 +1,9 @@
 import os
+import tarfile
 
 import pytest
 
-from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, check_name
+from glus_hf.data.dataset_files import DatasetFileError, FrameFolder, SourceFiles, check_name
 from glus_hf.data.restricted_pickle import load_plain_pickle
 
 
@@ -71,3 +72,11 @@ def test_pickles_with_persistent_ids_and_extensions(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(DatasetFileError, match="gone.pkl: cannot be opened"):
         load_plain_pickle(tmp_path / "gone.pkl")
+
+
+def test_masks_beside_the_frames_of_a_tar(tmp_path):
+    with tarfile.open(tmp_path / "data.tar", "w") as archive:
+        for name in ("GT/v/00000.png", "JPEGImages/v/00000.jpg"):
+            archive.addfile(tarfile.TarInfo(name))
+    (path,) = FrameFolder(tmp_path / "data.tar").paths("v", ["00000"])
+    assert path.startswith("tar://JPEGImages/v/00000.jpg::")

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -38,6 +39,12 @@ def test_absent_object_and_run_lists():
 def test_bytes_counts_are_accepted():
     rle = encode_rle(np.eye(5, dtype=bool))
     np.testing.assert_array_equal(decode_rle({**rle, "counts": rle["counts"].encode()}, (5, 5)), np.eye(5, dtype=bool))
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor])
+def test_sizes_of_rows_with_a_format(make):
+    rle = encode_rle(np.eye(5, dtype=bool))  # Dataset.with_format("numpy") and "torch" turn lists into these
+    np.testing.assert_array_equal(decode_rle({**rle, "size": make(rle["size"])}, (5, 5)), np.eye(5, dtype=bool))
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,15 @@ def test_files_that_cannot_be_read(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
+def test_a_png_without_its_palette(tmp_path):
+    path = tmp_path / "0ab4_afe7/0/00000.png"
+    save(path, Image.fromarray(some_masks(1)[0] * np.uint8(1)).convert("P"))
+    content = path.read_bytes()
+    path.write_bytes(content[:33] + content[content.index(b"IDAT") - 4 :])  # 33 bytes: signature and header
+    with pytest.raises(ValueError, match="00000.png: cannot be read .its palette is missing"):
+        read_prediction(tmp_path, make_row(), "00000")
+
+
 @pytest.mark.parametrize(
     "masks, words",
     [

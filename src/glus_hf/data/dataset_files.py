@@ -173,10 +173,11 @@ class FrameFolder:
             members = open_tar(self.source)
         except TarError as error:
             raise DatasetFileError(str(error)) from None
-        folders = [folder for folder in members.folders if f"/{folder}".endswith(f"/{video_id}")]
-        # the shortest: "x/JPEGImages/a/b" also ends in the video "b" but belongs to "a/b"
-        for folder in sorted(folders, key=len):
-            for suffix in IMAGE_SUFFIXES:
+        folders = members.folders.get(video_id.rpartition("/")[2], [])
+        # the shortest first: "x/JPEGImages/a/b" also ends in the video "b" but belongs to "a/b"
+        folders = sorted((folder for folder in folders if f"/{folder}".endswith(f"/{video_id}")), key=len)
+        for suffix in IMAGE_SUFFIXES:  # JPEG before PNG in all of them: there may be masks beside the frames
+            for folder in folders:
                 if f"{folder}/{frame}{suffix}" in members:
                     return folder, suffix
         raise DatasetFileError(f"{self.source}: no member {video_id}/{frame}.jpg: download the archive again")

@@ -138,10 +138,12 @@ def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np
 def _grey_levels(image: Image.Image) -> np.ndarray:
     if image.mode != "P":
         return np.array(image.convert("L"))
-    indices, colours = np.array(image), np.array(image.getpalette()).reshape(-1, 3)
-    levels = np.zeros(256, dtype=np.uint8)
+    colours = np.array(image.getpalette(), dtype=np.int64).reshape(-1, 3)
+    if not len(colours):
+        raise ValueError("its palette is missing")
+    levels = np.zeros(256, dtype=np.int64)
     levels[: len(colours)] = colours @ _GREY >> 15
-    return levels[indices]
+    return np.array(image.point(levels.tolist()))
 
 
 def write_expression(root: str | os.PathLike, row: Mapping, masks: Iterable[np.ndarray]) -> None:

@@ -98,6 +98,8 @@ def _check_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
         raise DatasetFileError(f"{name}: a mask must be null or have 'size' and 'counts'")
     found = rle["size"]
+    if hasattr(found, "tolist"):  # an array or a tensor, as rows with a format have it
+        found = found.tolist()
     if not isinstance(found, (list, tuple)) or len(found) != 2 or not all(isinstance(side, int) for side in found):
         raise DatasetFileError(f"{name}: 'size' must be [height, width], got {found!r}")
     if min(found) < 1 or found[0] * found[1] > MAX_PIXELS:
@@ -130,38 +132,44 @@ def _check_runs(strings: list[bytes], num_pixels: int, names: list[str]) -> np.n
     A compressed mask is a string of six-bit symbols, a run takes one or more of them (five bits each, low first, the
     sixth says "more"), and from the fourth run on each is relative to the one two back.
     """
-    symbols = np.frombuffer(b"".join(strings), dtype=np.uint8).astype(np.int32) - 48
+    symbols = np.frombuffer(b"".join(strings), dtype=np.uint8) - np.uint8(48)  # what is below "0" comes out high
     stops = np.cumsum([len(text) for text in strings])
-    if symbols.min() < 0 or symbols.max() > 63:
-        at = int(np.flatnonzero((symbols < 0) | (symbols > 63))[0])
+    if symbols.max() > 63:
+        at = np.argmax(symbols > 63)
         raise DatasetFileError(f"{names[np.searchsorted(stops, at, 'right')]}: a foreign character in 'counts'")
-    ends = np.flatnonzero(symbols & 0x20 == 0)
     unfinished = symbols[stops - 1] & 0x20 != 0
     if unfinished.any():
-        raise DatasetFileError(f"{names[int(np.argmax(unfinished))]}: 'counts' ends in the middle of a number")
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    owner = np.searchsorted(stops, ends, "right")  # the mask of each run
+        raise DatasetFileError(f"{names[np.argmax(unfinished)]}: 'counts' ends in the middle of a number")
+    ends = np.flatnonzero(symbols & 0x20 == 0)
+    lengths = np.diff(ends, prepend=-1)
     if lengths.max() > MAX_RUN_SYMBOLS:
-        raise DatasetFileError(f"{names[owner[int(np.argmax(lengths))]]}: a run in 'counts' is too long")
-    shifts = 5 * (np.arange(len(symbols), dtype=np.int32) - np.repeat(starts, lengths).astype(np.int32))
-    runs = np.add.reduceat((symbols & 0x1F) << shifts, starts).astype(np.int64)
-    runs -= np.where(symbols[ends] & 0x10, 1 << (5 * lengths), 0)
-    first = np.searchsorted(owner, np.arange(len(strings)))
-    place = np.arange(len(runs)) - first[owner]
-    odd = place % 2 == 1
-    for chosen in (odd, ~odd & (place > 0)):
-        runs[chosen] = _cumulative_per_owner(runs[chosen], owner[chosen])
+        at = ends[np.argmax(lengths)]
+        raise DatasetFileError(f"{names[np.searchsorted(stops, at, 'right')]}: a run in 'counts' is too long")
+    first = np.searchsorted(ends, [0, *stops[:-1]])  # run of each mask
+    counts = np.diff(first, append=len(ends))
+    place = np.arange(len(ends)) - np.repeat(first, counts)  # of a run in its mask
+    runs = _join_symbols(symbols, ends, lengths)
+    odd, even = np.flatnonzero(place & 1), np.flatnonzero((place & 1 == 0) & (place > 0))
+    for chosen, per_mask in ((odd, counts // 2), (even, (counts - 1) // 2)):
+        runs[chosen] = _cumulative_per_mask(runs[chosen], per_mask)
     bad = (np.add.reduceat(runs, first) != num_pixels) | (np.minimum.reduceat(runs, first) < 0)
     if bad.any():
-        raise DatasetFileError(f"{names[int(np.argmax(bad))]}: its runs do not cover the mask's {num_pixels} pixels")
-    return np.add.reduceat(np.where(odd, runs, 0), first)
+        raise DatasetFileError(f"{names[np.argmax(bad)]}: its runs do not cover the mask's {num_pixels} pixels")
+    return np.add.reduceat(runs * (place & 1), first)
 
 
-def _cumulative_per_owner(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    if not len(values):
-        return values
+def _join_symbols(symbols: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The number that each run's symbols make, from the last of them, which has the sign, to the first."""
+    runs = symbols[ends].astype(np.int64)
+    runs -= (runs & 0x10) << 1
+    for place in range(1, lengths.max()):
+        longer = np.flatnonzero(lengths > place)
+        runs[longer] = runs[longer] << 5 | symbols[ends[longer] - place] & 0x1F
+    return runs
+
+
+def _cumulative_per_mask(values: np.ndarray, per_mask: np.ndarray) -> np.ndarray:
+    """Cumulative sums that start anew after as many values as each mask has."""
     total = np.cumsum(values)
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
-    before = total[first] - values[first]
-    return total - np.repeat(before, np.diff(first, append=len(values)))
+    before = np.concatenate([[0], total])[np.cumsum(per_mask) - per_mask]
+    return total - np.repeat(before, per_mask)

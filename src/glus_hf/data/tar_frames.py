@@ -46,9 +46,12 @@ class TarFrames:
             raise TarError(f"{path}: is cut short after {len(self)} files: download it again")
 
     @functools.cached_property
-    def folders(self) -> list[str]:
-        """Folders that hold a file."""
-        return list(dict.fromkeys(name.rpartition("/")[0] for name in self))
+    def folders(self) -> dict[str, list[str]]:
+        """Folders that hold a file, by the last part of their names."""
+        found: dict[str, list[str]] = {}
+        for folder in dict.fromkeys(name.rpartition("/")[0] for name in self):
+            found.setdefault(folder.rpartition("/")[2], []).append(folder)
+        return found
 
     def __contains__(self, name: str) -> bool:
         return name in self._spans

@@ -44,6 +44,7 @@ def _owners(costs: np.ndarray) -> np.ndarray:
     for start in range(num_rows):
         # the cheapest path from the new row over assigned columns to a free one
         distance, previous = np.full(num_columns, np.inf), np.full(num_columns, -1)
+        # the columns that are not done in the order in which SciPy keeps them, which decides between equal distances
         done, left = np.zeros(num_columns, dtype=bool), np.arange(num_columns)[::-1].copy()
         row, column, length = start, -1, 0.0
         while row >= 0:

@@ -40,13 +40,13 @@ def aggregate(records: Iterable[Mapping], protocol: Protocol) -> dict:
     """
     records = list(records)
     complete = [record for record in records if record["J"] is not None]
-    place = {name: index for index, name in enumerate(protocol.type_order)}
-    counted = [record for record in complete if _counts(record, protocol)]
-    counted.sort(key=lambda record: place.get(record["expression_type"], len(place)))
-    if not complete:
+    if records and not complete:
         raise ValueError(f"none of the {len(records)} expressions has all its predicted masks; check their folder")
+    counted = [record for record in complete if _counts(record, protocol)]
     if not counted:
         raise ValueError(f"protocol {protocol.name}: none of the {len(records)} expressions can be scored")
+    place = {name: index for index, name in enumerate(protocol.type_order)}
+    counted.sort(key=lambda record: place.get(record["expression_type"], len(place)))  # decides the last digit
     # DAVIS' annotators take the place of types: a mean each, then the mean of those
     groups = _grouped(complete, "annotator" if protocol.unit == "davis_object" else "expression_type")
     by_type = {name: _means(group, protocol) for name, group in groups.items()}

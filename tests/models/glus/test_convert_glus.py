@@ -12,17 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from glus_hf import CheckpointError, GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.models.glus import weight_files_glus
-from glus_hf.models.glus.convert_glus import (
-    convert_starting_weights,
-    convert_state_dict,
-    replace_sam2,
-)
+from glus_hf.models.glus.convert_glus import convert_starting_weights, convert_state_dict, replace_sam2
 from glus_hf.models.glus.export_glus import export_checkpoint
 from glus_hf.models.glus.key_mapping_glus import MEMORY_PROJECTION, our_name, upstream_names
 from glus_hf.models.glus.modeling_glus import GLUSModel
-from glus_hf.models.glus.sam2_config_glus import (
-    mask_config_from_sam2,
-)
+from glus_hf.models.glus.sam2_config_glus import mask_config_from_sam2
 from tests.models.glus.upstream_folders import (
     CHECKPOINT,
     CLIP,

@@ -16,11 +16,7 @@ from glus_hf.models.glus.sam2_config_glus import (
     sam2_config_from_shapes,
     sam2_size,
 )
-from tests.models.glus.upstream_folders import (
-    MASK_PREFIX,
-    SAM2_CONFIG,
-    assert_refused,
-)
+from tests.models.glus.upstream_folders import MASK_PREFIX, SAM2_CONFIG, assert_refused
 
 
 pytest.importorskip("sentencepiece")

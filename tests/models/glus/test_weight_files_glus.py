@@ -11,9 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from glus_hf import GLUSForVideoSegmentation
-from glus_hf.models.glus.convert_glus import (
-    convert_state_dict,
-)
+from glus_hf.models.glus.convert_glus import convert_state_dict
 from glus_hf.models.glus.weight_files_glus import parse_size
 from tests.models.glus.upstream_folders import (
     CHECKPOINT,

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,11 @@ import glus_hf
 from glus_hf import ChatUniViForConditionalGeneration, ChatUniViProcessor, CheckpointError, GLUSSelector
 from glus_hf.cli import app
 from glus_hf.models.glus import checkpoint_glus
-from glus_hf.models.glus.weight_files_glus import ShardWriter
 from glus_hf.models.glus_selector import checkpoint_glus_selector
 from glus_hf.models.glus_selector.convert_glus_selector import convert_starting_selector, is_chat_univi
 from glus_hf.models.glus_selector.key_mapping_glus_selector import our_name, upstream_name
-from tests.models.glus.upstream_folders import load_folder, make_folder
+from tests.models.glus import upstream_folders
+from tests.models.glus.upstream_folders import assert_equal_weights, load_folder, make_folder
 from tests.models.glus_selector.upstream_selector import (
     CHECKPOINT,
     CLIP,
@@ -43,6 +44,7 @@ from tests.models.glus_selector.upstream_selector import (
 pytest.importorskip("sentencepiece")
 HEAD = "model.text_hidden_fcs.0."
 TOWER = "model.vision_tower.vision_tower."
+assert_refused = partial(upstream_folders.assert_refused, run=convert)
 
 
 def clip_weights():
@@ -68,25 +70,6 @@ def expected():
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return make_base_folder(tmp_path_factory.mktemp("base") / "Chat-UniVi")
-
-
-def assert_equal_weights(ours, expected):
-    assert ours.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert ours[name].dtype == tensor.dtype and torch.equal(ours[name], tensor), name
-
-
-def assert_refused(folder, *words, error=CheckpointError, run=convert, **kwargs):
-    """One line with `words`, and nothing left in `folder` but what was there."""
-    before = sorted(folder.iterdir())
-    with pytest.raises(error) as raised:
-        run(folder / "output", **kwargs)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    assert sorted(folder.iterdir()) == before
-    return raised.value
 
 
 # ---- a selector
@@ -285,29 +268,6 @@ def test_missing_files(tmp_path):
     assert_refused(tmp_path, "tokenizer", source=source)
     (source / "config.json").unlink()
     assert_refused(tmp_path, "has no config.json", source=source)
-
-
-@pytest.mark.parametrize("reason", [KeyboardInterrupt, RuntimeError])
-def test_nothing_is_left_of_an_interrupted_conversion(tmp_path, monkeypatch, reason):
-    add, seen = ShardWriter.add, []
-
-    def stop(self, name, tensor):
-        seen.append(sorted(path.name for path in tmp_path.iterdir()))
-        if len(seen) == 50:
-            raise reason
-        add(self, name, tensor)
-
-    monkeypatch.setattr(ShardWriter, "add", stop)
-    with pytest.raises(reason):
-        convert(tmp_path / "output", max_shard_size="100KB")
-    assert len(seen[-1]) == 1 and seen[-1][0].startswith(".output-")
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_existing_folder_is_kept(tmp_path):
-    (tmp_path / "output").mkdir()
-    (tmp_path / "output" / "precious").write_text("")
-    assert_refused(tmp_path, "exists already")
 
 
 # ---- Chat-UniVi itself, and starting a selector from it

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -29,7 +29,8 @@ from .output_folder_glus import new_folder
 from .processing_glus import ADDED_TOKENS, SEG_TOKEN, GLUSProcessor
 from .sam2_config_glus import mask_config_from_sam2, sam2_config_from_shapes
 from .upstream_config_glus import config_from_upstream
-from .weight_files_glus import NewWeights, WeightFiles, find_weight_files, refuse_pointer, shard_limit
+from .upstream_tokenizer_glus import add_tokens, check_vocabulary, load_tokenizer
+from .weight_files_glus import NewWeights, WeightFiles, find_weight_files, shard_limit
 
 
 PROJECTIONS = ("init", "lisa")
@@ -299,67 +300,6 @@ def _chosen_options(compat: str | None, options: Mapping) -> dict:
         raise ValueError(f"unknown option {unknown[0]}; use {', '.join(MODEL_OPTIONS + PROCESSOR_OPTIONS)}")
     given = {name: value for name, value in options.items() if value is not None}
     return {**select_options(compat, MODEL_OPTIONS + PROCESSOR_OPTIONS), **given}
-
-
-def vocabulary_size(fields: Mapping) -> int:
-    """Rows of the embeddings, as `config.json` says; 0 if it does not."""
-    size = fields.get("vocab_size")
-    return size if isinstance(size, int) else 0
-
-
-def check_vocabulary(folder: Path, fields: Mapping, vocabulary: Mapping[str, int], tokens: Sequence[str]) -> None:
-    """Refuse a tokenizer whose tokens have no row in the embeddings."""
-    token = max(tokens, key=vocabulary.__getitem__)
-    if vocabulary[token] >= vocabulary_size(fields):
-        raise CheckpointError(
-            f"{folder}: {token} has id {vocabulary[token]}, but config.json has a vocab_size of "
-            f"{fields.get('vocab_size')!r}; take tokenizer and config.json from the same checkpoint"
-        )
-
-
-def add_tokens(tokenizer, tokens: Sequence[str], fields: Mapping) -> tuple[list[str], int]:
-    """Add the tokens that a tokenizer lacks. Returns them, and the rows that the embeddings then need."""
-    missing = [token for token in tokens if token not in tokenizer.get_vocab()]
-    tokenizer.add_tokens(missing)
-    return missing, max(vocabulary_size(fields), 1 + max(tokenizer.get_vocab().values()))
-
-
-def load_tokenizer(folder: Path):
-    """The Llama tokenizer of an upstream folder. The ids of its added tokens come from its files.
-
-    Raises:
-        CheckpointError: there is none, or what reads it is not installed; one line.
-    """
-    from transformers import LlamaTokenizer
-
-    files = [folder / name for name in ("tokenizer.model", "tokenizer.json") if (folder / name).is_file()]
-    if not files:
-        raise CheckpointError(f"{folder}: has no tokenizer (tokenizer.model); download it again")
-    for file in files:
-        refuse_pointer(file)
-    try:
-        tokenizer = LlamaTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # transformers raises half a dozen types here
-        if not _has_sentencepiece():
-            raise CheckpointError(
-                f"{folder}: reading tokenizer.model needs sentencepiece and protobuf; pip install glus-hf[convert]"
-            ) from None
-        raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}); download it again") from None
-    saved = folder / "added_tokens.json"
-    for token, index in read_json(saved).items() if saved.is_file() else ():
-        if (found := tokenizer.get_vocab().get(token)) != index:
-            raise CheckpointError(
-                f"{folder}: {token} has id {index} in added_tokens.json, but {found} in the tokenizer, whose ids "
-                "have no gaps; take tokenizer files and weights from the same checkpoint"
-            )
-    tokenizer.pad_token = tokenizer.unk_token  # as the public program has it, whatever the files say
-    return tokenizer
-
-
-def _has_sentencepiece() -> bool:
-    from importlib.util import find_spec
-
-    return all(find_spec(name) is not None for name in ("sentencepiece", "google.protobuf"))
 
 
 def _make_processor(config: GLUSConfig, clip: Path, tokenizer, options: Mapping) -> GLUSProcessor:

@@ -58,11 +58,11 @@ def config_from_upstream(
             checkpoint does that).
     """
     sam2_config = read_sam2_config(sam2_config)
-    _refuse_rope_scaling(config)
+    refuse_rope_scaling(config)
     clip_config = clip_config.get("vision_config") or clip_config
     converted = GLUSConfig(
-        text_config=_pick(config, TEXT_FIELDS),
-        vision_config=_pick(clip_config, VISION_FIELDS),
+        text_config=pick_fields(config, TEXT_FIELDS),
+        vision_config=pick_fields(clip_config, VISION_FIELDS),
         mask_config=mask_config_from_sam2(sam2_config),
         vision_feature_layer=config["mm_vision_select_layer"],
         seg_token_id=seg_token_id,
@@ -78,12 +78,14 @@ def config_from_upstream(
     return converted
 
 
-def _refuse_rope_scaling(config: Mapping) -> None:
+def refuse_rope_scaling(config: Mapping) -> None:
+    """Refuse scaled positions, as Llamas with longer contexts have them."""
     if config.get("rope_scaling") is not None:
         raise ValueError(f"rope_scaling {config['rope_scaling']} is not supported; the released checkpoints have none")
 
 
-def _pick(config: Mapping, names: tuple[str, ...]) -> dict:
+def pick_fields(config: Mapping, names: tuple[str, ...]) -> dict:
+    """Those of `names` that a config has."""
     return {name: config[name] for name in names if config.get(name) is not None}
 
 
@@ -135,7 +137,7 @@ def upstream_from_config(config: GLUSConfig, original: Mapping | None = None) ->
     }
     if original is None:
         return {**UPSTREAM_CONSTANTS, **sizes}
-    implied = _text_sizes(LlamaConfig(**_pick(original, TEXT_FIELDS)))
+    implied = _text_sizes(LlamaConfig(**pick_fields(original, TEXT_FIELDS)))
     changed = {name: size for name, size in sizes.items() if name in original or size != implied.get(name)}
     return {**original, **changed}
 
@@ -143,7 +145,7 @@ def upstream_from_config(config: GLUSConfig, original: Mapping | None = None) ->
 def _text_sizes(config: LlamaConfig) -> dict:
     fields = config.to_dict()
     fields["rope_theta"] = (fields.get("rope_parameters") or {}).get("rope_theta", 10000.0)
-    return _pick(fields, TEXT_FIELDS)
+    return pick_fields(fields, TEXT_FIELDS)
 
 
 __all__ = ["config_from_upstream", "upstream_from_config"]

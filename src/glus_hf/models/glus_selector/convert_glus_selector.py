@@ -22,16 +22,14 @@ from ..glus.conversion_record_glus import copy_original_fields, describe_source,
 from ..glus.convert_glus import (
     CLIP_VIEW_FIELDS,
     add_rows,
-    add_tokens,
-    check_vocabulary,
     existing_folder,
     generator,
-    load_tokenizer,
     rotary_constants,
     write_folder,
 )
 from ..glus.download_glus import CLIP_REPO, clip_folder
-from ..glus.upstream_config_glus import TEXT_FIELDS, VISION_FIELDS, _pick, _refuse_rope_scaling
+from ..glus.upstream_config_glus import TEXT_FIELDS, VISION_FIELDS, pick_fields, refuse_rope_scaling
+from ..glus.upstream_tokenizer_glus import add_tokens, check_vocabulary, load_tokenizer
 from ..glus.weight_files_glus import NewWeights, WeightFiles, find_weight_files
 from .configuration_chat_univi import ChatUniViConfig
 from .configuration_glus_selector import GLUSSelectorConfig
@@ -254,7 +252,7 @@ def _base_config(folder: Path, fields: Mapping, clip: Path, tokenizer) -> ChatUn
 def _base_fields(folder: Path, fields: Mapping, clip: Path) -> dict:
     """Upstream's `config.json`, read raw, as fields of [`ChatUniViConfig`]. Its nested dict "config" is the merger's;
     without it upstream does not merge."""
-    _refuse_rope_scaling(fields)
+    refuse_rope_scaling(fields)
     projector = fields.get("mm_projector_type", "linear")
     if projector != "linear":
         raise CheckpointError(f"{folder}: its projector is {projector!r}; only linear ones can be converted")
@@ -264,8 +262,8 @@ def _base_fields(folder: Path, fields: Mapping, clip: Path) -> dict:
     use_cluster = bool(merger.get("use_cluster"))
     try:
         values = {
-            "text_config": _pick(fields, TEXT_FIELDS),
-            "vision_config": _pick(clip_config, VISION_FIELDS),
+            "text_config": pick_fields(fields, TEXT_FIELDS),
+            "vision_config": pick_fields(clip_config, VISION_FIELDS),
             "vision_feature_layer": fields["mm_vision_select_layer"],
             "use_cluster": use_cluster,
         }
