@@ -64,6 +64,15 @@ def test_key_twice_deep_inside(tmp_path):
         JsonObject(str(file))["a"]
 
 
+def test_key_twice_says_which(tmp_path):
+    file = tmp_path / "file.json"
+    file.write_text('{"a": {"0": {"exp": "a cat"}, "0": {"exp": "%s"}}}' % ("a dög " * 99), "utf-8")
+    with pytest.raises(DatasetFileError) as caught:
+        read_json(file)
+    assert "'0' appears twice, the second time with {'exp': 'a dög a dög" in str(caught.value)
+    assert len(str(caught.value)) < len(str(file)) + 150 and "\n" not in str(caught.value)
+
+
 def test_text_that_is_not_utf8(tmp_path):
     file = tmp_path / "file.json"
     file.write_bytes(b'{"a": "caf\xe9"}')

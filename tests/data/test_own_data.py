@@ -323,6 +323,15 @@ def stray_mask(folder):
     return "expressions.jsonl:1", "00004_new.png: video 'clip1' has no such frame"
 
 
+def test_problems_of_images_name_the_line(tmp_path):
+    folder = good_data(tmp_path)
+    for spoil in (shrink_frame, spoil_frame, spoil_mask):
+        file, words = spoil(folder)
+        problem = next(problem for problem in check_own_data(folder).errors if problem.file == file)
+        assert problem.line is None and re.search(words, problem.message)
+        assert problem.message.endswith("(expressions.jsonl:1)")
+
+
 def no_frames(folder):
     for file in (folder / "videos" / "clip1").iterdir():
         file.rename(file.with_suffix(".txt"))
@@ -419,7 +428,7 @@ def test_a_mask_that_is_a_link_to_nothing_is_broken_not_absent(tmp_path):
     good_data(tmp_path)
     (tmp_path / "masks" / "clip1" / "0" / "00002.png").symlink_to("on-a-disk-that-is-not-here")
     assert [str(error) for error in check_own_data(tmp_path).errors] == [
-        "masks/clip1/0/00002.png: cannot be read as an image"
+        "masks/clip1/0/00002.png: cannot be read as an image (expressions.jsonl:1)"
     ]
     with pytest.raises(ValueError, match="00002.png: cannot be read as an image"):
         load_referring_dataset("own", tmp_path, cache_dir=tmp_path / "cache")

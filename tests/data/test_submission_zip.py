@@ -55,6 +55,28 @@ def test_layout_of_each_server(tree, tmp_path, dataset, top):
                 assert archive.read(name) == (root / name).read_bytes()
 
 
+def test_ref_davis17_is_one_indexed_tree_per_annotator(tmp_path):
+    row = {"dataset": "ref_davis17", "video_id": "cat", "frames": FRAMES, "height": 48, "width": 64, "source": None}
+    rows = [{**row, "expression_id": str(index), "object_ids": [str(1 + index // 4)]} for index in range(12)]
+    masks = np.random.default_rng(0).random((12, 3, 48, 64)) > 0.5
+    for row, mask in zip(rows, masks, strict=True):
+        write_expression(tmp_path / "preds", row, mask)
+    write_submission_zip(tmp_path / "preds", rows, "ref_davis17", "valid", tmp_path / "davis.zip")
+    with zipfile.ZipFile(tmp_path / "davis.zip") as archive:
+        assert archive.namelist() == [f"anno_{k}/cat/{frame}.png" for k in range(4) for frame in FRAMES]
+        for name in archive.namelist():
+            image = Image.open(archive.open(name))
+            of_one = masks[int(name[5]) :: 4, FRAMES.index(name[-9:-4])]  # objects 1, 2, 3 of this annotator
+            expected = np.where(of_one.any(0), 1 + of_one.argmax(0), 0)  # the lowest wins
+            assert image.mode == "P" and (np.asarray(image) == expected).all()
+            # DAVIS' colours of background and the first objects
+            assert image.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+            assert image.getpalette()[3 * 255 :] == [224, 224, 192]
+    with pytest.raises(ValueError, match="cat: every object needs equally many expressions"):
+        write_submission_zip(tmp_path / "preds", rows[:-1], "ref_davis17", "valid", tmp_path / "other.zip")
+    assert not (tmp_path / "other.zip").exists()
+
+
 def test_rows_may_be_a_dataset(tree, tmp_path):
     root, rows = tree()
     rows = datasets.Dataset.from_list(rows, features=None)

@@ -119,6 +119,14 @@ def test_missing_predictions(tmp_path):
     assert report.totals["J"] == pytest.approx(1 - 0.5 / 4)
 
 
+def test_frames_in_a_tar_have_their_annotations_beside_it(tmp_path):
+    rows = make_data(tmp_path)
+    write(tmp_path / "pred", rows, lambda number, k: np.roll(OBJECTS[number], k, axis=2))
+    tar = tmp_path / "valid" / "JPEGImages.tar"
+    packed = [row | {"frame_paths": [f"tar://JPEGImages/seq/{f}.jpg::{tar}" for f in row["frames"]]} for row in rows]
+    assert score(packed, tmp_path / "pred").totals == score(rows, tmp_path / "pred").totals
+
+
 def test_unusable_data(tmp_path):
     rows = make_data(tmp_path)
     write(tmp_path / "pred", rows, lambda number, _: OBJECTS[number])
@@ -127,7 +135,7 @@ def test_unusable_data(tmp_path):
     with pytest.raises(ValueError, match="one object per expression"):
         score([rows[0] | {"object_ids": ["1", "2"]}], tmp_path / "pred")
     with pytest.raises(ValueError, match="unpack the data set"):
-        score([row | {"frame_paths": ["tar://seq/0.jpg::/x/JPEGImages.tar"]} for row in rows], tmp_path / "pred")
+        score([row | {"frame_paths": ["video://0::/x/JPEGImages/seq.mp4"]} for row in rows], tmp_path / "pred")
     (tmp_path / "valid" / "Annotations" / "seq" / "00001.png").unlink()
     with pytest.raises(ValueError, match="00001.png"):
         score(rows, tmp_path / "pred")

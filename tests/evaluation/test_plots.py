@@ -42,6 +42,21 @@ def test_long_names_and_many_groups_fit(groups):
     assert (chart[:, 0] == 255).all() and (chart[:, -1] == 255).all()  # nothing runs over the edge
 
 
+def test_bars_shorter_than_a_pixel_are_drawn():
+    small = np.asarray(bar_chart({"a": {"J": 0.1, "F": 0.2}, "b": {"J": 100, "F": 1e-9}}, "title"))
+    for left, right, colour in ((200, 390, 0), (390, 600, 1), (950, 1150, 1)):
+        assert (small[600:622, left:right] == palette(colour)).all(-1).any()
+    counts = np.asarray(histogram_chart([50] * 9999 + [2], "title", "J&F"))
+    assert (counts[600:622, 120:160] == palette(0)).all(-1).any()
+
+
+def test_a_chart_grows_with_its_groups():
+    names = [f"type {index}" for index in range(200)]
+    chart = bar_chart({name: {"J": 50, "F": 50, "J&F": 50} for name in names}, "title")
+    assert chart.height == 720 and chart.width > 200 * 90  # wide enough to read the names
+    assert bar_chart({name: {"J": 50} for name in names[:8]}, "title").size == (1280, 720)
+
+
 def report_of(rows, tree, protocol):
     scored = score_predictions(rows, tree, protocol)
     return EvaluationReport(tree, scored.records, scored.totals, {})

@@ -69,9 +69,15 @@ def _unique_keys(pairs: list[tuple]) -> dict:
     result = dict(pairs)
     if len(result) != len(pairs):
         seen = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"{twice!r} appears twice")
+        twice, value = next(pair for pair in pairs if pair[0] in seen or seen.add(pair[0]))
+        # the parser does not say where, and an id like '0' is in every video: the value tells
+        raise ValueError(f"{twice!r} appears twice, the second time with {_beginning(value)}")
     return result
+
+
+def _beginning(value, length: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def _read_bytes(path: str | os.PathLike) -> bytes:

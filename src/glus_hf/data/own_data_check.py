@@ -18,7 +18,10 @@ from .video import IMAGE_SUFFIXES
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong. `file` is relative to the folder checked; `line` counts from 1, None for images."""
+    """Something wrong. `file` is relative to the folder checked; `line` counts from 1.
+
+    Images have no lines: there it is None, and the message ends with the line that names them.
+    """
 
     file: str
     line: int | None
@@ -97,24 +100,25 @@ class _SplitCheck:
             return
         self.report.num_videos += 1
         self.report.num_frames += len(video.frames)
-        self._check_frames(video)
+        self._check_frames(expressions[0].line, video)
         for expression in expressions:
             self._check_text(expression)
             for _, masks in expression.objects or ():
                 self._check_masks(expression.line, masks, video)
 
-    def _check_frames(self, video: OwnVideo) -> None:
+    def _check_frames(self, line: int, video: OwnVideo) -> None:
         if video.frame_paths[0].startswith("video://"):
             return  # decoded to count its frames
         for path in video.frame_paths:
             try:
                 found = read_frame(path).shape[:2]
             except (ValueError, OSError):
-                self._error(Path(path), None, "cannot be read as an image")
+                self._image_error(Path(path), line, "cannot be read as an image")
                 continue
             if found != video.size:
                 first = Path(video.frame_paths[0]).name
-                self._error(Path(path), None, f"is {list(found)} (height, width), but {first} is {list(video.size)}")
+                message = f"is {list(found)} (height, width), but {first} is {list(video.size)}"
+                self._image_error(Path(path), line, message)
 
     def _check_text(self, expression: OwnExpression) -> None:
         from ..models.glus.processing_glus import PROTOCOL_TOKENS
@@ -131,12 +135,12 @@ class _SplitCheck:
         before = len(self.report.errors)
         for problem in track_problems(self.folder, masks, video):
             self._error(self.file, line, problem)
-        seen = self._check_files(masks, video) if isinstance(masks, str) else self._check_runs(line, masks, video)
+        seen = (self._check_files if isinstance(masks, str) else self._check_runs)(line, masks, video)
         if not seen and len(self.report.errors) == before:
             name = masks if isinstance(masks, str) else "'masks'"
             self._warn(self.file, line, f"{name}: the target is in no frame")
 
-    def _check_files(self, masks: str, video: OwnVideo) -> bool:
+    def _check_files(self, line: int, masks: str, video: OwnVideo) -> bool:
         """Whether a file of the folder shows the target."""
         seen = False
         for stem in video.frames:
@@ -145,7 +149,7 @@ class _SplitCheck:
                 try:
                     seen |= bool(read_mask_png(file, video.size).any())
                 except ValueError as error:
-                    self._error(file, None, str(error).removeprefix(f"{file}: "))
+                    self._image_error(file, line, str(error).removeprefix(f"{file}: "))
         return seen
 
     def _check_runs(self, line: int, masks: list, video: OwnVideo) -> bool:
@@ -159,6 +163,9 @@ class _SplitCheck:
                 message = str(error).removeprefix("mask, mask 0").removeprefix(": ")
                 self._error(self.file, line, f"mask {index} (frame {frame}): {message}")
         return seen
+
+    def _image_error(self, file: Path, line: int, message: str) -> None:
+        self._error(file, None, f"{message} ({EXPRESSIONS}:{line})")
 
     def _error(self, file: Path, line: int | None, message) -> None:
         self.report.errors.append(self._problem(file, line, message))

@@ -5,10 +5,11 @@
 | `mevis` | CodaLab 15094 (v1), Codabench 11420 (v2) | `<video>/<expression>/<frame>.png` |
 | `refer_youtube_vos` | CodaLab 3282 | `Annotations/<video>/<expression>/<frame>.png` |
 | `long_rvos` | none known; the layout of its own evaluation | `Annotations/<video>/<expression>/<frame>.png` |
+| `ref_davis17` | none; what the DAVIS evaluation reads | `anno_<0-3>/<video>/<frame>.png` |
 | `motion_shapes` | none; for practice, as MeViS | `<video>/<expression>/<frame>.png` |
 
-Each PNG has 8 bits of one channel, 0 and 255, at the video's size; all frames of all expressions of the split are
-there.
+Each PNG has 8 bits of one channel, 0 and 255 (Ref-DAVIS17: a palette and ids), at the video's size; all frames of all
+expressions of the split are there.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .atomic_write import atomic_path
+from .davis_annotators import fused_png, rows_by_annotator
 from .predictions import expression_folder, find_expression_folder
 
 
-SUBMITTABLE = ("mevis", "refer_youtube_vos", "long_rvos", "motion_shapes")
+SUBMITTABLE = ("mevis", "refer_youtube_vos", "long_rvos", "ref_davis17", "motion_shapes")
 """Data sets with a server, or with a layout to hand in."""
 
 SHOWN_PROBLEMS = 20
@@ -102,11 +105,11 @@ def write_submission_zip(
     if problems:
         raise SubmissionError(root, problems)
     with atomic_path(output) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, path in sorted(_members(root, rows)):
+        for name, read in sorted(_members(root, rows, dataset), key=itemgetter(0)):
             # a fixed date and mode, and no compression (PNGs are compressed): equal trees give equal archives
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
-            archive.writestr(entry, path.read_bytes())
+            archive.writestr(entry, read())
 
 
 def check_submission(output: str | os.PathLike, dataset: str) -> None:
@@ -129,12 +132,27 @@ def _light(rows):
     return list(rows)
 
 
-def _members(root: str | os.PathLike, rows) -> Iterator[tuple[str, Path]]:
-    """`(name in the archive, file)` of every frame."""
+def _members(root: str | os.PathLike, rows, dataset: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """`(name in the archive, what gives its bytes)` of every file."""
+    if dataset == "ref_davis17":
+        yield from _fused_members(root, rows)
+        return
     for row in rows:
         folder = find_expression_folder(root, row)
         for frame in row["frames"]:
-            yield f"{expression_folder(row)}/{frame}.png", folder / f"{frame}.png"
+            yield f"{expression_folder(row)}/{frame}.png", (folder / f"{frame}.png").read_bytes
+
+
+def _fused_members(root: str | os.PathLike, rows) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    videos: dict[str, list[Mapping]] = {}
+    for row in rows:
+        videos.setdefault(row["video_id"], []).append(row)
+    for video, listed in videos.items():
+        for annotator, of_one in enumerate(rows_by_annotator(listed)):
+            folders = [find_expression_folder(root, row) for row in of_one]
+            for frame in listed[0]["frames"]:
+                masks = [folder / f"{frame}.png" for folder in folders]
+                yield f"anno_{annotator}/{video}/{frame}.png", partial(fused_png, masks)
 
 
 def _expression_problems(root: str | os.PathLike, row: Mapping) -> list[str]:

@@ -12,6 +12,8 @@ from ..visualization import palette
 
 WIDTH, HEIGHT = 1280, 720
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 110, 50, 100, 100
+GROUP_WIDTH = 110
+"""Pixels that a group of bars has at least, for its name; a chart of more groups than fit is wider."""
 _PAPER, _INK, _FAINT, _GRID = (255, 255, 255), (30, 33, 40), (110, 114, 122), (226, 228, 232)
 
 
@@ -52,14 +54,14 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], title: str) -> Image.Im
         title: text.
 
     Returns:
-        An RGB image.
+        An RGB image, wider with more than ten groups.
 
     Example:
         >>> bar_chart({"static": {"J": 70, "F": 80}, "motion": {"J": 50, "F": 60}}, "by type").size
         (1280, 720)
     """
     names = list(next(iter(groups.values())))
-    chart = _Chart(title, top=100)
+    chart = _Chart(title, top=100, width=max(WIDTH, MARGIN_LEFT + GROUP_WIDTH * len(groups) + MARGIN_RIGHT))
     chart.y_axis("percent", "{:g}")
     step = chart.width / len(groups)
     width = min(step * 0.8 / len(names), 90)
@@ -76,10 +78,10 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], title: str) -> Image.Im
 class _Chart:
     """Axes and bars; x in pixels from the left axis, y in data units from 0 to `top`."""
 
-    def __init__(self, title: str, top: float):
-        self.image, self.top = Image.new("RGB", (WIDTH, HEIGHT), _PAPER), top
+    def __init__(self, title: str, top: float, width: int = WIDTH):
+        self.image, self.top = Image.new("RGB", (width, HEIGHT), _PAPER), top
         self.draw = ImageDraw.Draw(self.image)
-        self.width, self.height = WIDTH - MARGIN_LEFT - MARGIN_RIGHT, HEIGHT - MARGIN_TOP - MARGIN_BOTTOM
+        self.width, self.height = width - MARGIN_LEFT - MARGIN_RIGHT, HEIGHT - MARGIN_TOP - MARGIN_BOTTOM
         self.draw.text((MARGIN_LEFT, 34), title, fill=_INK, font=ImageFont.load_default(30), anchor="lm")
         self.font, self.small = ImageFont.load_default(22), ImageFont.load_default(18)
 
@@ -89,12 +91,14 @@ class _Chart:
     def y_axis(self, label: str, form: str) -> None:
         for value in np.linspace(0, self.top, 6):
             y = self.y(value)
-            self.draw.line((MARGIN_LEFT, y, WIDTH - MARGIN_RIGHT, y), fill=_GRID if value else _INK, width=2)
+            self.draw.line((MARGIN_LEFT, y, MARGIN_LEFT + self.width, y), fill=_GRID if value else _INK, width=2)
             self.draw.text((MARGIN_LEFT - 12, y), form.format(value), fill=_FAINT, font=self.small, anchor="rm")
         self.draw.text((MARGIN_LEFT - 12, MARGIN_TOP - 26), label, fill=_FAINT, font=self.small, anchor="mm")
 
     def bar(self, left: float, right: float, value: float, colour: tuple, label: str | None = None) -> None:
-        box = (MARGIN_LEFT + left, self.y(value), MARGIN_LEFT + right, self.y(0) - 1)
+        bottom = self.y(0) - 1
+        top = min(self.y(value), bottom)  # what is more than 0 is at least a line
+        box = (MARGIN_LEFT + left, top, MARGIN_LEFT + right, bottom)
         if value > 0:
             self.draw.rectangle(box, fill=colour)
         if label is not None and right - left > 36:
@@ -113,11 +117,11 @@ class _Chart:
         """A vertical line with a text beside it."""
         x += MARGIN_LEFT
         self.draw.line((x, MARGIN_TOP, x, self.y(0)), fill=palette(1), width=3)
-        anchor, shift = ("rm", -10) if x > WIDTH / 2 else ("lm", 10)
+        anchor, shift = ("rm", -10) if x > self.image.width / 2 else ("lm", 10)
         self.draw.text((x + shift, MARGIN_TOP - 26), text, fill=palette(1), font=self.font, anchor=anchor)
 
     def legend(self, names: Sequence[str]) -> None:
-        x = WIDTH - MARGIN_RIGHT
+        x = MARGIN_LEFT + self.width
         for index, name in reversed(list(enumerate(names))):
             x -= self.font.getlength(name)
             self.draw.text((x, 34), name, fill=_INK, font=self.font, anchor="lm")

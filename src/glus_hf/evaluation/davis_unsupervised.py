@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.davis_annotators import rows_by_annotator
 from ..data.png_tracks import VOID, read_mask_png
 from ..data.predictions import MissingPrediction
 from .assignment import best_assignment
@@ -25,8 +26,6 @@ from .j_and_f import ScoredMask
 
 if TYPE_CHECKING:
     from .protocols import Protocol
-
-MAX_PROPOSALS = 20
 
 
 def score_davis_video(
@@ -51,7 +50,7 @@ def score_davis_video(
     Example:
         >>> score_davis_video(rows, "preds", PROTOCOLS["ref_davis17_official"])  # doctest: +SKIP
     """
-    annotators, reader = _rows_by_annotator(rows), prediction_reader(predictions)
+    annotators, reader = rows_by_annotator(rows), prediction_reader(predictions)
     missing = {row["expression_id"]: 0 for row in rows}
     highest = [0] * len(annotators)  # number of the last proposal that has a pixel
     frame_scores = []  # [frames][annotators] of [proposals, objects, 2]
@@ -76,35 +75,15 @@ def score_davis_video(
 
 
 def _annotation_folder(row: Mapping) -> Path:
-    """`Annotations/<video>` beside the frames in `JPEGImages/<video>`: rows have no void pixels."""
+    """`Annotations/<video>` beside `JPEGImages/` or `JPEGImages.tar`: rows have no void pixels."""
     first = str(row["frame_paths"][0])
+    if first.startswith("tar://"):
+        return Path(first.rpartition("::")[2]).parent / "Annotations" / row["video_id"]
     parts = PurePosixPath(first).parts
     if "JPEGImages" not in parts or "://" in first:
         raise ValueError(f"{first}: this protocol reads Annotations/ beside JPEGImages/; unpack the data set")
     root = Path(*parts[: len(parts) - 1 - parts[::-1].index("JPEGImages")])
     return root / "Annotations" / row["video_id"]
-
-
-def _rows_by_annotator(rows: Sequence[Mapping]) -> list[list[Mapping]]:
-    """`[annotators][objects]`: the k-th expression of every object, by id, belongs to the k-th annotator."""
-    by_object: dict[str, list[Mapping]] = {}
-    for row in sorted(rows, key=lambda row: (len(row["expression_id"]), row["expression_id"])):  # "2" before "10"
-        by_object.setdefault(_object_id(row), []).append(row)
-    counts = {name: len(listed) for name, listed in by_object.items()}
-    video = rows[0]["video_id"]
-    if len(set(counts.values())) != 1:
-        raise ValueError(f"video {video}: every object needs equally many expressions, but they have {counts}")
-    if len(counts) > MAX_PROPOSALS:
-        raise ValueError(f"video {video}: {len(counts)} objects are more than the {MAX_PROPOSALS} that DAVIS allows")
-    objects = sorted(by_object, key=lambda name: (len(name), name))
-    return [list(listed) for listed in zip(*(by_object[name] for name in objects), strict=True)]
-
-
-def _object_id(row: Mapping) -> str:
-    if len(row["object_ids"]) != 1:
-        name = f"video {row['video_id']}, expression {row['expression_id']}"
-        raise ValueError(f"{name}: this protocol needs one object per expression, not {row['object_ids']}")
-    return row["object_ids"][0]
 
 
 def _fuse(rows: list[Mapping], frame: str, reader: Reader, protocol: Protocol, missing: dict[str, int]) -> np.ndarray:
