@@ -11,7 +11,13 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoProcessor
 
 import glus_hf
-from glus_hf import AutoModelForReferringVideoSegmentation, GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor
+from glus_hf import (
+    AutoModelForReferringVideoSegmentation,
+    CheckpointError,
+    GLUSConfig,
+    GLUSForVideoSegmentation,
+    GLUSProcessor,
+)
 from glus_hf.models.glus.compat_glus import (
     COMPAT,
     MODEL_OPTIONS,
@@ -106,6 +112,20 @@ def test_single_options_go_before_the_preset(folder):
     assert (model.config.memory_features, model.config.seg_hidden_state) == ("conditioned", "penultimate")
     processor = GLUSProcessor.from_pretrained(folder, compat="evaluation-script", context_frames="uniform")
     assert (processor.context_frames, processor.overlap) == ("uniform", "sum")
+
+
+@pytest.mark.parametrize(
+    ("cls", "option", "value"),
+    [
+        (GLUSForVideoSegmentation, "fuser_scale", "none"),
+        (GLUSForVideoSegmentation, "fuser_scal", "identity"),
+        (GLUSForVideoSegmentation, "dtype", "bf16"),
+        (GLUSProcessor, "overlap", "max"),
+    ],
+)
+def test_a_wrong_option_is_not_blamed_on_the_files_alone(folder, cls, option, value):
+    with pytest.raises(CheckpointError, match=rf"{option}.*; correct the options given"):
+        cls.from_pretrained(folder, **{option: value})
 
 
 def test_a_given_config_is_not_changed(folder):

@@ -89,8 +89,9 @@ def load_strictly(load: Callable, name_or_path, *args, **kwargs):
 
 @contextmanager
 def readable_errors(name_or_path) -> Iterator[None]:
-    """Turn the errors of files that are missing or damaged into a [`CheckpointError`] that names the checkpoint. A
-    name that can be no folder and none on the Hub is refused at once: the Hub would be asked for each of its files."""
+    """Turn the errors of files that are missing or damaged, or of options that the caller gave, into a
+    [`CheckpointError`] that names the checkpoint. A name that can be no folder and none on the Hub is refused at once:
+    the Hub would be asked for each of its files."""
     if name_or_path is not None and not os.path.exists(name_or_path):
         _refuse_local(str(name_or_path))
     try:
@@ -104,7 +105,8 @@ def readable_errors(name_or_path) -> Iterator[None]:
         message = f"{name_or_path}: cannot be loaded; save model and processor there again ({error})"
         raise CheckpointError(message) from error
     except (ValueError, TypeError, KeyError, ZeroDivisionError, StrictDataclassError) as error:
-        message = f"{name_or_path}: its files do not fit together; save model and processor there again ({error})"
+        remedy = "correct the options given, if any, or save model and processor there again"
+        message = f"{name_or_path}: cannot be loaded ({error}); {remedy}"
         raise CheckpointError(message) from error
 
 

@@ -406,7 +406,8 @@ class GLUSProcessor(ProcessorMixin):
                 * `masks` (*optional*): uint8 or bool `[E, num_query_frames, height, width]`, nonzero is foreground;
                   with `overlap="sum"`, the number of objects. Or E arrays
                   `[objects, num_query_frames, height, width]`, the masks of the objects one by one.
-            labels (`str`): "seg" supervises [SEG] only, as GLUS; "answer" the whole answers, as LLaVA v1.
+            labels (`str`): "seg" supervises [SEG] only, as the loss of GLUS; "answer" the whole answers, as LLaVA v1
+                and as GLUS labels them before its loss keeps [SEG].
             rng (`np.random.Generator`, *optional*): draws a question and an answer per expression and query frame.
                 Without it, the templates of inference.
 
