@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..data.referring_video_dataset import OVERLAPS
-from ..models.glus.configuration_glus import GLUSConfig
+from ..models.glus.configuration_glus import LEAST, GLUSConfig
 from .arguments import GLUSTrainingArguments
 from .config_file import ConfigError, arguments, check_choice, check_keys, read_config, section, sections
 
 
 QUANTIZATIONS = ("4bit",)
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
-LEAST = {"num_context_frames": 0, "num_query_frames": 1, "num_maskmem": 0}
 
 
 @dataclass

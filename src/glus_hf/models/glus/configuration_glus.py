@@ -89,15 +89,18 @@ class GLUSConfig(PreTrainedConfig):
                 if isinstance(decoder, dict):  # transformers 5.17 makes a prompt encoder's config of it
                     values["mask_decoder_config"] = Sam2VideoMaskDecoderConfig(**_without_type(decoder))
                 setattr(self, name, config_class(**values))
-        self._check_choices()
+        self._check_options()
         if "compat" in kwargs:
             raise ValueError("GLUSConfig takes no compat; use apply_compat(config, name) or from_pretrained")
         super().__post_init__(**kwargs)
 
-    def _check_choices(self):
+    def _check_options(self):
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLUSConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"GLUSConfig.{name} must be {least} or more, got {getattr(self, name)}.")
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
@@ -120,7 +123,7 @@ class GLUSConfig(PreTrainedConfig):
         """
         options = select_options(kwargs.pop("compat", None), MODEL_OPTIONS)
         result = super().from_dict(config_dict, **{**options, **kwargs})
-        (result[0] if isinstance(result, tuple) else result)._check_choices()
+        (result[0] if isinstance(result, tuple) else result)._check_options()
         return result
 
     @property
@@ -143,6 +146,14 @@ CHOICES = {
     "fuser_scale": ("checkpoint", "identity"),
     "dense_position_dtype": ("model", "float32"),
     "seg_hidden_state": ("last", "penultimate"),
+}
+
+LEAST = {
+    "num_context_frames": 0,
+    "num_query_frames": 1,
+    "num_maskmem": 0,
+    "memory_stride": 1,
+    "training_memory_stride": 1,
 }
 
 RELEASED_SIZES = {
