@@ -23,8 +23,8 @@ WIDTH, INNER = 1024, 4096
 MEASURE = """
 import sys, time
 from pathlib import Path
-from glus_hf.models.glus.convert_glus import convert_checkpoint
-from glus_hf.models.glus.export_glus import export_checkpoint
+from glus_hf.models.glus.convert_glus_to_hf import convert_checkpoint
+from glus_hf.models.glus.convert_glus_to_original import export_checkpoint
 
 def memory(key):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))

@@ -16,7 +16,7 @@ import time
 import cv2
 import numpy as np
 
-from glus_hf.evaluation.j_and_f import ScoredMask
+from glus_hf.metrics.j_and_f import ScoredMask
 
 
 NUM_FRAMES, NUM_EXPRESSIONS = 6, 4

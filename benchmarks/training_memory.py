@@ -22,7 +22,7 @@ from glus_hf import GLUSConfig, GLUSForVideoSegmentation
 from glus_hf.models.glus.loss_glus import mask_losses
 from glus_hf.models.glus.memory_glus import MemoryBank
 from glus_hf.models.glus.modeling_glus import GLUSMaskFeatures
-from glus_hf.training.parameters import group_of, prepare_model, trainable_parameters
+from glus_hf.training.trainable_parameters import group_of, prepare_model, trainable_parameters
 
 
 GB = 1e9

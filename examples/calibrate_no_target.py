@@ -16,7 +16,7 @@ import json
 import sys
 from pathlib import Path
 
-from glus_hf.evaluation.no_target import calibrate_threshold, n_acc_t_acc
+from glus_hf.metrics.no_target import calibrate_threshold, n_acc_t_acc
 
 
 NEEDED = ("confidence", "answered", "has_target")

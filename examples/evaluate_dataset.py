@@ -5,8 +5,9 @@ torchrun --nproc_per_node 2 examples/evaluate_dataset.py
 """
 
 from glus_hf import load_referring_dataset, pipeline
-from glus_hf.evaluation.evaluator import EvaluationOptions, evaluate_model
-from glus_hf.evaluation.processes import Processes
+from glus_hf.evaluation.evaluator import evaluate_model
+from glus_hf.evaluation.options import EvaluationOptions
+from glus_hf.evaluation.runs.distributed import Processes
 
 
 def main(output: str = "outputs/example", num_videos: int = 4, **options) -> dict | None:

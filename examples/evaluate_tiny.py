@@ -17,8 +17,8 @@ from transformers.utils import logging
 
 import glus_hf
 from glus_hf.data.motion_shapes import KINDS, Clip, Expression, generate_clip
-from glus_hf.data.motion_shapes_language import Filter
-from glus_hf.evaluation.j_and_f import j_and_f
+from glus_hf.data.motion_shapes.language import Filter
+from glus_hf.metrics.j_and_f import j_and_f
 
 
 BASELINES = ("every shape", "largest shape", "all of that look", "one of that look")

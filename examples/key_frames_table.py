@@ -24,11 +24,11 @@ from transformers.utils import logging
 
 import glus_hf
 from glus_hf.data.motion_shapes import generate_clip
-from glus_hf.evaluation.j_and_f import j_and_f
-from glus_hf.evaluation.rank_correlation import spearman
-from glus_hf.pipelines.frame_selector import key_frames_of, load_selector
-from glus_hf.training.pseudo_labels import frame_label
-from glus_hf.training.run_errors import errors_in_one_line
+from glus_hf.inference.frame_selector import key_frames_of, load_selector
+from glus_hf.metrics.j_and_f import j_and_f
+from glus_hf.metrics.rank_correlation import spearman
+from glus_hf.training.runs.run_errors import errors_in_one_line
+from glus_hf.training.samples.pseudo_labels import frame_label
 from glus_hf.visualization import contact_sheet, draw_overlay, save_image
 
 

@@ -71,7 +71,7 @@ def draw(model, mask_pixel_values: Tensor, prompts: Tensor, groups: int, num_mas
     active = [True] * len(owner)
     return torch.stack(
         [
-            model.model.draw_masks(features.select(owner * frames + frame), prompts[:, frame], bank, frame, active)
+            model.model.decode_frame(features.select(owner * frames + frame), prompts[:, frame], bank, frame, active)
             for frame in range(frames)
         ],
         dim=1,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glus_hf.data.motion_shapes import Scene, sample_expressions, sample_scene, sample_veiled_scene
-from glus_hf.models.glus.inference_glus import Pass, WindowReader
+from glus_hf.models.glus.inference_glus import PropagationPass, WindowReader
 from glus_hf.models.glus.memory_glus import MemoryBank
 
 
@@ -68,7 +68,7 @@ def read_clip(model, processor, scene: Scene, sentences, length: int, frames: ra
     """
     images, masks = scene.render(np.linspace(0, 1, length), SIZE)
     session = processor.init_video_session(images, [sentence.text for sentence in sentences])
-    way = Pass(frames.start, frames.step, list(range(len(sentences))), MemoryBank(0, 1))
+    way = PropagationPass(frames.start, frames.step, list(range(len(sentences))), MemoryBank(0, 1))
     readings = WindowReader(model, session, batch_size=64).read(frames, [[way]] * len(frames))
     prompts = torch.stack([reading.embeddings for reading in readings], dim=1)
     targets = np.stack([masks[sentence.object_ids].any(0) for sentence in sentences])[:, frames]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glus_hf import GLUSConfig, GLUSForVideoSegmentation, GLUSImageProcessor, GLUSProcessor
-from glus_hf.data.motion_shapes_language import vocabulary
+from glus_hf.data.motion_shapes.language import vocabulary
 from glus_hf.training.word_tokenizer import build_word_tokenizer
 
 

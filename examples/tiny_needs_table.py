@@ -21,8 +21,8 @@ from transformers.utils import logging
 
 import glus_hf
 from glus_hf.data.motion_shapes import Clip, Expression, generate_clip
-from glus_hf.data.motion_shapes_language import phrase
-from glus_hf.evaluation.j_and_f import j_and_f
+from glus_hf.data.motion_shapes.language import phrase
+from glus_hf.metrics.j_and_f import j_and_f
 from glus_hf.visualization import contact_sheet, draw_overlay, save_image
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from glus_hf import GLUSSelector, GLUSSelectorConfig, GLUSSelectorProcessor
-from glus_hf.data.motion_shapes_language import vocabulary
+from glus_hf.data.motion_shapes.language import vocabulary
 from glus_hf.models.glus_selector.processing_glus_selector import (
     ANSWERS,
     QUESTIONS,

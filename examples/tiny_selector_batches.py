@@ -27,7 +27,7 @@ from glus_hf.data.motion_shapes import (
     sample_scene,
     sample_veiled_scene,
 )
-from glus_hf.data.motion_shapes_language import Filter, phrase
+from glus_hf.data.motion_shapes.language import Filter, phrase
 
 
 WEIGHTS = {"static": 0.4, "motion": 0.18, "conjunction": 0.14, "multi": 0.14, "relation": 0.04, "no_target": 0.1}

@@ -20,14 +20,14 @@ def main() -> None:
     parser.add_argument("--resume", nargs="?", const=True, help="go on from the last checkpoint, or from this one")
     parser.add_argument("--export", help="folder for the trained selector, adapter merged; as `export` in the file")
     args = parser.parse_intermixed_args()
-    from glus_hf.training.run_errors import errors_in_one_line
+    from glus_hf.training.runs.run_errors import errors_in_one_line
 
     with errors_in_one_line():
         train(args)
 
 
 def train(args: argparse.Namespace) -> None:
-    from glus_hf.training.run_folders import check_run_folders
+    from glus_hf.training.runs.run_folders import check_run_folders
     from glus_hf.training.selector_run import build_selector_trainer, load_selector_config
 
     config = load_selector_config(args.config, args.overrides)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 import glus_hf
 from glus_hf import AutoModelForReferringVideoSegmentation, GLUSConfig
 from glus_hf.data.motion_shapes import generate_clip
-from glus_hf.evaluation.j_and_f import j_and_f
 from glus_hf.hub import DEFAULT_MODEL, PACKAGED, resolve_checkpoint
+from glus_hf.metrics.j_and_f import j_and_f
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """What is declared for the package agrees with what is there."""
 
 import re
-from pathlib import Path
 
-
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
 
 
 def test_every_folder_of_code_is_a_package():

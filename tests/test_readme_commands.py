@@ -1,15 +1,14 @@
 """What the README promises is what the checks run, and its examples fit the clip that the demo makes."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-from glus_hf.cli import _demo_clip
-from glus_hf.data.motion_shapes_language import vocabulary
+from glus_hf.cli.main import _demo_clip
+from glus_hf.data.motion_shapes.language import vocabulary
+from tests.paths import ROOT
 
 
-ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/quickstart.md", "examples/segment_video.py")
 
 

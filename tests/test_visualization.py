@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glus_hf.data.video import load_video
+from glus_hf.media.video import load_video
 from glus_hf.visualization import contact_sheet, draw_overlay, overlay_video, palette, save_image, save_overlay
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os.path
 
-from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, find_frames
+from glus_hf.data.dataset_files import SourceFiles, find_frames
 from glus_hf.data.mevis_builder import MeViSLayoutBuilder
+from glus_hf.errors import DatasetFileError
 
 
 class LVVIS(MeViSLayoutBuilder):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os.path
 from dataclasses import dataclass
 
-from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, find_frames, require_files
-from glus_hf.data.dataset_schema import ReferringDatasetConfig
+from glus_hf.data.dataset_builder import ReferringDatasetConfig
+from glus_hf.data.dataset_files import SourceFiles, find_frames, require_files
 from glus_hf.data.mevis_builder import MeViSLayoutBuilder
+from glus_hf.errors import DatasetFileError
 
 
 V1_FILES = ("meta_expressions.json",)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from glus_hf.data import motion_shapes, motion_shapes_language
-from glus_hf.data.dataset_files import DatasetFileError, SourceFiles
-from glus_hf.data.dataset_schema import ReferringDatasetBuilder, ReferringDatasetConfig, VideoEntry, make_row
+from glus_hf.data import motion_shapes
+from glus_hf.data.dataset_builder import ReferringDatasetBuilder, ReferringDatasetConfig
+from glus_hf.data.dataset_files import SourceFiles
+from glus_hf.data.dataset_schema import VideoEntry, make_row
 from glus_hf.data.frames import cached_clip
-from glus_hf.data.masks import encode_rle
+from glus_hf.data.motion_shapes import language as motion_shapes_language
+from glus_hf.errors import DatasetFileError
+from glus_hf.media.rle import encode_rle
 
 
 @dataclass

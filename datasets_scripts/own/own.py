@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from glus_hf.data.dataset_files import DatasetFileError, SourceFiles
-from glus_hf.data.dataset_schema import ReferringDatasetBuilder, VideoEntry, make_row
-from glus_hf.data.own_data import OwnVideo, find_splits, open_video, read_track
-from glus_hf.data.own_expressions import EXPRESSIONS, OwnExpression, own_data_error, read_expressions
+from glus_hf.data.dataset_builder import ReferringDatasetBuilder
+from glus_hf.data.dataset_files import SourceFiles
+from glus_hf.data.dataset_schema import VideoEntry, make_row
+from glus_hf.data.own.expressions import EXPRESSIONS, OwnExpression, own_data_error, read_expressions
+from glus_hf.data.own.videos import OwnVideo, find_splits, open_video, read_track
+from glus_hf.errors import DatasetFileError
 
 
 SAME_SPLIT = {"validation": "valid", "valid": "validation"}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os.path
 from collections.abc import Iterator
 
-from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, check_name, find_frames, require_files
+from glus_hf.data.dataset_files import SourceFiles, check_name, find_frames, require_files
 from glus_hf.data.dataset_schema import make_row
 from glus_hf.data.expression_file_builder import ExpressionFileBuilder
 from glus_hf.data.expression_files import id_list
 from glus_hf.data.png_tracks import read_binary_track
-from glus_hf.data.rle_tracks import Track
+from glus_hf.errors import DatasetFileError
+from glus_hf.media.rle import Track
 
 
 class ReasonVOS(ExpressionFileBuilder):

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, find_frames, require_files
-from glus_hf.data.dataset_schema import ReferringDatasetConfig, VideoEntry, make_row
+from glus_hf.data.dataset_builder import ReferringDatasetConfig
+from glus_hf.data.dataset_files import SourceFiles, find_frames, require_files
+from glus_hf.data.dataset_schema import VideoEntry, make_row
 from glus_hf.data.expression_file_builder import ExpressionFileBuilder
 from glus_hf.data.expression_files import read_videos, target_ids, video_expressions
 from glus_hf.data.png_tracks import read_index_tracks
 from glus_hf.data.restricted_pickle import cached_plain_pickle
-from glus_hf.data.rle_tracks import Track, clean_track
+from glus_hf.errors import DatasetFileError
+from glus_hf.media.rle import Track, clean_track
 
 
 GROUND_TRUTH = ("auto", "annotations", "pickle")

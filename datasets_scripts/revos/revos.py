@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os.path
 
-from glus_hf.data.dataset_files import DatasetFileError, SourceFiles, find_frames, first_existing, require_files
+from glus_hf.data.dataset_files import SourceFiles, find_frames, first_existing, require_files
 from glus_hf.data.dataset_schema import VideoEntry
-from glus_hf.data.json_files import cached_json_object
 from glus_hf.data.mevis_builder import MeViSLayoutBuilder
-from glus_hf.data.rle_tracks import Track, clean_track
+from glus_hf.data.strict_json import cached_json_object
+from glus_hf.errors import DatasetFileError
+from glus_hf.media.rle import Track, clean_track
 
 
 TYPES = ("referring", "reasoning", "nonexistent")  # by type_id

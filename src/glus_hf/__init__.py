@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 
-from . import registration
+from . import moved_modules, registration
 
 
 __version__ = "0.1.0.dev0"
@@ -19,8 +19,8 @@ _EXPORTS = {
     "ChatUniViForConditionalGeneration": "models.glus_selector.modeling_chat_univi",
     "ChatUniViModel": "models.glus_selector.modeling_chat_univi",
     "ChatUniViProcessor": "models.glus_selector.processing_chat_univi",
-    "CheckpointError": "models.glus.checkpoint_glus",
-    "GLUSCollator": "data.collator",
+    "CheckpointError": "errors",
+    "GLUSCollator": "training.samples.collators",
     "GLUSConfig": "models.glus.configuration_glus",
     "GLUSForVideoSegmentation": "models.glus.modeling_glus",
     "GLUSImageProcessor": "models.glus.image_processing_glus",
@@ -38,15 +38,18 @@ _EXPORTS = {
     "GLUSTrainer": "training.trainer",
     "GLUSTrainingArguments": "training.arguments",
     "GLUSVideoSegmentationOutput": "models.glus.inference_glus",
-    "MixtureDataset": "data.mixture",
-    "ReferringVideoDataset": "data.referring_video_dataset",
+    "MixtureDataset": "training.samples.mixture",
+    "ReferringVideoDataset": "training.samples.referring_video_dataset",
     "ReferringVideoSegmentationPipeline": "pipelines.referring_video_segmentation",
-    "ResumableSampler": "data.resumable_sampler",
-    "Video": "data.video",
-    "VideoError": "data.video",
+    "ResumableSampler": "training.samples.resumable_sampler",
+    "UserError": "errors",
+    "Video": "media.video",
+    "VideoError": "errors",
+    "VideoSegmentationOutput": "models.sessions",
+    "VideoSession": "models.sessions",
     "load_referring_dataset": "data.load_dataset",
-    "load_video": "data.video",
-    "pipeline": "pipelines",
+    "load_video": "media.video",
+    "pipeline": "pipelines.factory",
     "resolve_checkpoint": "hub",
 }
 __all__ = [*_EXPORTS, "__version__"]
@@ -64,4 +67,5 @@ def __dir__():
     return sorted(__all__)
 
 
+moved_modules.keep_old_paths()
 registration.register_lazily()

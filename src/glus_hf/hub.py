@@ -1,12 +1,13 @@
-"""Names of checkpoints: those in the package and those released by the authors of GLUS, and where they are."""
+"""Names of checkpoints: those in the package and the released ones, and the folders they are in."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
-from .models.glus.checkpoint_glus import CheckpointError
-from .released import ALIASES, fetch_released
+from .errors import CheckpointError
+from .model_families import PACKAGE, RELEASED, load_module
 
 
 PACKAGED = {name: f"checkpoints/{name}" for name in ("glus-tiny", "glus-selector-tiny")}
@@ -41,8 +42,8 @@ def resolve_checkpoint(name_or_path: str | os.PathLike, revision: str | None = N
     if name and os.path.isfile(os.path.join(name, "config.json")):
         return name
     alias, _, commit = name.partition("@")
-    if alias in ALIASES:
-        return fetch_released(alias, commit or revision)
+    if alias in RELEASED:
+        return _fetch(alias, commit or revision)
     if name not in PACKAGED:
         return name
     folder = packaged_folder(name)
@@ -53,9 +54,18 @@ def resolve_checkpoint(name_or_path: str | os.PathLike, revision: str | None = N
 
 def is_alias(name: str) -> bool:
     """Whether this is the alias of a packaged or released checkpoint, at any revision."""
-    return name in PACKAGED or name.partition("@")[0] in ALIASES
+    return name in PACKAGED or name.partition("@")[0] in RELEASED
 
 
 def packaged_folder(alias: str) -> Path:
     """Folder of a packaged checkpoint; `KeyError` for an unknown alias."""
-    return Path(__file__).parent / PACKAGED[alias]
+    package = importlib.util.find_spec(PACKAGE)  # not this file: it may run beside a pushed model
+    root = Path(__file__).parent if package is None else Path(package.submodule_search_locations[0])
+    return root / PACKAGED[alias]
+
+
+def _fetch(alias: str, revision: str | None) -> str:
+    module = load_module(RELEASED[alias])
+    if module is None:
+        raise CheckpointError(f"{alias}: is downloaded and converted by the package; pip install glus-hf")
+    return module.fetch_released(alias, revision)

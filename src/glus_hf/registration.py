@@ -14,38 +14,14 @@ import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 
-
-TASK = "referring-video-segmentation"
-FAMILIES = {
-    "glus": {
-        "config": "GLUSConfig",
-        "model": "GLUSForVideoSegmentation",
-        "processor": "GLUSProcessor",
-        "image_processor": {"pil": "GLUSImageProcessor"},
-    }
-}
-"""Per model type that segments, the public names of its classes in `glus_hf`."""
-
-OTHERS = {
-    "glus_selector": {
-        "config": "GLUSSelectorConfig",
-        "model": "GLUSSelector",
-        "processor": "GLUSSelectorProcessor",
-    },
-    "chat_univi": {
-        "config": "ChatUniViConfig",
-        "model": "ChatUniViForConditionalGeneration",
-        "processor": "ChatUniViProcessor",
-    },
-}
-"""The same of models that help: the key-frame selector and its base. Both use CLIP's image processor."""
+from .model_families import ALL_FAMILIES, TASK
 
 
 def register_lazily() -> None:
     """Register with what is imported of `transformers` now, and with the rest when it gets imported."""
     if any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
         return
-    for model_type in (*FAMILIES, *OTHERS):  # where transformers looks for the classes of this model type
+    for model_type in ALL_FAMILIES:  # where transformers looks for the classes of this model type
         sys.modules.setdefault(f"transformers.models.{model_type}", sys.modules[__package__])
     sys.meta_path.insert(0, _AfterImport())
     for name, register in _REGISTER.items():
@@ -66,11 +42,11 @@ class _AfterImport(MetaPathFinder):
 
 
 def _register_configs(module) -> None:
-    module.CONFIG_MAPPING_NAMES.update({family: names["config"] for family, names in (FAMILIES | OTHERS).items()})
+    module.CONFIG_MAPPING_NAMES.update({family: names["config"] for family, names in ALL_FAMILIES.items()})
 
 
 def _register_classes(kind: str, mapping: str, module) -> None:
-    for family, names in (FAMILIES | OTHERS).items():
+    for family, names in ALL_FAMILIES.items():
         if kind not in names:
             continue
         getattr(module, f"{mapping}_NAMES")[family] = names[kind]
@@ -105,7 +81,7 @@ def _teach_aliases(module) -> None:
 
     @functools.wraps(original)
     def pipeline(*args, **kwargs):
-        from .pipelines import is_ours, load_components
+        from .pipelines.factory import is_ours, load_components
 
         arguments = signature.bind(*args, **kwargs).arguments
         arguments.update(arguments.pop("kwargs", {}))

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .data.atomic_write import atomic_path
-from .data.video import write_video
+from .atomic_write import atomic_path
+from .errors import UserError
+from .media.video import write_video
 
 
 # Okabe and Ito's palette without black, ordered so that neighbours differ for every kind of colour vision
@@ -123,7 +124,7 @@ def overlay_video(
     """
     masks = np.asarray(masks)
     if masks.ndim != 4 or masks.shape[1] != len(frames):
-        raise ValueError(f"masks must be [num_masks, {len(frames)} frames, height, width], got shape {masks.shape}")
+        raise UserError(f"masks must be [num_masks, {len(frames)} frames, height, width], got shape {masks.shape}")
     return [draw_overlay(frame, masks[:, t], labels, alpha, min_side) for t, frame in enumerate(frames)]
 
 
@@ -154,9 +155,9 @@ def contact_sheet(
         (192, 332, 3)
     """
     if not len(frames) or columns < 1 or max_frames < 1:
-        raise ValueError("a contact sheet needs at least one frame, one column and one tile")
+        raise UserError("a contact sheet needs at least one frame, one column and one tile")
     if captions is not None and len(captions) != len(frames):
-        raise ValueError(f"there are {len(frames)} frames but {len(captions)} captions: give one per frame")
+        raise UserError(f"there are {len(frames)} frames but {len(captions)} captions: give one per frame")
     chosen = np.linspace(0, len(frames) - 1, min(max_frames, len(frames))).round().astype(int)
     tiles = [_tile(frames[i], None if captions is None else captions[i], tile_width) for i in chosen]
     columns = min(columns, len(tiles))
@@ -170,7 +171,7 @@ def contact_sheet(
 
 
 def save_overlay(path: str | os.PathLike, frames: Iterable[np.ndarray], fps: float = 12) -> None:
-    """Save drawn frames as `.mp4`, `.mov`, `.webm` or `.gif`; see [`~glus_hf.data.video.write_video`].
+    """Save drawn frames as `.mp4`, `.mov`, `.webm` or `.gif`; see [`~glus_hf.media.video.write_video`].
 
     Args:
         path: where to write; the suffix chooses the format.
@@ -201,7 +202,7 @@ def save_image(path: str | os.PathLike, image: np.ndarray) -> None:
     """
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise ValueError(f"{path}: cannot write '{suffix}' images: use .png, .jpg or .webp")
+        raise UserError(f"{path}: cannot write '{suffix}' images: use .png, .jpg or .webp")
     picture = Image.fromarray(_checked_frame(image))
     with atomic_path(path) as temporary:
         picture.save(temporary, **({} if suffix == ".png" else {"quality": 92}))
@@ -213,7 +214,7 @@ def save_image(path: str | os.PathLike, image: np.ndarray) -> None:
 def _checked_frame(frame: np.ndarray) -> np.ndarray:
     frame = np.asarray(frame)
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3 or not frame.size:
-        raise ValueError(f"a frame must be uint8 [height, width, 3], got {frame.dtype} of shape {frame.shape}")
+        raise UserError(f"a frame must be uint8 [height, width, 3], got {frame.dtype} of shape {frame.shape}")
     return frame
 
 
@@ -221,11 +222,11 @@ def _checked(frame: np.ndarray, masks: np.ndarray, labels: Sequence[str] | None)
     frame, masks = _checked_frame(frame), np.asarray(masks)
     masks = masks[None] if masks.ndim == 2 else masks
     if masks.dtype != np.bool_:
-        raise ValueError(f"masks must be boolean, got {masks.dtype}: threshold them first, as in `masks > 0`")
+        raise UserError(f"masks must be boolean, got {masks.dtype}: threshold them first, as in `masks > 0`")
     if masks.ndim != 3 or masks.shape[1:] != frame.shape[:2]:
-        raise ValueError(f"masks of shape {masks.shape} do not fit a frame of {frame.shape[:2]} (height, width)")
+        raise UserError(f"masks of shape {masks.shape} do not fit a frame of {frame.shape[:2]} (height, width)")
     if isinstance(labels, str) or (labels is not None and len(labels) != len(masks)):
-        raise ValueError(f"labels must be a list of {len(masks)} texts, one per mask")
+        raise UserError(f"labels must be a list of {len(masks)} texts, one per mask")
     return frame, masks
 
 

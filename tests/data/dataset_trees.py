@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from glus_hf import load_referring_dataset
-from glus_hf.data.masks import decode_rle
+from glus_hf.media.rle import decode_rle
+from tests.paths import FIXTURES
 
 
-TREES = Path(__file__).parent.parent / "fixtures" / "datasets"
+TREES = FIXTURES / "datasets"
 HEIGHT, WIDTH, NUM_FRAMES = 48, 64, 5
 STEMS = [f"{t:05d}" for t in range(NUM_FRAMES)]
 

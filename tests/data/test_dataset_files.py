@@ -3,8 +3,9 @@ import tarfile
 
 import pytest
 
-from glus_hf.data.dataset_files import DatasetFileError, FrameFolder, SourceFiles, check_name
+from glus_hf.data.dataset_files import FrameFolder, SourceFiles, check_name
 from glus_hf.data.restricted_pickle import load_plain_pickle
+from glus_hf.errors import DatasetFileError
 
 
 @pytest.mark.parametrize(

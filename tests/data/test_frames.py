@@ -9,8 +9,9 @@ from PIL import Image
 
 from glus_hf.data.frames import read_frame, read_frames
 from glus_hf.data.motion_shapes import generate_clip
-from glus_hf.data.tar_frames import TarError, open_tar
-from glus_hf.data.video import load_video, write_video
+from glus_hf.data.tar_frames import open_tar
+from glus_hf.errors import TarError
+from glus_hf.media.video import load_video, write_video
 from tests.data.dataset_trees import TREES
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import glus_hf
 from glus_hf import load_referring_dataset
-from glus_hf.data.dataset_files import DatasetFileError
 from glus_hf.data.load_dataset import builder_class
+from glus_hf.errors import DatasetFileError
 from tests.data.dataset_trees import TREES, copy_tree, load
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from glus_hf import load_referring_dataset
-from glus_hf.data.dataset_files import DatasetFileError
+from glus_hf.errors import DatasetFileError
 from tests.data.dataset_trees import TREES, copy_tree, load
 
 
@@ -193,7 +193,7 @@ def test_a_link_to_nothing_is_no_absent_object(name, folder, split, file, tmp_pa
     root = copy_tree(folder, tmp_path)
     (root / file).unlink()
     (root / file).symlink_to("on-a-disk-that-is-not-here")
-    refuse(name, root, split, tmp_path, root / file, "no such mask")
+    refuse(name, root, split, tmp_path, root / file, "cannot be read as an image")
 
 
 def test_a_file_in_place_of_a_folder(tmp_path):

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from glus_hf.evaluation.evaluator import EvaluationOptions, evaluate_model
+from glus_hf.evaluation.evaluator import evaluate_model
+from glus_hf.evaluation.options import EvaluationOptions
 from tests.evaluation.evaluation_data import shape_rows
 from tests.models.glus.small_glus import small_model, small_processor
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from glus_hf import load_referring_dataset
+from tests.paths import FIXTURES
 
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "datasets"
+DATASETS = FIXTURES / "datasets"
 SETS = {  # name, folder, split
     "mevis": ("mevis", "mevis", "valid_u"),
     "mevis-v2": ("mevis", "mevis_v2", "valid_u"),
@@ -20,7 +21,7 @@ SETS = {  # name, folder, split
 
 def load_rows(key, cache_dir):
     name, folder, split = SETS[key]
-    return load_referring_dataset(name, FIXTURES / folder, split, cache_dir=cache_dir)
+    return load_referring_dataset(name, DATASETS / folder, split, cache_dir=cache_dir)
 
 
 def shape_rows(cache_dir, num_videos=3, num_frames=5, **options):

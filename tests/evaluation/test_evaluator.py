@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from glus_hf.data.frames import read_frames
-from glus_hf.data.predictions import expression_folder, read_prediction
-from glus_hf.evaluation.evaluator import EvaluationOptions, evaluate_model
-from glus_hf.evaluation.protocols import default_protocol
-from glus_hf.evaluation.score import score_predictions
-from glus_hf.pipelines import pipeline
+from glus_hf.evaluation.evaluator import evaluate_model
+from glus_hf.evaluation.options import EvaluationOptions
+from glus_hf.evaluation.scoring.protocols import default_protocol
+from glus_hf.evaluation.scoring.score_predictions import score_predictions
+from glus_hf.pipelines.factory import pipeline
+from glus_hf.predictions.prediction_tree import expression_folder, read_prediction
 from tests.evaluation.evaluation_data import load_rows, shape_rows, tree
 from tests.models.glus.small_glus import small_model, small_processor
 
@@ -268,7 +269,7 @@ def test_skip_reports_failures_and_scores_them_zero(evaluate, cache, tmp_path):
 
 def test_frames_that_do_not_fit_the_data_set(evaluate, cache, tmp_path):
     rows = [{**row, "height": 50} for row in load_rows("mevis-valid", cache)]
-    with pytest.raises(ValueError, match=r"00000.jpg: is 64x48, but the data set says 64x50"):
+    with pytest.raises(ValueError, match=r"00000.jpg: is .48, 64. .height, width., but the video is .50, 64."):
         evaluate(rows, tmp_path)
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glus_hf.data.predictions import expression_folder, write_expression
 from glus_hf.evaluation.charts import bar_chart, histogram_chart
-from glus_hf.evaluation.evaluation_report import EvaluationReport
 from glus_hf.evaluation.plots import draw_plots, worst_sheet
-from glus_hf.evaluation.score import score_predictions
+from glus_hf.evaluation.report import EvaluationReport
+from glus_hf.evaluation.scoring.score_predictions import score_predictions
+from glus_hf.predictions.prediction_tree import expression_folder, write_expression
 from glus_hf.visualization import palette
-from tests.evaluation.evaluation_data import FIXTURES, load_rows, shape_rows
+from tests.evaluation.evaluation_data import DATASETS, load_rows, shape_rows
 
 
 def area(image, colour, tolerance=0):
@@ -76,13 +76,13 @@ def test_plots_of_an_evaluation(tmp_path):
 
 def test_without_types_there_is_no_chart_of_types(tmp_path):
     rows = load_rows("mevis", tmp_path / "cache")
-    report = report_of(rows, FIXTURES / "pred" / "mevis_valid_u", "mevis")
+    report = report_of(rows, DATASETS / "pred" / "mevis_valid_u", "mevis")
     assert [path.name for path in draw_plots(report, rows, tmp_path)] == ["histogram.png", "worst.png"]
 
 
 def test_worst_are_drawn_with_prediction_and_truth(tmp_path):
     rows = load_rows("mevis", tmp_path / "cache")
-    tree = FIXTURES / "pred" / "mevis_valid_u"
+    tree = DATASETS / "pred" / "mevis_valid_u"
     one = np.asarray(worst_sheet([rows[0]], [64.2], tree))
     three = np.asarray(worst_sheet(list(rows), [64.2, 62.7, 77.2], tree))
     band = one.shape[0] - 48  # without the legend
@@ -97,7 +97,7 @@ def test_worst_are_drawn_with_prediction_and_truth(tmp_path):
 def test_a_short_video_is_not_shown_twice(tmp_path):
     row = load_rows("mevis", tmp_path / "cache")[0]
     row |= {name: row[name][:2] for name in ("frames", "frame_paths", "masks")}
-    sheet = np.asarray(worst_sheet([row], [64.2], FIXTURES / "pred" / "mevis_valid_u"))
+    sheet = np.asarray(worst_sheet([row], [64.2], DATASETS / "pred" / "mevis_valid_u"))
     frames = sheet[48 + 44 :]
     assert (frames[:, 660:] == frames[0, 0]).all() and not (frames[:, 330:650] == frames[0, 0]).all()
 

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+
 sys.path.insert(0, str(EXAMPLES))
 
 from ablations import MOVING, SETTINGS, Budget, check_budget, run, table, training_set  # noqa: E402

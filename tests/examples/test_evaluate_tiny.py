@@ -1,10 +1,10 @@
 """The table of glus-tiny beside baselines that see the true masks but no motion."""
 
 import sys
-from pathlib import Path
+
+from tests.paths import EXAMPLES
 
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 from evaluate_tiny import evaluate  # noqa: E402

@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+
 sys.path.insert(0, str(EXAMPLES))
 
 import calibrate_no_target  # noqa: E402
@@ -18,7 +18,7 @@ from tiny_selector import build_selector  # noqa: E402
 
 import glus_hf  # noqa: E402
 from glus_hf.data.motion_shapes import generate_clip  # noqa: E402
-from glus_hf.pipelines.frame_selector import load_selector  # noqa: E402
+from glus_hf.inference.frame_selector import load_selector  # noqa: E402
 
 
 def test_clips_that_count():

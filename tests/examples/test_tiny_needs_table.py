@@ -1,10 +1,10 @@
 """The table of what glus-tiny needs."""
 
 import sys
-from pathlib import Path
+
+from tests.paths import EXAMPLES
 
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 from tiny_needs_table import measure, table, without_motion  # noqa: E402

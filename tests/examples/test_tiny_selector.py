@@ -3,16 +3,15 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from glus_hf.data.motion_shapes import sample_scene
+from tests.paths import EXAMPLES
 
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import tiny_selector_batches  # noqa: E402

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+
 sys.path.insert(0, str(EXAMPLES))
 
 from tiny_batches import cell_labels, coverage, pack_prompts, sample_batch  # noqa: E402

@@ -7,7 +7,8 @@ from PIL import Image
 
 import glus_hf
 from glus_hf.data.motion_shapes import generate_clip
-from glus_hf.data.video import VideoError, write_video
+from glus_hf.errors import VideoError
+from glus_hf.media.video import write_video
 
 
 CLIP = generate_clip(0, split="test", size=64, num_frames=6)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from glus_hf.evaluation.evaluator import EvaluationOptions, evaluate_model
-from glus_hf.evaluation.processes import Processes
-from glus_hf.pipelines.frame_selector import FrameSelector
-from glus_hf.training.pseudo_labels import make_pseudo_labels
+from glus_hf.evaluation.evaluator import evaluate_model
+from glus_hf.evaluation.options import EvaluationOptions
+from glus_hf.evaluation.runs.distributed import Processes
+from glus_hf.inference.frame_selector import FrameSelector
+from glus_hf.training.samples.pseudo_labels import make_pseudo_labels
 from tests.evaluation.evaluation_data import shape_rows
 from tests.models.glus.small_glus import small_model, small_processor
 from tests.models.glus_selector.small_selector import small_selector

@@ -16,8 +16,8 @@ from torch.distributed.fsdp import fully_shard
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from glus_hf.data.collator import GLUSCollator  # noqa: E402
-from glus_hf.training.parameters import prepare_model  # noqa: E402
+from glus_hf.training.samples.collators import GLUSCollator  # noqa: E402
+from glus_hf.training.trainable_parameters import prepare_model  # noqa: E402
 from tests.models.glus.small_glus import small_processor  # noqa: E402
 from tests.training.small_training import fresh_model, videos  # noqa: E402
 

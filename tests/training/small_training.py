@@ -6,8 +6,8 @@ import tempfile
 import torch
 
 from glus_hf.data.load_dataset import load_referring_dataset
-from glus_hf.data.referring_video_dataset import ReferringVideoDataset
 from glus_hf.training.arguments import GLUSTrainingArguments
+from glus_hf.training.samples.referring_video_dataset import ReferringVideoDataset
 from glus_hf.training.trainer import GLUSTrainer
 from tests.models.glus.small_glus import small_model, small_processor
 

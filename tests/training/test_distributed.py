@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
+
 SCRIPT = ROOT / "tests" / "training" / "run_ranks.py"
 CONFIGS = ROOT / "examples" / "accelerate"
 OPTIONS = {"max_steps": 3, "optim": "sgd", "learning_rate": 0.1, "contrastive_gather": True}

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 import glus_hf
 from glus_hf import CheckpointError, GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.training.export import export_adapter
-from glus_hf.training.parameters import prepare_model
+from glus_hf.training.trainable_parameters import prepare_model
 from tests.training.small_training import quick_trainer, saved_model, videos
 
 

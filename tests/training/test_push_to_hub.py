@@ -7,12 +7,11 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
+from tests.paths import ROOT
 from tests.training.small_training import saved_model
 
 
-ROOT = Path(__file__).parents[2]
 PUSH = """
 import sys
 from glus_hf import GLUSForVideoSegmentation

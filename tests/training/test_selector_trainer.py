@@ -11,18 +11,14 @@ import torch
 from torch.nn import functional as F
 
 from glus_hf import GLUSSelector, GLUSSelectorProcessor
-from glus_hf.models.glus.checkpoint_glus import CheckpointError
-from glus_hf.training.config_file import ConfigError
-from glus_hf.training.non_finite import NonFiniteLossError
-from glus_hf.training.selector_data import SelectorDataset
+from glus_hf.errors import CheckpointError, ConfigError, NonFiniteLossError
+from glus_hf.training.samples.selector_samples import SelectorDataset
 from glus_hf.training.selector_run import build_selector_trainer, load_selector_config
 from glus_hf.training.selector_trainer import GLUSSelectorTrainer, GLUSSelectorTrainingArguments, prepare_selector
 from tests.evaluation.evaluation_data import shape_rows
 from tests.models.glus_selector.small_selector import small_selector
-from tests.training.test_selector_data import write_labels
-
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from tests.paths import EXAMPLES
+from tests.training.samples.label_folders import write_labels
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ import pytest
 import torch
 from peft import PeftModel
 
-from glus_hf.data.referring_video_dataset import ReferringVideoDataset
-from glus_hf.models.glus.checkpoint_glus import CheckpointError
+from glus_hf.errors import CheckpointError, NonFiniteLossError, NothingToTrainError
 from glus_hf.training.arguments import GLUSTrainingArguments
 from glus_hf.training.non_finite import GradientWatch
-from glus_hf.training.parameters import NothingToTrainError
-from glus_hf.training.trainer import TERMS, GLUSTrainer, NonFiniteLossError
+from glus_hf.training.samples.referring_video_dataset import ReferringVideoDataset
+from glus_hf.training.trainer import TERMS, GLUSTrainer
 from glus_hf.training.validation import VideoValidation, first_videos
 from tests.models.glus.small_glus import small_processor
 from tests.training.small_training import fresh_model, history, quick_trainer, rows, videos
@@ -498,7 +497,7 @@ def test_where_gradients_cannot_be_watched_their_norm_is(tmp_path, monkeypatch):
 
 def test_a_smaller_last_step_is_warned_of(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr("glus_hf.training.step_trainer.logger.warning", said.append)
+    monkeypatch.setattr("glus_hf.training.base_trainer.logger.warning", said.append)
     quick_trainer(tmp_path, gradient_accumulation_steps=2)
     assert not said
     quick_trainer(tmp_path, gradient_accumulation_steps=3)

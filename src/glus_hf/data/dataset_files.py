@@ -10,19 +10,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from .tar_frames import TarError, open_tar
+from ..errors import DatasetFileError, TarError
+from .tar_frames import open_tar
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
-MAX_MESSAGE = 2000  # letters of an error: what it quotes out of a bad file may have millions
-
-
-class DatasetFileError(ValueError):
-    """A data set cannot be read. The message is one line: file, id, what is wrong, what to do about it."""
-
-    def __init__(self, message: str):
-        message = " ".join(str(message).split())
-        super().__init__(message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}...")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from .dataset_files import DatasetFileError
+from ..errors import DatasetFileError
 
 
 def find_root(

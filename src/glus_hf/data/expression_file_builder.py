@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .dataset_builder import ReferringDatasetBuilder
 from .dataset_files import FrameFolder, image_size
-from .dataset_schema import ReferringDatasetBuilder, VideoEntry
+from .dataset_schema import VideoEntry
 from .expression_files import read_videos, video_frames
 
 

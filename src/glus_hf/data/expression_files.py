@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 
-from .dataset_files import DatasetFileError, check_name
-from .json_files import cached_json, file_stamp
+from ..errors import DatasetFileError
+from .dataset_files import check_name
+from .strict_json import cached_json, file_stamp
 
 
 def read_videos(path: str) -> dict[str, dict]:

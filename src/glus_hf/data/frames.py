@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..errors import UserError
 from .tar_frames import open_tar
 
 
@@ -35,7 +36,7 @@ def read_frame(path: str) -> np.ndarray:
     path = str(path)
     if path.startswith("motion_shapes://"):
         return _read_motion_shapes(path)
-    from .video import load_video
+    from ..media.video import load_video
 
     if path.startswith("tar://"):
         return _read_tar_member(path)
@@ -52,14 +53,15 @@ def read_frames(paths: Iterable[str]) -> list[np.ndarray]:
 def _split_address(path: str, scheme: str, example: str) -> tuple[str, str]:
     inside, separator, file = path.removeprefix(scheme).partition("::")
     if not separator or not inside or not file:
-        raise ValueError(f"{path}: not an address: write {scheme}{example}")
+        raise UserError(f"{path}: not an address: write {scheme}{example}")
     return inside, file
 
 
 def _read_tar_member(path: str) -> np.ndarray:
     from PIL import Image
 
-    from .video import VideoError, load_video
+    from ..errors import VideoError
+    from ..media.video import load_video
 
     member, tar = _split_address(path, "tar://", "MEMBER::/path/to/archive.tar")
     file = open_tar(tar).open(member)
@@ -75,16 +77,16 @@ def _read_video_frame(path: str) -> np.ndarray:
     try:
         status = os.stat(file)
     except OSError as error:
-        raise ValueError(f"{path}: cannot be opened ({error.strerror or error})") from None
+        raise UserError(f"{path}: cannot be opened ({error.strerror or error})") from None
     frames = _decode_video(file, status.st_size, status.st_mtime_ns)
     if not index.isdecimal() or int(index) >= len(frames):
-        raise ValueError(f"{path}: the video has frames 0 to {len(frames) - 1}")
+        raise UserError(f"{path}: the video has frames 0 to {len(frames) - 1}")
     return frames[int(index)].copy()
 
 
 @functools.lru_cache(maxsize=2)
 def _decode_video(file: str, size: int, mtime_ns: int) -> list[np.ndarray]:
-    from .video import load_video
+    from ..media.video import load_video
 
     return load_video(file).frames
 
@@ -96,10 +98,10 @@ def _read_motion_shapes(path: str) -> np.ndarray:
         numbers = [int(part) for part in (seed, size, index, frame)]
         length = None if num_frames == "auto" else int(num_frames)
     except ValueError:
-        raise ValueError(f"{path}: not an address: write motion_shapes://SPLIT/SEED/SIZE/auto/INDEX/FRAME") from None
+        raise UserError(f"{path}: not an address: write motion_shapes://SPLIT/SEED/SIZE/auto/INDEX/FRAME") from None
     clip = cached_clip(split, numbers[0], numbers[1], length, numbers[2])
     if not 0 <= numbers[3] < len(clip.frames):
-        raise ValueError(f"{path}: the clip has frames 0 to {len(clip.frames) - 1}")
+        raise UserError(f"{path}: the clip has frames 0 to {len(clip.frames) - 1}")
     return clip.frames[numbers[3]].copy()
 
 

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from ..errors import UserError
+
 
 PACKAGE = "glus_hf.datasets_scripts"
 
@@ -54,10 +56,10 @@ def load_referring_dataset(
     builder = builder_class(name)(
         None if cache_dir is None else os.fspath(cache_dir), data_dir=data_dir, split=split, **options
     )
-    from .dataset_schema import split_name
+    from .dataset_builder import split_name
 
     if len(builder.source) != 1:
-        raise ValueError(f"{name}: pass a split: it has {', '.join(builder.source)}")
+        raise UserError(f"{name}: pass a split: it has {', '.join(builder.source)}")
     (split,) = builder.source
     if streaming:
         return builder.as_streaming_dataset(split=split_name(split))
@@ -79,8 +81,8 @@ def builder_class(name: str) -> type:
     """
     name = str(name)
     if name not in available_datasets():
-        raise ValueError(f"unknown data set {name!r}: known are {', '.join(available_datasets())}")
-    from .dataset_schema import ReferringDatasetBuilder
+        raise UserError(f"unknown data set {name!r}: known are {', '.join(available_datasets())}")
+    from .dataset_builder import ReferringDatasetBuilder
 
     module = importlib.import_module(f"{PACKAGE}.{name}.{name}")
     classes = [
@@ -91,7 +93,7 @@ def builder_class(name: str) -> type:
         and value.__module__ == module.__name__
     ]
     if len(classes) != 1:
-        raise ValueError(f"{module.__file__}: must define one builder, found {len(classes)}")
+        raise UserError(f"{module.__file__}: must define one builder, found {len(classes)}")
     return classes[0]
 
 
@@ -112,7 +114,7 @@ def _scripts_package():
         folder = Path(__file__).resolve().parents[3] / "datasets_scripts"
         file = folder / "__init__.py"
         if not file.is_file():
-            raise ValueError(f"{folder}: the data set builders are not installed: install glus_hf again")
+            raise UserError(f"{folder}: the data set builders are not installed: install glus_hf again")
         spec = importlib.util.spec_from_file_location(PACKAGE, file, submodule_search_locations=[str(folder)])
         package = importlib.util.module_from_spec(spec)
         sys.modules[PACKAGE] = package

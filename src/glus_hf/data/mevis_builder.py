@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .dataset_files import DatasetFileError, image_size
+from ..errors import DatasetFileError
+from ..media.rle import Track, clean_track
+from .dataset_files import image_size
 from .dataset_schema import VideoEntry, make_row
 from .expression_file_builder import ExpressionFileBuilder
 from .expression_files import id_list, read_videos, video_expressions
-from .json_files import cached_json_object
-from .rle_tracks import Track, clean_track
+from .strict_json import cached_json_object
 
 
 class MeViSLayoutBuilder(ExpressionFileBuilder):

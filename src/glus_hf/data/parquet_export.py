@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from .atomic_write import atomic_path
+from ..atomic_write import atomic_path
+from ..errors import UserError
 from .frames import read_frame
 from .tar_frames import open_tar
 
@@ -49,11 +50,11 @@ def export_parquet(dataset: datasets.Dataset, path: str | os.PathLike, embed_ima
 
     path = Path(path)
     if not isinstance(dataset, datasets.Dataset):
-        raise ValueError(f"{path}: rows are a {type(dataset).__name__}: load the data set without streaming")
+        raise UserError(f"{path}: rows are a {type(dataset).__name__}: load the data set without streaming")
     features = datasets.Features(dataset.features)
     if embed_images:
         if refused := sorted(set(dataset.unique("dataset")) - set(EMBEDDABLE)):
-            raise ValueError(
+            raise UserError(
                 f"{path}: the licence of {', '.join(refused)} does not let the images be passed on: "
                 "export without embed_images"
             )

@@ -6,8 +6,8 @@ import functools
 import os
 import pickle
 
-from .dataset_files import DatasetFileError
-from .json_files import file_stamp
+from ..errors import DatasetFileError
+from .strict_json import file_stamp
 
 
 def load_plain_pickle(path: str | os.PathLike):

@@ -8,9 +8,7 @@ import os
 import tarfile
 from collections.abc import Iterator
 
-
-class TarError(ValueError):
-    """A tar cannot be read. One line that names the file."""
+from ..errors import TarError
 
 
 class TarFrames:

@@ -2,59 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..data.predictions import expression_folder
-from ..pipelines.frame_selector import FrameSelector, check_threshold
-from .evaluation_report import EvaluationReport, write_report
-from .key_frame_selection import score_all_frames, selector_settings, starts_from, write_starts
-from .manifest import by_ids, prepare_output
-from .model_digest import model_digest
-from .processes import Processes
-from .run_folder import only_writer, prepare_run, run_jobs
-from .scores_as_they_come import choose_protocol, score_all, score_finished
-from .segment_groups import ON_ERROR, Segmenter
-from .work_plan import light_rows, plan_jobs
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """How to segment. All but `on_error` belong to the settings that a resumed run must share.
-
-    Attributes:
-        texts_per_pass: expressions of a video that go through the model together, and so share its features.
-        threshold: mask logits above it are foreground; 0 is probability 0.5.
-        batch_size: windows the language model reads at once. A fixed number makes an interrupted run equal an
-            uninterrupted one on accelerators too, where None chooses by the free memory.
-        context_frames: strategy or indices for the processor's `init_video_session`; None is its own.
-        key_frame: index of the frame to start from, for all videos.
-        key_frames: instead, `{"<video>_<expression>": name of the frame as a number}`; others start from the first.
-        no_target_threshold: with a selector: expressions whose confidence (the largest selector score x mask score of
-            any frame) is below it get empty masks.
-        on_error: "raise", or "skip" to report expressions that fail and go on.
-    """
-
-    texts_per_pass: int = 8
-    threshold: float = 0.0
-    batch_size: int | None = 8
-    context_frames: str | Sequence[int] | None = None
-    key_frame: int | None = None
-    key_frames: Mapping[str, int] | None = field(default=None, repr=False)
-    no_target_threshold: float | None = None
-    on_error: str = "raise"
-
-    def __post_init__(self):
-        if self.on_error not in ON_ERROR:
-            raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}")
-        if not math.isfinite(self.threshold):
-            raise ValueError(f"threshold must be a finite number, got {self.threshold}")
-        check_threshold(self.no_target_threshold)
-        if self.no_target_threshold is not None:  # NumPy's numbers do not go into JSON
-            object.__setattr__(self, "no_target_threshold", float(self.no_target_threshold))
+from ..errors import UserError
+from ..inference.frame_selector import FrameSelector, require_selector
+from ..predictions.prediction_tree import expression_folder
+from .options import EvaluationOptions
+from .report import EvaluationReport, write_report
+from .runs.distributed import Processes
+from .runs.expression_result import ExpressionResult, by_key
+from .runs.fingerprint import model_digest
+from .runs.jobs import light_rows, plan_jobs
+from .runs.key_frame_selection import score_all_frames, selector_settings, starts_from, write_starts
+from .runs.manifest import prepare_output
+from .runs.resumable_run import lock_output, prepare_run, run_jobs
+from .runs.segmenter import Segmenter
+from .scoring.incremental_scores import choose_protocol, score_all, score_finished
 
 
 def evaluate_model(
@@ -112,87 +77,49 @@ def evaluate_model(
         0.513
     """
     options = options or EvaluationOptions()
-    if options.no_target_threshold is not None and selector is None:
-        raise ValueError("no_target_threshold needs a selector, whose scores say whether anything fits")
+    require_selector(selector, options.no_target_threshold)
     processes = processes or Processes(cpu=model.device.type == "cpu")
     output, light = Path(output), light_rows(rows)
     jobs = plan_jobs(light, options.key_frame, options.key_frames)
     if not jobs:
-        raise ValueError("there are no expressions to evaluate; check the split and the selection of videos")
+        raise UserError("there are no expressions to evaluate; check the split and the selection of videos")
     protocol = choose_protocol(rows, protocol)
     settings = _settings(model, model_name, light[0]["dataset"], split, data_options, options, selector)
-    with only_writer(output, processes):
+    with lock_output(output, processes):
         frame_scores, refused = {}, []
         if selector is not None:
             check = lambda: prepare_output(output, settings, map(expression_folder, light), overwrite)
             processes.from_main(check)  # before the long work
-            frame_scores, refused = _select(selector, light, output, options, overwrite, processes, progress)
-            if options.key_frame is None and options.key_frames is None:
+            frame_scores, refused = score_all_frames(
+                selector, light, plan_jobs(light), output, processes, options, overwrite=overwrite, progress=progress
+            )
+            if not options.names_key_frames:
                 jobs = plan_jobs(light, starts=starts_from(frame_scores))
-        refused_ids = by_ids(refused)
-        accepted = [job for job in jobs if job.key not in refused_ids]
+        accepted = [job for job in jobs if job.key not in by_key(refused)]
         shared, done = prepare_run(output, settings, light, jobs, processes, overwrite=overwrite)
-        segmenter = Segmenter(
-            model,
-            processor,
-            light,
-            output,
-            threshold=options.threshold,
-            batch_size=options.batch_size,
-            context_frames=options.context_frames,
-            on_error=options.on_error,
-            frame_scores=frame_scores,
-            no_target_threshold=options.no_target_threshold,
-        )
+        segmenter = Segmenter(model, processor, light, output, options, frame_scores=frame_scores)
         indices = {job.key: job.index for job in jobs}
 
-        def add_score(facts: dict) -> float | None:
-            if protocol is None:
-                return None
-            row = rows[indices[facts["video_id"], facts["expression_id"]]]
-            facts["score"] = score_finished(row, output, protocol)
-            return None if facts["score"] is None else facts["score"]["record"]["J&F"]
+        def add_score(result: ExpressionResult) -> float | None:
+            if protocol is not None:
+                result.score = score_finished(rows[indices[result.key]], output, protocol)
+            return None if result.score is None else result.score["record"]["J&F"]
 
-        facts, failures = run_jobs(
-            segmenter,
-            accepted,
-            done,
-            options.texts_per_pass,
-            processes,
-            add_score=add_score,
-            score_name="J&F",
-            progress=progress,
+        results, failures = run_jobs(
+            segmenter, accepted, done, processes, add_score=add_score, score_name="J&F", progress=progress
         )
         if not processes.is_main:
             return None
         if frame_scores:
             write_starts(output, light, {job.key: job.key_frame or 0 for job in accepted})
         failures = [*refused, *failures]
-        scored = protocol and score_all(rows, jobs, facts, by_ids(failures), output, protocol, num_workers, shared)
-        return write_report(output, light, jobs, facts, failures, settings, scored)
-
-
-def _select(selector, light, output: Path, options: EvaluationOptions, overwrite: bool, processes, progress) -> tuple:
-    return score_all_frames(
-        selector,
-        light,
-        plan_jobs(light),
-        output,
-        processes,
-        texts_per_pass=options.texts_per_pass,
-        batch_size=options.batch_size,
-        overwrite=overwrite,
-        on_error=options.on_error,
-        progress=progress,
-    )
+        scored = protocol and score_all(rows, jobs, results, by_key(failures), output, protocol, num_workers, shared)
+        return write_report(output, light, jobs, results, failures, settings, scored)
 
 
 def _settings(
     model, name: str | None, dataset: str, split: str, data_options: Mapping | None, options, selector=None
 ) -> dict:
-    chosen = asdict(options)
-    for key in ("on_error", "key_frames"):  # key frames are in the digest of every expression
-        del chosen[key]
     name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
     return {
         "dataset": dataset,
@@ -200,7 +127,7 @@ def _settings(
         "data_options": dict(data_options or {}),
         "model": {"name": Path(name).resolve().name, "digest": model_digest(model), "dtype": str(model.dtype)},
         "selector": selector_settings(selector),
-        **chosen,
+        **options.settings(),
     }
 
 

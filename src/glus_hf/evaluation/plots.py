@@ -10,12 +10,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..data.frames import read_frame
-from ..data.masks import decode_rle
-from ..data.predictions import MissingPrediction, read_prediction
+from ..errors import MissingPrediction, UserError
+from ..media.rle import decode_rle
+from ..metrics.j_and_f import contour_accuracy, region_similarity
+from ..predictions.prediction_tree import read_prediction
 from ..visualization import contact_sheet, draw_overlay, palette, save_image
 from .charts import bar_chart, histogram_chart
-from .evaluation_report import EvaluationReport
-from .j_and_f import contour_accuracy, region_similarity
+from .report import EvaluationReport
 
 
 TILE_WIDTH = 320
@@ -45,7 +46,7 @@ def draw_plots(
     """
     scored = [index for index, record in enumerate(report.records) if record.get("J&F") is not None]
     if report.totals is None or not scored:
-        raise ValueError("there are no scores to plot; the split has no ground truth")
+        raise UserError("there are no scores to plot; the split has no ground truth")
     values = {index: 100 * report.records[index]["J&F"] for index in scored}
     title = f"J&F of {len(scored)} expression{'s' * (len(scored) > 1)}"
     images = {"histogram": histogram_chart(list(values.values()), title, "J&F, percent")}

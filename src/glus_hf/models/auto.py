@@ -8,8 +8,8 @@ from collections import OrderedDict
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-from ..registration import FAMILIES
-from .glus.checkpoint_glus import check_checkpoint, readable_errors, resolve_name
+from ..model_families import FAMILIES
+from .checkpoint_loading import check_checkpoint, readable_errors, resolve_name
 
 
 MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING_NAMES = OrderedDict(

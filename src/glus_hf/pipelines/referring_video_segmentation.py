@@ -9,9 +9,18 @@ import numpy as np
 from transformers.pipelines.base import Pipeline
 from transformers.utils import logging
 
-from ..data.video import load_video
-from .frame_masks import iterate_frame_masks, missing_seg_frames
-from .frame_selector import FrameSelector, check_threshold, judge, key_frames_of, load_selector
+from ..errors import UserError
+from ..inference.frame_masks import MISSING_FRAMES, add_missing, iterate_frame_masks
+from ..inference.frame_selector import (
+    FrameSelector,
+    check_threshold,
+    flag_no_target,
+    key_frames_of,
+    load_selector,
+    require_selector,
+)
+from ..media.video import load_video
+from ..models.sessions import AUTO, key_frame_per_text
 
 
 PREPROCESS_PARAMETERS = (
@@ -24,7 +33,6 @@ PREPROCESS_PARAMETERS = (
 )
 FORWARD_PARAMETERS = ("threshold", "progress", "batch_size")
 CALL_PARAMETERS = (*PREPROCESS_PARAMETERS, *FORWARD_PARAMETERS)
-AUTO = "auto"
 
 
 class ReferringVideoSegmentationPipeline(Pipeline):
@@ -54,7 +62,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         self._selector: tuple[tuple, FrameSelector] | None = None
         super().__init__(*args, **kwargs)
         if self.processor is None:
-            raise ValueError("the pipeline needs the model's processor: pass processor=")
+            raise UserError("the pipeline needs the model's processor: pass processor=")
         self._forward_params.update({"batch_size": batch_size} if batch_size is not None else {})
 
     def __call__(self, video, text: str | Sequence[str] | None = None, **kwargs):
@@ -135,13 +143,14 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         sample = {"key_frame": key_frame, "context_frames": context_frames, **sample}
         unknown = sorted(set(sample) - {"video", "text", "key_frame", "context_frames"})
         if unknown or "video" not in sample or sample.get("text") is None:
-            raise ValueError(f"an input must be a dict with 'video' and 'text', got the keys {sorted(sample)}")
+            raise UserError(f"an input must be a dict with 'video' and 'text', got the keys {sorted(sample)}")
         texts = sample["text"]
         is_single = isinstance(texts, str)
         texts = [texts] if is_single else list(texts)
         video = load_video(sample["video"], max_frames)
         key_frame = AUTO if sample["key_frame"] is None and selector is not None else sample["key_frame"]
-        starts = _check_key_frames(key_frame, len(video), len(texts))
+        starts = key_frame_per_text(key_frame, len(texts), len(video), names=(None, AUTO))
+        require_selector(selector, no_target_threshold, starts)
         frame_scores = None
         if texts and (AUTO in starts or no_target_threshold is not None):
             frame_scores = self._frame_selector(selector, selector_processor).score(video, texts)
@@ -160,10 +169,6 @@ class ReferringVideoSegmentationPipeline(Pipeline):
 
     def _frame_selector(self, selector, processor) -> FrameSelector:
         """The selector, loaded on first use and kept."""
-        if selector is None:
-            raise ValueError(
-                "key_frame='auto' and no_target_threshold need a selector; pass selector=, its name or model"
-            )
         key = _identity(selector), _identity(processor)
         if self._selector is None or self._selector[0] != key:
             self._selector = key, load_selector(selector, processor, self.device)
@@ -173,15 +178,17 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         """Segment all texts; masks go to the CPU as they come. Results per text in `"results"`."""
         session, num_texts = inputs["session"], len(inputs["texts"])
         found: list[dict] = [{} for _ in range(num_texts)]
+        missing: list[list[int]] = [[] for _ in range(num_texts)]
         settings = {"threshold": threshold, "batch_size": batch_size}
         total = inputs["num_frames"] * num_texts
         with logging.tqdm(total=total, desc="segmenting", unit="mask", disable=not progress) as bar:
             for frame in iterate_frame_masks(self.model, self.processor, session, inputs["starts"], **settings):
-                for place, text in enumerate(frame.text_indices):
-                    found[text][frame.frame_index] = frame.masks[place], frame.scores[place]
+                for text, mask, score in zip(frame.text_indices, frame.masks, frame.scores, strict=True):
+                    found[text][frame.frame_idx] = mask, score
+                add_missing(missing, frame)
                 bar.update(len(frame.text_indices))
-        missing = missing_seg_frames(session, num_texts)
-        return {**inputs, "session": None, "results": [_one_text(*one) for one in zip(found, missing, strict=True)]}
+        results = [_one_text(frames, sorted(without)) for frames, without in zip(found, missing, strict=True)]
+        return {**inputs, "session": None, "results": results}
 
     def postprocess(self, outputs: dict) -> dict | list[dict]:
         """One dict per text, or the dict itself for a single text."""
@@ -189,7 +196,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         results = [{"label": text, **result} for text, result in pairs]
         if outputs["frame_scores"] is not None:
             for result, start, scores in zip(results, outputs["starts"], outputs["frame_scores"], strict=True):
-                _judge(result, start, scores, outputs["no_target_threshold"])
+                _add_selector_result(result, start, scores, outputs["no_target_threshold"])
         return results[0] if outputs["is_single"] else results
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
@@ -205,43 +212,19 @@ def _samples(inputs) -> Iterable[Mapping]:
     if isinstance(inputs, (list, tuple)) and all(isinstance(sample, Mapping) for sample in inputs):
         return list(inputs)
     if isinstance(inputs, (str, os.PathLike, list, tuple)) or hasattr(inputs, "ndim") or hasattr(inputs, "frames"):
-        raise ValueError(f"no text given: {needs_text}")
+        raise UserError(f"no text given: {needs_text}")
     if hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):  # a data set
         return _checked_samples((inputs[index] for index in range(len(inputs))), needs_text)
     if not isinstance(inputs, Iterable):
-        raise ValueError(f"cannot segment a {type(inputs).__name__}: {needs_text}")
+        raise UserError(f"cannot segment a {type(inputs).__name__}: {needs_text}")
     return _checked_samples(iter(inputs), needs_text)
 
 
 def _checked_samples(samples: Iterator, needs_text: str) -> Iterator[Mapping]:
     for sample in samples:
         if not isinstance(sample, Mapping):
-            raise ValueError(f"an input is a {type(sample).__name__}: {needs_text}")
+            raise UserError(f"an input is a {type(sample).__name__}: {needs_text}")
         yield sample
-
-
-def _check_key_frames(key_frame, num_frames: int, num_texts: int) -> list[int | str | None]:
-    """One key frame per text; "auto" stays."""
-    key_frame = _plain(key_frame)
-    if isinstance(key_frame, str) and key_frame != AUTO:
-        raise ValueError(f"key_frame={key_frame!r} is no index; pass a frame index, 'auto' or None")
-    starts = key_frame if isinstance(key_frame, (list, tuple)) else [key_frame] * num_texts
-    starts = [_plain(start) for start in starts]
-    if len(starts) != num_texts:
-        raise ValueError(
-            f"there are {num_texts} texts but {len(starts)} key frames; pass one per text or a single one"
-        )
-    for start in starts:
-        is_index = isinstance(start, int) and not isinstance(start, bool)
-        is_named = start is None or (isinstance(start, str) and start == AUTO)
-        if not is_named and not (is_index and 0 <= start < num_frames):
-            raise ValueError(f"key_frame must be an integer in 0..{num_frames - 1}, got {start!r}")
-    return starts
-
-
-def _plain(value):
-    """Numbers of numpy and torch as Python's, their arrays as lists."""
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _identity(source) -> str | int:
@@ -249,9 +232,13 @@ def _identity(source) -> str | int:
     return os.fspath(source) if isinstance(source, (str, os.PathLike)) else id(source)
 
 
-def _judge(result: dict, start: int, frame_scores: np.ndarray, threshold: float | None) -> None:
+def _add_selector_result(result: dict, start: int, frame_scores: np.ndarray, threshold: float | None) -> None:
     """Add what the selector found; take the masks away where nothing fits."""
-    result |= {"key_frame": start, "frame_scores": frame_scores, **judge(frame_scores, result["scores"], threshold)}
+    result |= {
+        "key_frame": start,
+        "frame_scores": frame_scores,
+        **flag_no_target(frame_scores, result["scores"], threshold),
+    }
     if result["no_target"]:
         result |= {"masks": np.zeros_like(result["masks"]), "scores": np.zeros_like(result["scores"])}
 
@@ -263,7 +250,7 @@ def _one_text(frames: dict, missing: list[int]) -> dict:
         "masks": np.stack([frames[index][0] for index in indices]),
         "scores": np.array([frames[index][1] for index in indices], dtype=np.float32),
         "frame_indices": np.array(indices, dtype=np.int64),
-        "missing_seg_frames": missing,
+        MISSING_FRAMES: missing,
     }
 
 

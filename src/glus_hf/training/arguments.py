@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from transformers.utils import logging
 
+from ..errors import UserError
+from .base_arguments import RecipeArguments, default
 from .losses import NEGATIVES
-from .parameters import EMBEDDINGS, LANGUAGE_MODEL, MASK_BRANCH
-from .recipe_arguments import RecipeArguments, default
+from .trainable_parameters import EMBEDDINGS, LANGUAGE_MODEL, MASK_BRANCH
 
 
 logger = logging.get_logger(__name__)
@@ -114,7 +115,7 @@ class GLUSTrainingArguments(RecipeArguments):
 
     def _stop_early(self) -> None:
         if self.eval_strategy == "no":
-            raise ValueError("early_stopping_patience needs evaluations; set eval_strategy to steps or epoch")
+            raise UserError("early_stopping_patience needs evaluations; set eval_strategy to steps or epoch")
         self.load_best_model_at_end = True
         if self.metric_for_best_model is None:
             self.metric_for_best_model, self.greater_is_better = "J&F", True

@@ -12,7 +12,7 @@ from peft import PeftConfig, PeftModel
 from safetensors import SafetensorError, safe_open
 from transformers.utils import logging
 
-from ..models.glus.checkpoint_glus import CheckpointError
+from ..errors import CheckpointError
 
 
 logger = logging.get_logger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from peft import PeftConfig, PeftModel
 
-from ..models.glus.checkpoint_glus import CheckpointError
+from ..errors import CheckpointError
 from ..models.glus.configuration_glus import GLUSConfig
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import GLUSProcessor

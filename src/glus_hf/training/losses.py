@@ -19,6 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import UserError
+
 
 NEGATIVES = ("other_objects", "upstream")
 """What counts as a negative, see [`ObjectContrastiveLoss`]."""
@@ -135,7 +137,7 @@ class ObjectContrastiveLoss:
         seed: int = 0,
     ):
         if negatives not in NEGATIVES:
-            raise ValueError(f"negatives must be one of {', '.join(NEGATIVES)}, got {negatives!r}")
+            raise UserError(f"negatives must be one of {', '.join(NEGATIVES)}, got {negatives!r}")
         self.bank = EmbeddingBank(bank_size)
         self.temperature, self.num_negatives, self.negatives = temperature, num_negatives, negatives
         self.gather = gather and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

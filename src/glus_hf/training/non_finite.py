@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from ..errors import NonFiniteLossError
+
 
 BAD_SAMPLES_FILE = "non_finite_samples.json"
-
-
-class NonFiniteLossError(FloatingPointError):
-    """The loss or a gradient is NaN or infinite. One line that names the samples and the file that lists them."""
 
 
 def stop_at_samples(

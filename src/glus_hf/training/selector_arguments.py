@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .parameters import LANGUAGE_MODEL
-from .recipe_arguments import RecipeArguments, default
+from .base_arguments import RecipeArguments, default
+from .trainable_parameters import LANGUAGE_MODEL
 
 
 EMBEDDINGS = ("full", "frozen")

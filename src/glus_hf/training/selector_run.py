@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..errors import ConfigError
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
 from ..models.glus_selector.processing_glus_selector import GLUSSelectorProcessor
-from .config_file import ConfigError, arguments, read_config, section, sections
-from .run_data import load_rows, one_or_mixture
+from .runs.config_file import arguments, read_config, section, sections
+from .runs.run_data import load_rows, one_or_mixture
+from .samples.selector_samples import SelectorDataset
 from .selector_arguments import GLUSSelectorTrainingArguments
-from .selector_data import SelectorDataset
 from .selector_trainer import GLUSSelectorTrainer
 
 

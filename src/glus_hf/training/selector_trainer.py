@@ -14,14 +14,15 @@ from torch import Tensor
 from transformers import set_seed
 from transformers.utils import logging
 
-from ..evaluation.rank_correlation import spearman
+from ..errors import UserError
+from ..metrics.rank_correlation import spearman
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
+from .base_trainer import StepTrainer, check_size
 from .export import check_new_folder
 from .non_finite import stop_at_samples
-from .parameters import LORA_TARGET, in_float32, name_base
+from .samples.selector_samples import SelectorCollator
 from .selector_arguments import GLUSSelectorTrainingArguments
-from .selector_data import SelectorCollator
-from .step_trainer import StepTrainer, check_size
+from .trainable_parameters import LORA_TARGET, in_float32, name_base
 
 
 logger = logging.get_logger(__name__)
@@ -118,7 +119,7 @@ class GLUSSelectorTrainer(StepTrainer):
     ):
         args = GLUSSelectorTrainingArguments() if args is None else args
         if processing_class is None:
-            raise ValueError("GLUSSelectorTrainer needs processing_class, the GLUSSelectorProcessor of the model")
+            raise UserError("GLUSSelectorTrainer needs processing_class, the GLUSSelectorProcessor of the model")
         check_size(train_dataset, args)
         if not isinstance(model, PeftModel):
             set_seed(args.seed)  # of the LoRA matrices

@@ -14,15 +14,16 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.utils import logging
 
-from ..data.collator import GLUSCollator
+from ..errors import NonFiniteLossError, UserError
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import ADDED_TOKENS, IGNORE_INDEX
 from .arguments import GLUSTrainingArguments
+from .base_trainer import StepTrainer, check_size
 from .export import BASE_CONFIG, check_new_folder, export_adapter, export_whole
 from .losses import ObjectContrastiveLoss, token_ids
-from .non_finite import NonFiniteLossError, stop_at_samples
-from .parameters import describe_trainable, prepare_model
-from .step_trainer import StepTrainer, check_size
+from .non_finite import stop_at_samples
+from .samples.collators import GLUSCollator
+from .trainable_parameters import describe_trainable, prepare_model
 from .validation import sums_to_means, video_sums
 
 
@@ -84,7 +85,7 @@ class GLUSTrainer(StepTrainer):
     ):
         args = GLUSTrainingArguments() if args is None else args
         if processing_class is None:
-            raise ValueError("GLUSTrainer needs processing_class, the GLUSProcessor of the model")
+            raise UserError("GLUSTrainer needs processing_class, the GLUSProcessor of the model")
         check_size(train_dataset, args)
         if not isinstance(model, PeftModel):
             set_seed(args.seed)  # of the LoRA matrices
@@ -107,7 +108,7 @@ class GLUSTrainer(StepTrainer):
             **kwargs,
         )
         if video_evaluator is not None and self.is_fsdp_enabled:
-            raise ValueError(
+            raise UserError(
                 "evaluation on videos is not possible under FSDP; set validation.max_videos: 0 (no video_evaluator), "
                 "and evaluate checkpoints afterwards"
             )

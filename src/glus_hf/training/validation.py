@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import UserError
+from ..metrics.overlap import overlap
 from ..models.glus.loss_glus import mask_bce_loss, mask_dice_loss
+from ..rows import column, select_rows
 
 
 class VideoValidation:
@@ -44,13 +47,13 @@ class VideoValidation:
         protocol: str | None = None,
         **options,
     ):
-        from ..evaluation.protocols import get_protocol
+        from ..evaluation.scoring.protocols import get_protocol
 
         if protocol is not None:
             get_protocol(protocol)
         self.rows = first_videos(rows, max_videos)
         if len(self.rows) == 0 or self.rows[0]["masks"] is None:
-            raise ValueError("validation needs rows with ground truth; choose another split")
+            raise UserError("validation needs rows with ground truth; choose another split")
         self.folder, self.split, self.protocol, self.options = folder, split, protocol, options
 
     def __call__(self, model, processor) -> dict[str, float] | None:
@@ -88,9 +91,9 @@ def first_videos(rows, count: int | None):
     """Rows of the first `count` videos of a table; all of them for None."""
     if count is None:
         return rows
-    names = list(zip(rows["dataset"], rows["video_id"], strict=True))
+    names = list(zip(column(rows, "dataset"), column(rows, "video_id"), strict=True))
     chosen = set(list(dict.fromkeys(names))[:count])
-    return rows.select([index for index, name in enumerate(names) if name in chosen])
+    return select_rows(rows, [index for index, name in enumerate(names) if name in chosen])
 
 
 def video_sums(output, mask_labels: list[Tensor], tokens: list[Tensor]) -> Tensor:
@@ -131,8 +134,8 @@ def sums_to_means(sums) -> dict[str, float]:
 def _ious(logits: Tensor, labels: Tensor) -> Tensor:
     """Sum of the intersections over unions of masks `[..., H, W]`; 1 where both are empty."""
     predicted, wanted = logits > 0, labels > 0
-    union = (predicted | wanted).sum((-2, -1))
-    return torch.where(union > 0, (predicted & wanted).sum((-2, -1)) / union.clamp(min=1), 1.0).sum()
+    intersection, union = overlap(predicted, wanted)
+    return torch.where(union > 0, intersection / union.clamp(min=1), 1.0).sum()
 
 
 __all__ = ["VideoValidation"]

@@ -6,7 +6,6 @@ every test prints how far it is from the public program; docs/fidelity.md has th
 
 import copy
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,14 +17,16 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import LlamaTokenizer
 
-from glus_hf.models.glus.convert_glus import config_from_upstream, convert_state_dict
+from glus_hf.models.glus.convert_glus_to_hf import config_from_upstream, convert_state_dict
 from glus_hf.models.glus.image_processing_glus import GLUSImageProcessor
 from glus_hf.models.glus.memory_glus import MemoryBank
 from glus_hf.models.glus.modeling_glus import GLUSForVideoSegmentation
 from glus_hf.models.glus.processing_glus import GLUSProcessor
+from tests.models.glus.small_glus import freeze_pretrained_parts
+from tests.paths import FIXTURES
 
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "upstream_tiny"
+FIXTURE = FIXTURES / "upstream_tiny"
 EMBEDDING_TOLERANCE = 1e-5
 LOGIT_TOLERANCE = 1e-4
 LOSS_TOLERANCE = 1e-5  # relative
@@ -259,7 +260,7 @@ def draw(model, mask_features, seg_embeddings, order, stride):
     masks = []
     for position, frame in enumerate(order):
         index = torch.tensor([frame])
-        low = model.model.draw_masks(mask_features.select(index), seg_embeddings[index], bank, position, [True])
+        low = model.model.decode_frame(mask_features.select(index), seg_embeddings[index], bank, position, [True])
         masks.append(F.interpolate(low[:, None], (96, 128), mode="bilinear", align_corners=False)[0, 0])
     return torch.stack(masks)
 
@@ -357,7 +358,7 @@ def record_relus(model, signs=None):
 def train(model, batch, dtype, signs=None):
     """One step of a copy: the copy with its gradients, the output, the inputs of the rectifiers."""
     trained = copy.deepcopy(model).to(dtype).train()
-    trained.freeze_pretrained_parts()
+    freeze_pretrained_parts(trained)
     inputs = record_relus(trained, signs)
     output = trained(**batch)
     output.loss.backward()

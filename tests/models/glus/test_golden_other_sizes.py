@@ -2,7 +2,6 @@
 `from_pretrained`, `propagate_in_video_iterator`, one training step, `glus-hf export`."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,15 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from glus_hf import GLUSForVideoSegmentation, GLUSProcessor
-from glus_hf.cli import app
-from glus_hf.models.glus.convert_glus import convert_state_dict
+from glus_hf.cli.main import app
+from glus_hf.models.glus.convert_glus_to_hf import convert_state_dict
+from tests.models.glus.small_glus import freeze_pretrained_parts
 from tests.models.glus.upstream_folders import load_folder
+from tests.paths import FIXTURES
 
 
 pytest.importorskip("sentencepiece")
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "upstream_tiny_2"
+FIXTURE = FIXTURES / "upstream_tiny_2"
 
 
 def read_json(name):
@@ -140,7 +141,7 @@ def test_training_step(folder, processor, frames):
         ids = processor.expand_image_tokens(GOLDEN["train.input_ids"][row, :length].tolist())
         assert batch.input_ids[row, : len(ids)].tolist() == ids and batch.attention_mask[row].sum() == len(ids)
     model = GLUSForVideoSegmentation.from_pretrained(folder).train()
-    model.freeze_pretrained_parts()
+    freeze_pretrained_parts(model)
     output = model(**batch)
     output.loss.backward()
     for name in ("loss", "ce_loss", "mask_bce_loss", "mask_dice_loss"):

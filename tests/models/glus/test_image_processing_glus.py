@@ -1,7 +1,5 @@
 """Both views of a frame: golden pixels of the public program, input kinds, settings, round trip."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,9 +7,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from glus_hf.models.glus.image_processing_glus import GLUSImageProcessor
+from tests.paths import FIXTURES
 
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "upstream_tiny"
+FIXTURE = FIXTURES / "upstream_tiny"
 TINY = {
     "size": {"shortest_edge": 64},
     "crop_size": {"height": 64, "width": 64},

@@ -11,59 +11,7 @@ from glus_hf.models.glus.loss_glus import mask_bce_loss, mask_dice_loss, mask_lo
 from glus_hf.models.glus.memory_glus import MemoryBank, memory_indices
 from glus_hf.models.glus.modeling_glus import GLUSForVideoSegmentation
 from tests.models.common import ModelTests, assert_same, gradients
-
-
-SEG, VOCABULARY, PAD = 3, 40, 0
-QUERIES = 4
-
-
-def glus_config(image=32, patch=8, mask_size=64, pooling=4, **overrides):
-    """The smallest GLUS: one context and four query frames, widths of 32."""
-    hiera = {
-        "image_size": [mask_size, mask_size],
-        "hidden_size": 8,
-        "blocks_per_stage": [1, 1, 2, 1],
-        "embed_dim_per_stage": [8, 16, 32, 64],
-        "num_attention_heads_per_stage": [1, 1, 2, 2],
-        "window_size_per_stage": [4, 2, 2, 2],
-        "window_positional_embedding_background_size": [3, 3],
-        "global_attention_blocks": [3],
-    }
-    mask_config = {
-        "image_size": mask_size,
-        "vision_config": {
-            "model_type": "sam2_vision_model",
-            "backbone_config": {"model_type": "sam2_hiera_det_model", **hiera},
-            "backbone_channel_list": [64, 32, 16, 8],
-            "backbone_feature_sizes": [[mask_size // stride] * 2 for stride in (4, 8, 16)],
-            "fpn_hidden_size": 32,
-        },
-        "prompt_encoder_config": {"hidden_size": 32, "image_size": mask_size},
-        "mask_decoder_config": {"hidden_size": 32, "mlp_dim": 32, "iou_head_hidden_dim": 16},
-        "memory_attention_hidden_size": 32,
-        "memory_attention_num_layers": 1,
-        "memory_attention_feed_forward_hidden_size": 32,
-        "memory_attention_dropout": 0.0,
-        "memory_attention_rope_dropout": 0.0,
-        "memory_attention_rope_feat_sizes": [mask_size // 16] * 2,
-        "memory_encoder_hidden_size": 32,
-        "mask_downsampler_embed_dim": 32,
-        "memory_fuser_embed_dim": 32,
-        "memory_fuser_intermediate_dim": 32,
-        "enable_occlusion_spatial_embedding": False,
-        "enable_temporal_pos_encoding_for_object_pointers": False,
-    }
-    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
-    return GLUSConfig(
-        vision_config={**sizes, "num_hidden_layers": 3, "image_size": image, "patch_size": patch},
-        text_config={**sizes, "num_hidden_layers": 2, "vocab_size": VOCABULARY, "max_position_embeddings": 256},
-        mask_config=mask_config,
-        num_context_frames=1,
-        num_query_frames=QUERIES,
-        image_token_pooling=pooling,
-        seg_token_id=SEG,
-        **overrides,
-    )
+from tests.models.glus.small_glus import PAD, QUERIES, SEG, VOCABULARY, freeze_pretrained_parts, glus_config
 
 
 def conversation(config, num_words, generator):
@@ -132,7 +80,7 @@ class TestGLUS(ModelTests):
 
     def test_exactly_the_trainable_parts_get_a_gradient(self):
         model = self.tiny_model().train()
-        model.freeze_pretrained_parts()
+        freeze_pretrained_parts(model)
         found = gradients(model, self.batch(model))
         assert found.keys() == {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         decoder = "model.mask_model.mask_decoder."
@@ -174,7 +122,7 @@ class TestGLUS(ModelTests):
             features = model.model.encode_mask_frames(batch["mask_pixel_values"][1])
             bank = MemoryBank(0, 1)
             prompts = output.seg_embeddings[2]
-            alone = model.model.draw_masks(features, prompts, bank, 0, [True] * QUERIES)
+            alone = model.model.decode_frame(features, prompts, bank, 0, [True] * QUERIES)
         assert_same(alone, output.mask_logits[1][0], rtol=1e-4, atol=1e-5)
         assert not bank.entries
         with_memory = self.run(self.tiny_model())["results"][1]["masks"]
@@ -291,7 +239,7 @@ class TestGLUS(ModelTests):
                 active = [not (text == 1 and frame in failed) for text in texts]
                 view = features.select(torch.full((len(texts),), frame))
                 with torch.no_grad():
-                    masks.append(model.draw_masks(view, prompts[frame, texts], bank, frame, active))
+                    masks.append(model.decode_frame(view, prompts[frame, texts], bank, frame, active))
                 if frame in skipped:
                     del bank.entries[frame]
             return torch.stack(masks, dim=1)

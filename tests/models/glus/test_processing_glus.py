@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,10 @@ from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 from glus_hf.models.glus.image_processing_glus import GLUSImageProcessor
 from glus_hf.models.glus.processing_glus import ANSWERS, QUESTIONS, GLUSProcessor
 from glus_hf.training.word_tokenizer import build_word_tokenizer
+from tests.paths import FIXTURES
 
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "upstream_tiny"
+FIXTURE = FIXTURES / "upstream_tiny"
 META = json.loads((FIXTURE / "meta.json").read_text())
 CONVERSATIONS = json.loads((FIXTURE / "train_conversations.json").read_text())
 SAMPLES = json.loads((FIXTURE / "train_samples.json").read_text())
@@ -263,10 +263,10 @@ def test_session_context_choices(word_processor, frames):
 @pytest.mark.parametrize("package", [True, False], ids=["reader", "no-reader"])
 def test_session_video_kinds(word_processor, frames, package, monkeypatch):
     if package:
-        pytest.importorskip("glus_hf.data.video")
+        pytest.importorskip("glus_hf.media.video")
     else:
-        monkeypatch.setitem(sys.modules, "glus_hf.data.video", None)  # makes the import fail
-        with pytest.raises(ValueError, match="needs glus_hf"):
+        monkeypatch.setitem(sys.modules, "glus_hf", None)  # makes the import fail
+        with pytest.raises(ValueError, match="needs the package"):
             word_processor.init_video_session("clip.mp4", "circle")
     for video in [frames, [Image.fromarray(frame) for frame in frames], np.stack(frames)]:
         session = word_processor.init_video_session(video, "circle")

@@ -5,17 +5,17 @@
 """
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 from transformers import Sam2VideoInferenceSession
 
-from glus_hf.models.glus.convert_glus import config_from_upstream, convert_state_dict
+from glus_hf.models.glus.convert_glus_to_hf import config_from_upstream, convert_state_dict
 from glus_hf.models.glus.memory_glus import MemoryBank, memory_indices
 from glus_hf.models.glus.modeling_glus import GLUSModel
 from tests.models.common import randomize
+from tests.paths import FIXTURES
 
 
 REASON = "needs sam2, hydra-core, omegaconf and iopath (see the docstring of this file)"
@@ -23,7 +23,7 @@ instantiate = pytest.importorskip("hydra.utils", reason=REASON).instantiate
 OmegaConf = pytest.importorskip("omegaconf", reason=REASON).OmegaConf
 pytest.importorskip("sam2", reason=REASON)
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "upstream_tiny"
+FIXTURE = FIXTURES / "upstream_tiny"
 IMAGE, WIDTH, FRAMES = 128, 128, 9
 TOLERANCE = 1e-5
 # what SAM-2 adds to the yaml file when it builds a model for video (apply_postprocessing)
@@ -177,7 +177,7 @@ def test_memory_conditioned_frames_of_glus(glus, sam2, pixels, backbone, stride)
     bank = MemoryBank(7, stride)
     for frame in range(FRAMES):
         ours = features.select(torch.tensor([frame, frame]))
-        masks = glus.draw_masks(ours, prompts[frame], bank, frame, [True, True])
+        masks = glus.decode_frame(ours, prompts[frame], bank, frame, [True, True])
         assert_close(masks, reference.draw(frame, prompts[frame]))
         for found, expected in zip(bank.entries[frame], reference.memories[frame]):
             assert_close(found, expected, TOLERANCE * expected.abs().max().item())

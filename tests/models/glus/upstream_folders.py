@@ -2,17 +2,17 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from glus_hf import CheckpointError
-from glus_hf.models.glus.convert_glus import convert_checkpoint
+from glus_hf.models.glus.convert_glus_to_hf import convert_checkpoint
+from tests.paths import FIXTURES
 
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "upstream_tiny"
+FIXTURE = FIXTURES / "upstream_tiny"
 CHECKPOINT, CLIP, SAM2_CONFIG = FIXTURE / "checkpoint", FIXTURE / "clip", FIXTURE / "sam2_config.yaml"
 MASK_PREFIX = "model.visual_model."
 

@@ -4,7 +4,7 @@ converter. With `-rP` every test prints how far it is from them."""
 import pytest
 import torch
 
-from glus_hf.models.glus_selector.key_mapping_glus_selector import our_name
+from glus_hf.models.glus_selector.weight_names_glus_selector import our_name
 from tests.models.glus_selector.upstream_selector import (
     META,
     SCORE,

@@ -2,7 +2,6 @@
 
 import functools
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,11 +9,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from glus_hf import GLUSSelector, GLUSSelectorProcessor
-from glus_hf.models.glus_selector.convert_glus_selector import convert_checkpoint
+from glus_hf.models.glus_selector.convert_glus_selector_to_hf import convert_checkpoint
 from tests.models.glus.upstream_folders import make_folder
+from tests.paths import FIXTURES
 
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "selector_tiny"
+FIXTURE = FIXTURES / "selector_tiny"
 CHECKPOINT, CLIP = FIXTURE / "checkpoint", FIXTURE / "clip"
 META = json.loads((FIXTURE / "meta.json").read_text())
 SCORE = META["score_token_id"]

@@ -1,21 +1,19 @@
 """Configuration of GLUS."""
 
-import os
-
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig, Sam2VideoConfig
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
-from .checkpoint_glus import check_checkpoint, readable_errors, resolve_name
-from .compat_glus import MODEL_OPTIONS, select_options
+from ..checkpoint_loading import CheckpointMixin
+from .presets_glus import MODEL_OPTIONS, select_options
 
 
 @strict
-class GLUSConfig(PreTrainedConfig):
+class GLUSConfig(CheckpointMixin, PreTrainedConfig):
     r"""
     Configuration of [`GLUSForVideoSegmentation`]: three sub-configurations and everything that the public program
     keeps outside its config. The defaults are those of the released checkpoints; `from_pretrained(path, compat=name)`
-    sets all options in which paper and public code differ at once (see `compat_glus.COMPAT`).
+    sets all options in which paper and public code differ at once (see `presets_glus.COMPAT`).
 
     Args:
         vision_config (`CLIPVisionConfig`): the tower whose tokens the language model reads.
@@ -98,18 +96,9 @@ class GLUSConfig(PreTrainedConfig):
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLUSConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
-        for name, least in LEAST.items():
+        for name, least in MINIMUMS.items():
             if getattr(self, name) < least:
                 raise ValueError(f"GLUSConfig.{name} must be {least} or more, got {getattr(self, name)}.")
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """Read a config from an alias ("glus-tiny"), a folder, a file or the Hub; `CheckpointError` in one line."""
-        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
-        if not os.path.isfile(name):
-            check_checkpoint(name, [cls.model_type], kwargs.get("subfolder", ""))
-        with readable_errors(name):
-            return super().from_pretrained(name, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
@@ -148,7 +137,7 @@ CHOICES = {
     "seg_hidden_state": ("last", "penultimate"),
 }
 
-LEAST = {
+MINIMUMS = {
     "num_context_frames": 0,
     "num_query_frames": 1,
     "num_maskmem": 0,

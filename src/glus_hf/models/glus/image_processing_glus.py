@@ -1,6 +1,5 @@
 """Image processor of GLUS: the CLIP view and the mask-branch (SAM-2) view of a frame, without torchvision."""
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 from transformers.image_processing_utils import BatchFeature
@@ -8,7 +7,8 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.processing_utils import ImagesKwargs
 
-from .checkpoint_glus import readable_errors, resolve_name
+from ...media.images import as_rgb_arrays
+from ..checkpoint_loading import CheckpointMixin
 
 
 class GLUSImageProcessorKwargs(ImagesKwargs, total=False):
@@ -23,7 +23,7 @@ class GLUSImageProcessorKwargs(ImagesKwargs, total=False):
     mask_image_std: list[float] | None
 
 
-class GLUSImageProcessor(CLIPImageProcessorPil):
+class GLUSImageProcessor(CheckpointMixin, CLIPImageProcessorPil):
     """Makes both views of a frame of the public GLUS program.
 
     * `pixel_values`: CLIP's view. Shortest edge resized (bicubic, PIL, so rounded to uint8), centre crop, 0..1,
@@ -52,13 +52,6 @@ class GLUSImageProcessor(CLIPImageProcessorPil):
     mask_size = {"height": 1024, "width": 1024}
     mask_image_mean = list(IMAGENET_DEFAULT_MEAN)
     mask_image_std = list(IMAGENET_DEFAULT_STD)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """Load from an alias ("glus-tiny"), a folder or the Hub; `CheckpointError` if files are missing."""
-        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
-        with readable_errors(name):
-            return super().from_pretrained(name, **kwargs)
 
     def preprocess(self, images, return_tensors: str = "pt", **kwargs) -> BatchFeature:
         """Both views of one image or a list of N images.
@@ -97,24 +90,4 @@ class GLUSImageProcessor(CLIPImageProcessorPil):
         return (torch.cat(resized) - mean) / std
 
 
-def as_rgb_arrays(images) -> list[np.ndarray]:
-    """One image or a sequence of images as a list of contiguous `uint8 [height, width, 3]` arrays."""
-    if hasattr(images, "convert") or getattr(images, "ndim", 4) == 3:
-        images = [images]
-    arrays = [_as_rgb_array(image) for image in images]
-    if not arrays:
-        raise ValueError("no images given")
-    return arrays
-
-
-def _as_rgb_array(image) -> np.ndarray:
-    """One image (PIL, numpy, torch; channels first or last) as a contiguous `uint8 [height, width, 3]` array."""
-    if hasattr(image, "convert"):
-        image = image.convert("RGB")
-    array = image.cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
-    if array.ndim == 3 and array.shape[2] != 3 and array.shape[0] == 3:
-        array = array.transpose(1, 2, 0)
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
-        raise ValueError(f"an image must be uint8 RGB [height, width, 3], got {array.dtype} {list(array.shape)}")
-    # torch.from_numpy warns on read-only memory (PIL's) and refuses negative strides
-    return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
+__all__ = ["GLUSImageProcessor"]

@@ -1,7 +1,7 @@
 """GLUS: a language model that reads context and query frames, and a SAM-2 mask branch prompted by its [SEG] states.
 
 Three stages, each a plain function of tensors: *encode* (`encode_frames`, `encode_mask_frames`), *read*
-(`read_windows`, or one teacher-forced pass in training) and *draw* (`draw_masks`).
+(`read_windows`, or one teacher-forced pass in training) and *decode* (`decode_frame`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from torch.nn import functional as F
 from transformers import CLIPVisionModel, DynamicCache, LlamaModel, PreTrainedModel, Sam2VideoModel
 from transformers.utils import ModelOutput
 
-from .checkpoint_glus import check_checkpoint, load_strictly, resolve_name
-from .compat_glus import apply_compat
+from ..checkpoint_loading import CheckpointMixin
+from ..conversation_batch import counts_per_video
+from ..prefix_cache import pad_behind_prefix, repeat_cache
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
 from .loss_glus import mask_losses
 from .memory_glus import MemoryBank
+from .presets_glus import apply_compat
 
 
 @dataclass
@@ -61,7 +63,7 @@ class GLUSMaskFeatures:
         return GLUSMaskFeatures(self.embedding.index_select(1, index), self.position.index_select(1, index), maps)
 
 
-class GLUSPreTrainedModel(PreTrainedModel):
+class GLUSPreTrainedModel(CheckpointMixin, PreTrainedModel):
     config_class = GLUSConfig
     config: GLUSConfig
     base_model_prefix = "model"
@@ -75,21 +77,12 @@ class GLUSPreTrainedModel(PreTrainedModel):
     _skip_keys_device_placement = ["past_key_values"]
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
-        """Load weights strictly, from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers.
-
-        `compat="released"`, `"evaluation-script"` or `"paper"` sets the options in which these differ
-        (`compat_glus.COMPAT`); single options, as `fuser_scale="identity"`, go before it.
-
-        Raises:
-            CheckpointError: no GLUS model there, or missing, unexpected or wrong-shape weights; one line.
-        """
-        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
-        if name is not None and kwargs.get("config") is None:
-            check_checkpoint(name, [cls.config_class.model_type], kwargs.get("subfolder", ""))
+    def _loading_options(cls, kwargs: dict) -> dict:
+        """`compat="released"`, `"evaluation-script"` or `"paper"` sets the options in which these differ
+        (`presets_glus.COMPAT`); single options, as `fuser_scale="identity"`, go before it."""
         if isinstance(kwargs.get("config"), GLUSConfig) and kwargs.get("compat") is not None:
             kwargs["config"] = apply_compat(copy.deepcopy(kwargs["config"]), kwargs.pop("compat"))
-        return load_strictly(super().from_pretrained, name, *model_args, **kwargs)
+        return kwargs
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -161,7 +154,7 @@ class GLUSModel(GLUSPreTrainedModel):
         return_dict: bool = True,
     ) -> GLUSSegmentationOutput | tuple:
         """States, [SEG] embeddings and masks of a batch of conversations; see [`GLUSForVideoSegmentation.forward`]."""
-        counts = _as_counts(expressions_per_video, len(pixel_values), len(input_ids))
+        counts = counts_per_video(expressions_per_video, len(pixel_values), len(input_ids))
         owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(input_ids.device)
         times = None if frame_times is None else frame_times.flatten(0, 1)
         image_tokens = self.encode_frames(pixel_values.flatten(0, 1), times).unflatten(0, pixel_values.shape[:2])
@@ -170,7 +163,7 @@ class GLUSModel(GLUSPreTrainedModel):
         seg_embeddings = self.seg_projection(self._select_seg_states(input_ids, seg_states))
         output = GLUSSegmentationOutput(seg_embeddings=seg_embeddings, hidden_states=last)
         if mask_pixel_values is not None:
-            output.mask_logits = self._draw_clips(mask_pixel_values, seg_embeddings, counts)
+            output.mask_logits = self._decode_clips(mask_pixel_values, seg_embeddings, counts)
         return output if return_dict else output.to_tuple()
 
     def _select_seg_states(self, input_ids: Tensor, states: Tensor) -> Tensor:
@@ -181,7 +174,9 @@ class GLUSModel(GLUSPreTrainedModel):
             raise ValueError(f"Every conversation needs the same number of [SEG] tokens, got {found.tolist()}.")
         return states[:, :-1][predicts_seg.to(states.device)].unflatten(0, (len(input_ids), -1))
 
-    def _draw_clips(self, mask_pixel_values: Tensor, seg_embeddings: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
+    def _decode_clips(
+        self, mask_pixel_values: Tensor, seg_embeddings: Tensor, counts: list[int]
+    ) -> tuple[Tensor, ...]:
         """Masks of all query frames, frame by frame with memory; one entry per video `[expressions, frames, h, w]`."""
         num_frames = mask_pixel_values.shape[1]
         features = self.encode_mask_frames(mask_pixel_values.flatten(0, 1))
@@ -190,7 +185,7 @@ class GLUSModel(GLUSPreTrainedModel):
         bank = MemoryBank(self.config.num_maskmem, self.config.training_memory_stride)
         active = [True] * len(owner)
         masks = [
-            self.draw_masks(
+            self.decode_frame(
                 features.select(owner * num_frames + frame), seg_embeddings[:, frame].to(device), bank, frame, active
             )
             for frame in range(num_frames)
@@ -269,12 +264,12 @@ class GLUSModel(GLUSPreTrainedModel):
         last = outputs.last_hidden_state
         return last, outputs.hidden_states[-2] if penultimate else last
 
-    # draw -------------------------------------------------------------------------------------------------------
+    # decode -----------------------------------------------------------------------------------------------------
 
-    def draw_masks(
+    def decode_frame(
         self, features: GLUSMaskFeatures, seg_embeddings: Tensor, bank: MemoryBank, frame: int, active: list[bool]
     ) -> Tensor:
-        """Draw the masks of one frame and write its memory.
+        """Decode the masks of one frame and write its memory.
 
         Args:
             features: this frame, repeated per expression along `n`.
@@ -394,19 +389,6 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
     def set_output_embeddings(self, value):
         self.lm_head = value
 
-    def freeze_pretrained_parts(self) -> None:
-        """Freeze what GLUS never trains: CLIP, and SAM-2 except the parts of its mask decoder that get a gradient.
-
-        The language model, embeddings, head and projections stay trainable; LoRA is put on afterwards.
-        """
-        self.model.vision_tower.requires_grad_(False)
-        self.model.mask_model.requires_grad_(False)
-        decoder = self.model.mask_model.mask_decoder
-        unused = (decoder.conv_s0, decoder.conv_s1, decoder.iou_prediction_head, decoder.pred_obj_score_head)
-        decoder.requires_grad_(True)
-        for module in (*unused, *decoder.output_hypernetworks_mlps[1:]):
-            module.requires_grad_(False)
-
     def forward(
         self,
         input_ids: Tensor,
@@ -425,7 +407,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             input_ids: `[conversations, length]`, images expanded to `image_token_id`, right padded.
             pixel_values: `[videos, num_context + num_query, 3, h, w]`, context frames first.
             attention_mask: `[conversations, length]`.
-            mask_pixel_values: `[videos, num_query, 3, S, S]`; without it no masks are drawn.
+            mask_pixel_values: `[videos, num_query, 3, S, S]`; without it no masks are decoded.
             labels: `[conversations, length]`, -100 where unsupervised.
             mask_labels: per video `[expressions, num_query, H, W]` in [0, 1], or counts of objects (`overlap="sum"`).
             expressions_per_video: conversations of each video, in order; one each by default.
@@ -435,7 +417,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             [`GLUSSegmentationOutput`]
         """
         if mask_labels is not None and mask_pixel_values is None:
-            raise ValueError("mask_labels needs mask_pixel_values: without the query frames no masks are drawn.")
+            raise ValueError("mask_labels needs mask_pixel_values: without the query frames no masks are decoded.")
         output = self.model(
             input_ids, pixel_values, attention_mask, mask_pixel_values, expressions_per_video, frame_times
         )
@@ -502,37 +484,15 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         Returns:
             `seg_embeddings [n, dim]`, `seg_probabilities [n]`, `emits_seg [n]` (the arg-max is [SEG]).
         """
-        device, lengths = image_tokens[0].device, torch.tensor([len(ids) for ids in input_ids])
-        ids = torch.zeros(len(input_ids), int(lengths.max()), dtype=torch.long)
-        for row, window in enumerate(input_ids):
-            ids[row, : len(window)] = torch.tensor(window)
-        embeddings = self.model.embed_prompt(ids.to(device), torch.cat(image_tokens))
-        mask = torch.arange(ids.shape[1])[None] < lengths[:, None]
-        mask = F.pad(mask, (prefix.get_seq_length(), 0), value=True).long().to(device)
-        cache = _repeat_cache(prefix, len(input_ids), self.config.text_config)
+        ids, mask, ends = pad_behind_prefix(prefix, input_ids, image_tokens[0].device)
+        embeddings = self.model.embed_prompt(ids, torch.cat(image_tokens))
+        cache = repeat_cache(prefix, len(input_ids), self.config.text_config)
         last, seg_states = self.model.read_states(embeddings, mask, past_key_values=cache, use_cache=True)
-        rows, ends = torch.arange(len(lengths), device=last.device), (lengths - 1).to(last.device)
+        rows, ends = torch.arange(len(ends), device=last.device), ends.to(last.device)
         probabilities = self.lm_head(last[rows, ends]).float().softmax(-1)
         seg_id = self.config.seg_token_id
         seg_embeddings = self.model.seg_projection(seg_states[rows, ends])
         return seg_embeddings, probabilities[:, seg_id], probabilities.argmax(-1) == seg_id
-
-
-def _as_counts(expressions_per_video, num_videos: int, num_conversations: int) -> list[int]:
-    counts = [1] * num_videos if expressions_per_video is None else [int(count) for count in expressions_per_video]
-    if len(counts) != num_videos or sum(counts) != num_conversations:
-        raise ValueError(
-            f"expressions_per_video {counts} does not fit {num_videos} videos and {num_conversations} conversations."
-        )
-    return counts
-
-
-def _repeat_cache(prefix: DynamicCache, count: int, config) -> DynamicCache:
-    cache = DynamicCache(config=config)
-    for index, layer in enumerate(prefix.layers):
-        keys, values = (state.expand(count, -1, -1, -1) for state in (layer.keys, layer.values))
-        cache.update(keys, values, index)
-    return cache
 
 
 __all__ = ["GLUSForVideoSegmentation", "GLUSModel", "GLUSPreTrainedModel", "GLUSSegmentationOutput"]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
-import re
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,15 +12,25 @@ from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from .checkpoint_glus import readable_errors, resolve_name
-from .compat_glus import PROCESSOR_OPTIONS, select_options
-from .image_processing_glus import GLUSImageProcessor, as_rgb_arrays
+from ...errors import UserError
+from ..checkpoint_loading import CheckpointMixin
+from ..conversation_batch import pad_conversations
+from ..expressions import check_expression, one_line, plain_expression, sample_templates
+from ..llama_prompts import (
+    BOS_TOKEN,
+    EOS_TOKEN,
+    IGNORE_INDEX,
+    IMAGE_TOKEN,
+    SYSTEM_PROMPT,
+    encode_piece,
+    tokenize_prompt,
+)
+from ..sessions import load_frames
+from .image_processing_glus import GLUSImageProcessor
 from .inference_glus import GLUSInferenceSession
+from .presets_glus import PROCESSOR_OPTIONS, select_options
 
 
-BOS_TOKEN = "<s>"
-EOS_TOKEN = "</s>"
-IMAGE_TOKEN = "<image>"  # never in the vocabulary: stands for one frame in a prompt
 SEG_TOKEN = "[SEG]"
 IM_START_TOKEN = "<im_start>"
 IM_END_TOKEN = "<im_end>"
@@ -32,10 +39,6 @@ ADDED_TOKENS = (SEG_TOKEN, IM_START_TOKEN, IM_END_TOKEN)
 PROTOCOL_TOKENS = (BOS_TOKEN, EOS_TOKEN, IMAGE_TOKEN) + ADDED_TOKENS
 
 # The words the released weights were trained with, spelling included.
-SYSTEM_PROMPT = (
-    "A chat between a curious human and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the human's questions."
-)
 CONTEXT_SENTENCE = "Please finished the following tasks on the context frames above."
 QUESTIONS = (
     "Can you segment the {x} in this frame?",
@@ -52,14 +55,12 @@ ANSWERS = (
 )
 INFERENCE_QUESTION = 0
 INFERENCE_ANSWER = 3
-IGNORE_INDEX = -100
 CONTEXT_STRATEGIES = ("middle", "uniform", "random")
 OVERLAPS = ("union", "sum")
-LINE_BREAK_OR_TAB = r"\s*[\t-\r\x1c-\x1f\x85\u2028\u2029]\s*"
 FULL_WHITE = 255  # foreground of a mask read from an image file; no number of objects
 
 
-class GLUSProcessor(ProcessorMixin):
+class GLUSProcessor(CheckpointMixin, ProcessorMixin):
     """Turns videos and referring expressions into what [`GLUSForVideoSegmentation`] reads, and its logits into masks.
 
     Args:
@@ -74,7 +75,7 @@ class GLUSProcessor(ProcessorMixin):
         overlap (`str`): what a training target is where several objects of one expression overlap: "union", 1, or
             "sum", their number, as upstream's targets are.
 
-    Raises `ValueError` when the tokenizer lacks a protocol token, or an option has no such choice.
+    Raises `UserError` when the tokenizer lacks a protocol token, or an option has no such choice.
 
     Example:
 
@@ -103,7 +104,7 @@ class GLUSProcessor(ProcessorMixin):
         vocabulary = tokenizer.get_vocab()
         missing = [token for token in (BOS_TOKEN, EOS_TOKEN) + ADDED_TOKENS if token not in vocabulary]
         if missing:
-            raise ValueError(f"the tokenizer lacks {', '.join(missing)}; add them with tokenizer.add_tokens")
+            raise UserError(f"the tokenizer lacks {', '.join(missing)}; add them with tokenizer.add_tokens")
         self.num_context_frames = num_context_frames
         self.num_query_frames = num_query_frames
         self.num_image_tokens = num_image_tokens
@@ -113,16 +114,10 @@ class GLUSProcessor(ProcessorMixin):
         self.overlap = overlap
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, compat: str | None = None, **kwargs):
-        """Load from an alias ("glus-tiny"), a folder or the Hub; `CheckpointError` if files are missing.
-
-        `compat="released"`, `"evaluation-script"` or `"paper"` sets `context_frames` and `overlap`
-        (`compat_glus.COMPAT`); give the model the same name. Single options go before it.
-        """
-        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
-        kwargs = {**select_options(compat, PROCESSOR_OPTIONS), **kwargs}
-        with readable_errors(name):
-            return super().from_pretrained(name, **kwargs)
+    def _loading_options(cls, kwargs: dict) -> dict:
+        """`compat="released"`, `"evaluation-script"` or `"paper"` sets `context_frames` and `overlap`
+        (`presets_glus.COMPAT`); give the model the same name. Single options go before it."""
+        return {**select_options(kwargs.pop("compat", None), PROCESSOR_OPTIONS), **kwargs}
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
@@ -146,38 +141,17 @@ class GLUSProcessor(ProcessorMixin):
         """An expression as the prompt takes it: one line, no white space at its ends, no full stop, lower case.
 
         Raises:
-            `ValueError`: not a `str`, nothing left, a protocol token inside, or over `max_expression_tokens`.
+            `UserError`: not a `str`, nothing left, a protocol token inside, or over `max_expression_tokens`.
 
         Example:
 
             >>> processor.clean_expression(" The cat\\n on the left. ")
             'the cat on the left'
         """
-        if not isinstance(text, str):
-            raise ValueError(f"an expression must be a str, got {type(text).__name__}")
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError("the expression is not valid unicode; decode it with the right encoding") from None
-        text = re.sub(LINE_BREAK_OR_TAB, " ", text)  # spaces of any kind are tokens, however many
-        cleaned = text.strip().removesuffix(".").strip().lower()
-        if not cleaned:
-            raise ValueError(f"the expression {text[:40]!r} is empty; name the object in a few words")
-        self._refuse_protocol_tokens(cleaned)
-        length = len(self._encode_piece(cleaned))
-        if length > self.max_expression_tokens:
-            raise ValueError(
-                f"the expression has {length} tokens, the limit is {self.max_expression_tokens}; "
-                "shorten it or raise max_expression_tokens"
-            )
-        return cleaned
-
-    def _refuse_protocol_tokens(self, text: str):
-        # A tokenizer that normalises unicode would turn look-alikes into the real thing: compare normalised text.
-        text = unicodedata.normalize("NFKC", text).lower()
-        for token in dict.fromkeys(PROTOCOL_TOKENS + tuple(self.tokenizer.get_added_vocab())):
-            if token.lower() in text:
-                raise ValueError(f"the expression contains the protocol token {token}; remove it from the expression")
+        protocol_tokens = PROTOCOL_TOKENS + tuple(self.tokenizer.get_added_vocab())
+        count = lambda cleaned: len(encode_piece(self.tokenizer, cleaned))
+        clean = lambda raw: plain_expression(one_line(raw))
+        return check_expression(text, clean, protocol_tokens, count, self.max_expression_tokens)
 
     def build_conversation(
         self,
@@ -195,7 +169,7 @@ class GLUSProcessor(ProcessorMixin):
                 (0..4). Without them, those of inference: 0 and 3.
 
         Raises:
-            `ValueError`: no turns, or not one question and answer per turn.
+            `UserError`: no turns, or not one question and answer per turn.
 
         Example:
 
@@ -205,7 +179,7 @@ class GLUSProcessor(ProcessorMixin):
         questions = [INFERENCE_QUESTION] * num_query_frames if questions is None else questions
         answers = [INFERENCE_ANSWER] * num_query_frames if answers is None else answers
         if num_query_frames < 1 or not len(questions) == len(answers) == num_query_frames:
-            raise ValueError(f"expected {num_query_frames} (at least 1) questions and answers")
+            raise UserError(f"expected {num_query_frames} (at least 1) questions and answers")
         context = IMAGE_BLOCK * self.num_context_frames + f"\n{CONTEXT_SENTENCE}\n" if self.num_context_frames else ""
         turns = [
             f"USER: {context if turn == 0 else ''}{IMAGE_BLOCK}\n{QUESTIONS[question].replace('{x}', expression)} "
@@ -232,32 +206,7 @@ class GLUSProcessor(ProcessorMixin):
             prompt (`str`): for instance of [`~GLUSProcessor.build_conversation`].
             add_bos (`bool`): put `<s>` first.
         """
-        ids = [self.tokenizer.convert_tokens_to_ids(BOS_TOKEN)] if add_bos else []
-        for chunk_index, chunk in enumerate(prompt.split(IMAGE_TOKEN)):
-            if chunk_index > 0:
-                ids.append(self.image_token_id)
-            ids += self._tokenize_chunk(chunk)
-        return ids
-
-    def _tokenize_chunk(self, chunk: str) -> list[int]:
-        separators = (BOS_TOKEN, EOS_TOKEN) + ADDED_TOKENS
-        parts = re.split("(" + "|".join(map(re.escape, separators)) + ")", chunk)
-        ids = []
-        for index, part in enumerate(parts):
-            if index % 2 == 1:  # re.split puts the separators at odd places
-                ids.append(self.tokenizer.convert_tokens_to_ids(part))
-                continue
-            if index > 0 and parts[index - 1] in ADDED_TOKENS:
-                part = part.lstrip()
-            if index + 1 < len(parts) and parts[index + 1] in ADDED_TOKENS:
-                part = part.rstrip()
-            ids += self._encode_piece(part) if part else []
-        return ids
-
-    def _encode_piece(self, text: str) -> list[int]:
-        """Ids of "▁" + text. Fast tokenizers leave the "▁" out before a space (or altogether), so we bring our own."""
-        text = text if _always_prepends(self.tokenizer) else " " + text
-        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        return tokenize_prompt(self.tokenizer, prompt, self.image_token_id, ADDED_TOKENS, add_bos=add_bos)
 
     def expand_image_tokens(self, ids: Sequence[int]) -> list[int]:
         """Every `image_token_id` of `ids` repeated `num_image_tokens` times: one id per position of the model."""
@@ -294,7 +243,7 @@ class GLUSProcessor(ProcessorMixin):
                 generators are never touched.
 
         Raises:
-            `ValueError`: no frames, no context, unknown strategy.
+            `UserError`: no frames, no context, unknown strategy.
 
         Example:
 
@@ -304,9 +253,9 @@ class GLUSProcessor(ProcessorMixin):
         count = self.num_context_frames if num_context is None else num_context
         strategy = strategy or self.context_frames
         if num_frames < 1 or count < 0:
-            raise ValueError(f"cannot sample {count} context frames from {num_frames} frames")
+            raise UserError(f"cannot sample {count} context frames from {num_frames} frames")
         if strategy not in CONTEXT_STRATEGIES:
-            raise ValueError(f"unknown context strategy {strategy!r}; use one of {', '.join(CONTEXT_STRATEGIES)}")
+            raise UserError(f"unknown context strategy {strategy!r}; use one of {', '.join(CONTEXT_STRATEGIES)}")
         if strategy == "uniform":
             return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
         bounds = np.linspace(0, num_frames, count + 1, dtype=int)
@@ -324,21 +273,21 @@ class GLUSProcessor(ProcessorMixin):
         """A session for one video and one or more expressions.
 
         Args:
-            video: whatever `glus_hf.data.video.load_video` takes (file, folder, list of frames, array); where that
-                module is not installed, a sequence of `uint8 [height, width, 3]` arrays or PIL images.
+            video: whatever `glus_hf.load_video` takes (file, folder, list of frames, array); where the package is not
+                installed, a sequence of `uint8 [height, width, 3]` arrays or PIL images.
             text (`str` or `Sequence[str]`): the expression(s).
             context_frames (`str` or `Sequence[int]`, *optional*): a strategy of
                 [`~GLUSProcessor.sample_context_frames`] or `num_context_frames` indices.
 
         Raises:
-            `ValueError`: no expression, an expression [`~GLUSProcessor.clean_expression`] refuses, an empty video,
+            `UserError`: no expression, an expression [`~GLUSProcessor.clean_expression`] refuses, an empty video,
                 frames of different sizes, or wrong context indices.
         """
         texts = [text] if isinstance(text, str) else list(text)
         if not texts:
-            raise ValueError("no expression given; pass a text or a list of texts")
+            raise UserError("no expression given; pass a text or a list of texts")
         texts = [self.clean_expression(text) for text in texts]
-        frames = _load_frames(video)
+        frames = load_frames(video)
         splits = [self._split_window(text) for text in texts]
         return GLUSInferenceSession(
             frames=frames,
@@ -366,7 +315,7 @@ class GLUSProcessor(ProcessorMixin):
             return self.sample_context_frames(num_frames, strategy=context_frames)
         indices = [int(index) for index in context_frames]
         if len(indices) != self.num_context_frames or any(not 0 <= index < num_frames for index in indices):
-            raise ValueError(
+            raise UserError(
                 f"context_frames must be {self.num_context_frames} indices in 0..{num_frames - 1}, got {indices}"
             )
         return indices
@@ -423,11 +372,11 @@ class GLUSProcessor(ProcessorMixin):
                   with `overlap="sum"` also 2 and more.
 
         Raises:
-            `ValueError`: a sample of the wrong shape, or a refused expression.
+            `UserError`: a sample of the wrong shape, or a refused expression.
         """
         samples = [samples] if isinstance(samples, dict) else list(samples)
         if not samples or labels not in ("seg", "answer"):
-            raise ValueError("need at least one sample, and labels 'seg' or 'answer'")
+            raise UserError("need at least one sample, and labels 'seg' or 'answer'")
         prompts = [self._sample_prompts(sample, rng) for sample in samples]
         batch = self._pad_conversations([prompt for video in prompts for prompt in video], labels)
         batch.update(self._stack_views([sample["frames"] for sample in samples]))
@@ -442,29 +391,29 @@ class GLUSProcessor(ProcessorMixin):
         if sample.get("conversations") is not None:
             prompts = list(sample["conversations"])
         else:
-            prompts = [self._draw_conversation(text, rng) for text in sample["expressions"]]
+            prompts = [self.sample_conversation(text, rng) for text in sample["expressions"]]
         if not prompts:
-            raise ValueError("a sample needs at least one expression")
+            raise UserError("a sample needs at least one expression")
         return prompts
 
-    def _draw_conversation(self, text: str, rng: np.random.Generator | None) -> str:
+    def sample_conversation(self, text: str, rng: np.random.Generator | None = None) -> str:
+        """The whole conversation about an expression, with the questions and answers of inference, or ones sampled
+        with `rng`, one per query frame.
+
+        Raises:
+            `UserError`: an expression that [`~GLUSProcessor.clean_expression`] refuses.
+        """
         questions = answers = None
         if rng is not None:
-            questions = rng.integers(len(QUESTIONS), size=self.num_query_frames)
-            answers = rng.integers(len(ANSWERS), size=self.num_query_frames)
+            questions = sample_templates(rng, len(QUESTIONS), self.num_query_frames)
+            answers = sample_templates(rng, len(ANSWERS), self.num_query_frames)
         return self.build_conversation(self.clean_expression(text), self.num_query_frames, questions, answers)
 
     def _pad_conversations(self, prompts: list[str], labels: str) -> dict[str, torch.Tensor]:
         rows = [torch.tensor(self.expand_image_tokens(self.tokenize(prompt))) for prompt in prompts]
         make_labels = self._answer_labels if labels == "answer" else self._seg_labels
         targets = [make_labels(row, prompt) for row, prompt in zip(rows, prompts)]
-        masks = [torch.ones_like(row) for row in rows]
-        pad = torch.nn.utils.rnn.pad_sequence
-        return {
-            "input_ids": pad(rows, batch_first=True, padding_value=self.pad_token_id),
-            "attention_mask": pad(masks, batch_first=True),
-            "labels": pad(targets, batch_first=True, padding_value=IGNORE_INDEX),
-        }
+        return pad_conversations(rows, targets, self.pad_token_id)
 
     def _seg_labels(self, ids: torch.Tensor, prompt: str) -> torch.Tensor:
         return torch.where(ids == self.seg_token_id, ids, IGNORE_INDEX)
@@ -490,7 +439,7 @@ class GLUSProcessor(ProcessorMixin):
         count = self.num_context_frames + self.num_query_frames
         for frames in videos:
             if len(frames) != count:
-                raise ValueError(f"a sample needs {count} frames (context, then query), got {len(frames)}")
+                raise UserError(f"a sample needs {count} frames (context, then query), got {len(frames)}")
         queries = [frames[self.num_context_frames :] for frames in videos]
         return {
             "pixel_values": torch.stack([self.image_processor.clip_view(frames) for frames in videos]),
@@ -504,12 +453,12 @@ class GLUSProcessor(ProcessorMixin):
         of_one_size = len(set(shapes)) == 1 and len(shapes[0]) == 3
         if len(masks) != num_expressions or not of_one_size or shapes[0][0] != self.num_query_frames:
             expected = f"[{num_expressions}, {self.num_query_frames}, height, width]"
-            raise ValueError(f"masks must be {expected}, got {[list(shape) for shape in shapes]}")
+            raise UserError(f"masks must be {expected}, got {[list(shape) for shape in shapes]}")
         masks = torch.as_tensor(np.stack(masks))
         if self.overlap == "union":
             return (masks > 0).float()
         if masks.numel() > 0 and masks.max() == FULL_WHITE:
-            raise ValueError(f"with overlap='sum' masks are numbers of objects, got {FULL_WHITE}; divide by it")
+            raise UserError(f"with overlap='sum' masks are numbers of objects, got {FULL_WHITE}; divide by it")
         return masks.float()
 
 
@@ -520,39 +469,14 @@ def _count_objects(masks: np.ndarray) -> np.ndarray:
 
 def _check_choice(name: str, value, choices: tuple[str, ...]):
     if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}; use one of {', '.join(choices)}")
+        raise UserError(f"unknown {name} {value!r}; use one of {', '.join(choices)}")
 
 
 def _all_have(samples: list[dict], key: str) -> bool:
     given = [sample.get(key) is not None for sample in samples]
     if any(given) != all(given):
-        raise ValueError(f"either all samples have {key} or none")
+        raise UserError(f"either all samples have {key} or none")
     return all(given)
 
 
-def _always_prepends(tokenizer) -> bool:
-    """Whether the tokenizer puts its dummy prefix "▁" even before a text that starts with a space."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:  # sentencepiece itself always does
-        return True
-    text = " a" if backend.normalizer is None else backend.normalizer.normalize_str(" a")
-    if backend.pre_tokenizer is not None:
-        text = "".join(piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text))
-    return text.startswith("▁▁")
-
-
-def _load_frames(video) -> Sequence[np.ndarray]:
-    """Frames of anything the package's video reader takes; without the package, of a sequence of images."""
-    try:
-        from glus_hf.data.video import load_video
-    except ImportError:
-        if isinstance(video, (str, os.PathLike)):
-            raise ValueError("reading a video file needs glus_hf and av; install them or pass frames") from None
-        frames = getattr(video, "frames", None) or as_rgb_arrays(video)
-    else:
-        frames = load_video(video).frames
-    if len(frames) == 0:
-        raise ValueError("the video has no frames")
-    if any(frame.shape != frames[0].shape for frame in frames):
-        raise ValueError("all frames of a video must have the same size")
-    return frames
+__all__ = ["GLUSProcessor"]

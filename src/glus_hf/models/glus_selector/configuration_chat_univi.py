@@ -1,19 +1,18 @@
 """Configuration of Chat-UniVi, the language model under the key-frame selector."""
 
 import math
-import os
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig
 
-from .checkpoint_glus_selector import check_checkpoint, readable_errors, resolve_name
+from ..checkpoint_loading import CheckpointMixin
 
 
 LONGEST_RUN_OF_IMAGES = 2  # adjacent images; upstream takes more for a video
 
 
 @strict
-class ChatUniViConfig(PreTrainedConfig):
+class ChatUniViConfig(CheckpointMixin, PreTrainedConfig):
     r"""
     Configuration of [`ChatUniViForConditionalGeneration`]: a CLIP tower, a token merger without parameters, a linear
     projector and a Llama. The defaults are the sizes of the released 7B model.
@@ -84,15 +83,6 @@ class ChatUniViConfig(PreTrainedConfig):
                 f"{self.num_patches} patches cannot be merged into {clusters} tokens; each stage needs at least as "
                 "many tokens as it gives, so use larger images, smaller patches or fewer clusters."
             )
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """Read a config from a folder, a file or the Hub; `CheckpointError` in one line."""
-        name = resolve_name(pretrained_model_name_or_path)
-        if not os.path.isfile(name):
-            check_checkpoint(name, [cls.model_type], kwargs.get("subfolder", ""))
-        with readable_errors(name):
-            return super().from_pretrained(name, **kwargs)
 
     @property
     def num_patches(self) -> int:

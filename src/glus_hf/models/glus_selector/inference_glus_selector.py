@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from weakref import ReferenceType
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .video_frames_glus_selector import clip_view
+from ...media.images import clip_view
+from ..prefix_cache import default_batch_size
+from ..sessions import VideoSession, check_inference
 
 
 FRAMES_AT_ONCE = 16
 
 
 @dataclass
-class GLUSSelectorSession:
+class GLUSSelectorSession(VideoSession):
     """One video and its expressions, with everything that scoring needs and finds.
 
     Made by [`GLUSSelectorProcessor.init_video_session`].
@@ -36,8 +36,6 @@ class GLUSSelectorSession:
         scored_by: the model that set them.
     """
 
-    frames: Sequence[np.ndarray]
-    texts: list[str]
     contexts: list[list[int]]
     context_of_frame: list[int]
     image_processor: object
@@ -46,18 +44,6 @@ class GLUSSelectorSession:
     target_input_ids: list[list[int]]
     scores: Tensor | None = None
     scored_by: ReferenceType | None = field(default=None, repr=False)
-
-    @property
-    def num_frames(self) -> int:
-        return len(self.frames)
-
-    @property
-    def height(self) -> int:
-        return self.frames[0].shape[0]
-
-    @property
-    def width(self) -> int:
-        return self.frames[0].shape[1]
 
     def context_frame_indices(self, frame: int) -> list[int]:
         """Context frames that frame number `frame` is scored with."""
@@ -97,23 +83,6 @@ def score_video(model, session: GLUSSelectorSession, batch_size: int | None = No
     return scores.to(model.device) if model.device.type != "meta" else scores
 
 
-def best_frames(scores) -> np.ndarray:
-    """Index of the best frame along the last axis; the first of several equally good ones.
-
-    Raises:
-        `ValueError`: a score is no finite number; one line.
-    """
-    return finite_scores(scores).argmax(-1)
-
-
-def finite_scores(scores) -> np.ndarray:
-    """The scores as an array; `ValueError` where one is no finite number."""
-    scores = np.asarray(scores)
-    if not np.isfinite(scores).all():
-        raise ValueError("scores of a selector are not finite; check its weights or load it in float32")
-    return scores
-
-
 class _Encoder:
     """Tokens of frames, each made once as long as it is kept."""
 
@@ -136,30 +105,17 @@ class _Encoder:
 
 
 def _check_fit(model, session: GLUSSelectorSession, batch_size: int | None) -> None:
-    if model.training:
-        raise ValueError("The model is in training mode; call model.eval() before inference.")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    crop_size = session.image_processor.crop_size["height"]
     fits = {
         "num_image_tokens": (session.num_image_tokens, model.config.num_image_tokens),
-        "crop_size": (session.image_processor.crop_size["height"], model.config.vision_config.image_size),
+        "crop_size": (crop_size, model.config.vision_config.image_size),
     }
-    for name, (found, wanted) in fits.items():
-        if found != wanted:
-            raise ValueError(
-                f"The processor's {name} is {found}, the model's {wanted}; load both from one checkpoint."
-            )
+    check_inference(model, batch_size, fits)
 
 
 def _default_batch_size(model, session: GLUSSelectorSession) -> int:
-    """Prompts read at once: 8 on a CPU; on an accelerator, what fits half of its free memory (at most 64)."""
-    device = model.device
-    if device.type != "cuda":
-        return 8
-    config = model.config.text_config
     prefix, target = (max(len(ids) for ids in parts) for parts in (session.prefix_input_ids, session.target_input_ids))
-    head_size = config.head_dim or config.hidden_size // config.num_attention_heads
-    cache = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * (prefix + target)
-    floats = cache + target * (8 * config.hidden_size + 3 * config.intermediate_size)
-    free = torch.cuda.mem_get_info(device)[0]
-    return max(1, min(64, int(free / 2 / (floats * model.dtype.itemsize))))
+    return default_batch_size(model, cache_length=prefix + target, read_length=target)
+
+
+__all__ = ["GLUSSelectorSession", "score_video"]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import CLIPVisionModel, GenerationMixin, LlamaModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .checkpoint_glus_selector import check_checkpoint, load_strictly, resolve_name
+from ..checkpoint_loading import CheckpointMixin
 from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, ChatUniViConfig
 from .token_merger_glus_selector import DensityNoise, merge_image, merge_video
 
@@ -41,7 +41,7 @@ class ChatUniViOutput(ModelOutput):
     attentions: tuple | None = None
 
 
-class ChatUniViPreTrainedModel(PreTrainedModel):
+class ChatUniViPreTrainedModel(CheckpointMixin, PreTrainedModel):
     config_class = ChatUniViConfig
     config: ChatUniViConfig
     base_model_prefix = "model"
@@ -53,18 +53,6 @@ class ChatUniViPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _no_split_modules = ["LlamaDecoderLayer", "CLIPEncoderLayer"]
     _skip_keys_device_placement = ["past_key_values"]
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
-        """Load weights strictly, from a folder or the Hub; `kwargs` as in transformers.
-
-        Raises:
-            CheckpointError: no such model there, or missing, unexpected or wrong-shape weights; one line.
-        """
-        name = resolve_name(pretrained_model_name_or_path)
-        if name is not None and kwargs.get("config") is None:
-            check_checkpoint(name, [cls.config_class.model_type], kwargs.get("subfolder", ""))
-        return load_strictly(super().from_pretrained, name, *model_args, **kwargs)
 
 
 class ChatUniViModel(ChatUniViPreTrainedModel):

@@ -16,8 +16,11 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.utils import ModelOutput
 
+from ..conversation_batch import counts_per_video
+from ..frame_scores import best_frames
+from ..prefix_cache import pad_behind_prefix, repeat_cache
 from .configuration_glus_selector import GLUSSelectorConfig
-from .inference_glus_selector import GLUSSelectorSession, best_frames, score_video
+from .inference_glus_selector import GLUSSelectorSession, score_video
 from .modeling_chat_univi import ChatUniViModel, ChatUniViPreTrainedModel, answer_loss
 from .token_merger_glus_selector import DensityNoise
 
@@ -110,11 +113,6 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
     def set_output_embeddings(self, value):
         self.lm_head = value
 
-    def freeze_pretrained_parts(self) -> None:
-        """Freeze what is never trained: the tower and the projector. LoRA is put on the language model afterwards."""
-        self.model.vision_tower.requires_grad_(False)
-        self.model.mm_projector.requires_grad_(False)
-
     def forward(
         self,
         input_ids: Tensor,
@@ -146,7 +144,8 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
             `ValueError`: frames, conversations and image positions do not fit together, or not one `[SCORE]` each.
         """
         frames = [len(pixel_values)] if frames_per_video is None else [int(count) for count in frames_per_video]
-        counts = _as_counts(expressions_per_video, len(frames), len(input_ids))
+        even = len(input_ids) // max(len(frames), 1)
+        counts = counts_per_video(expressions_per_video, len(frames), len(input_ids), default=even)
         if sum(frames) != len(pixel_values):
             raise ValueError(f"frames_per_video {frames} does not fit {len(pixel_values)} frames.")
         self._check_positions(input_ids, frames, counts)
@@ -259,18 +258,13 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
         Returns:
             `scores [n]`, float32, and the states they are read off, `[n, hidden]`.
         """
-        device, lengths = image_tokens[0].device, torch.tensor([len(ids) for ids in input_ids])
-        ids = torch.zeros(len(input_ids), int(lengths.max()), dtype=torch.long)
-        for row, prompt in enumerate(input_ids):
-            ids[row, : len(prompt)] = torch.tensor(prompt)
-        embeddings = self.model.embed_prompt(ids.to(device), torch.cat(image_tokens))
-        mask = torch.arange(ids.shape[1])[None] < lengths[:, None]
-        mask = F.pad(mask, (prefix.get_seq_length(), 0), value=True).long().to(device)
-        cache = _repeat_cache(prefix, len(input_ids), self.config.text_config)
+        ids, mask, last = pad_behind_prefix(prefix, input_ids, image_tokens[0].device)
+        embeddings = self.model.embed_prompt(ids, torch.cat(image_tokens))
+        cache = repeat_cache(prefix, len(input_ids), self.config.text_config)
         states = self.model.language_model(
             inputs_embeds=embeddings, attention_mask=mask, past_key_values=cache, use_cache=True
         ).last_hidden_state
-        states = states[torch.arange(len(lengths), device=states.device), (lengths - 1).to(states.device)]
+        states = states[torch.arange(len(last), device=states.device), last.to(states.device)]
         return self.score_head(states), states
 
 
@@ -278,24 +272,6 @@ def _score_loss(scores: Tensor, score_labels: Tensor, counts: list[int]) -> Tens
     """Mean over videos of the mean distance of their scores (upstream divides by the number of videos + 1e-8)."""
     distances = (scores - score_labels.to(scores)).abs().split(counts)
     return sum(video.mean() for video in distances) / (len(counts) + SAMPLES_EPS)
-
-
-def _as_counts(expressions_per_video, num_videos: int, num_conversations: int) -> list[int]:
-    even = [num_conversations // max(num_videos, 1)] * num_videos
-    counts = even if expressions_per_video is None else [int(count) for count in expressions_per_video]
-    if len(counts) != num_videos or sum(counts) != num_conversations or min(counts, default=0) < 1:
-        raise ValueError(
-            f"expressions_per_video {counts} does not fit {num_videos} videos and {num_conversations} conversations."
-        )
-    return counts
-
-
-def _repeat_cache(prefix: DynamicCache, count: int, config) -> DynamicCache:
-    cache = DynamicCache(config=config)
-    for index, layer in enumerate(prefix.layers):
-        keys, values = (state.expand(count, -1, -1, -1) for state in (layer.keys, layer.values))
-        cache.update(keys, values, index)
-    return cache
 
 
 __all__ = ["GLUSSelector", "GLUSSelectorOutput", "GLUSSelectorPreTrainedModel"]

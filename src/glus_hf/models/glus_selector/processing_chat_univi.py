@@ -4,7 +4,6 @@ CLIP's view."""
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
 
 import torch
@@ -13,20 +12,14 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
-from .checkpoint_glus_selector import readable_errors, resolve_name
+from ...errors import UserError
+from ...media.images import as_rgb_arrays, clip_view
+from ..checkpoint_loading import CheckpointMixin
+from ..llama_prompts import BOS_TOKEN, EOS_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS, tokenize_prompt
 from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, num_clusters
-from .video_frames_glus_selector import as_rgb_arrays, clip_view
 
 
-BOS_TOKEN = "<s>"
-EOS_TOKEN = "</s>"
-UNK_TOKEN = "<unk>"
-SPECIAL_TOKENS = (BOS_TOKEN, EOS_TOKEN, UNK_TOKEN)
-IMAGE_TOKEN = "<image>"  # never in the vocabulary: stands for an image in a prompt
-PREFIX = "▁"
-
-
-class ChatUniViProcessor(ProcessorMixin):
+class ChatUniViProcessor(CheckpointMixin, ProcessorMixin):
     """Turns prompts and images into what [`ChatUniViForConditionalGeneration`] reads.
 
     Args:
@@ -57,7 +50,7 @@ class ChatUniViProcessor(ProcessorMixin):
         vocabulary = tokenizer.get_vocab()
         missing = [token for token in self._needed_tokens() if token not in vocabulary]
         if missing:
-            raise ValueError(f"the tokenizer lacks {', '.join(missing)}; add them with tokenizer.add_tokens")
+            raise UserError(f"the tokenizer lacks {', '.join(missing)}; add them with tokenizer.add_tokens")
         self.num_image_tokens = num_image_tokens
         self.image_token_id = image_token_id
         self.temporal_cluster_rate = temporal_cluster_rate
@@ -65,13 +58,6 @@ class ChatUniViProcessor(ProcessorMixin):
 
     def _needed_tokens(self) -> tuple[str, ...]:
         return BOS_TOKEN, EOS_TOKEN
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """Load from a folder or the Hub; `CheckpointError` if files are missing. Options go before the saved ones."""
-        name = resolve_name(pretrained_model_name_or_path)
-        with readable_errors(name):
-            return super().from_pretrained(name, **kwargs)
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
@@ -103,42 +89,11 @@ class ChatUniViProcessor(ProcessorMixin):
             prompt (`str`): whatever it says, it is not checked.
             add_bos (`bool`): put `<s>` first.
         """
-        ids = [self.tokenizer.convert_tokens_to_ids(BOS_TOKEN)] if add_bos else []
-        for chunk_index, chunk in enumerate(prompt.split(IMAGE_TOKEN)):
-            if chunk_index > 0:
-                ids.append(self.image_token_id)
-            ids += self._tokenize_chunk(chunk)
-        return ids
+        added = self._added_tokens()
+        return tokenize_prompt(self.tokenizer, prompt, self.image_token_id, added, self.legacy, add_bos)
 
     def _added_tokens(self) -> list[str]:
         return [token for token in self.tokenizer.get_added_vocab() if token not in SPECIAL_TOKENS]
-
-    def _tokenize_chunk(self, chunk: str) -> list[int]:
-        added = self._added_tokens()
-        separators = sorted([BOS_TOKEN, EOS_TOKEN, *added], key=len, reverse=True)
-        parts = re.split("(" + "|".join(map(re.escape, separators)) + ")", chunk)
-        ids = []
-        for index, part in enumerate(parts):
-            if index % 2 == 1:  # re.split puts the separators at odd places
-                ids.append(self.tokenizer.convert_tokens_to_ids(part))
-                continue
-            if index > 0 and parts[index - 1] in added:
-                part = part.lstrip()
-            if index + 1 < len(parts) and parts[index + 1] in added:
-                part = part.rstrip()
-            if part:
-                ids += self._encode_piece(part, with_prefix=self.legacy or index == 0 or part.startswith(" "))
-        return ids
-
-    def _encode_piece(self, text: str, with_prefix: bool = True) -> list[int]:
-        """Ids of "▁" + text. Fast tokenizers leave the "▁" out before a space (or altogether), so we bring our own."""
-        prefixed = text if _always_prepends(self.tokenizer) else " " + text
-        ids = self.tokenizer.encode(prefixed, add_special_tokens=False, split_special_tokens=True, verbose=False)
-        first = self.tokenizer.convert_ids_to_tokens(ids[0])
-        if with_prefix or not first.startswith(PREFIX):
-            return ids
-        bare = [] if first == PREFIX else [self.tokenizer.convert_tokens_to_ids(first.removeprefix(PREFIX))]
-        return bare + ids[1:]
 
     def expand_image_tokens(self, ids: Sequence[int], group_runs: bool = False) -> list[int]:
         """Every `image_token_id` of `ids` repeated: one id per position of the model.
@@ -183,12 +138,12 @@ class ChatUniViProcessor(ProcessorMixin):
         """
         prompts = [text] if isinstance(text, str) else list(text)
         if not prompts:
-            raise ValueError("no prompt given; pass a text or a list of texts")
+            raise UserError("no prompt given; pass a text or a list of texts")
         images = [] if images is None else as_rgb_arrays(images)
         rows = [self.tokenize(prompt) for prompt in prompts]
         wanted = sum(row.count(self.image_token_id) for row in rows)
         if wanted != len(images):
-            raise ValueError(f"the prompts have {wanted} {IMAGE_TOKEN}, but there are {len(images)} images")
+            raise UserError(f"the prompts have {wanted} {IMAGE_TOKEN}, but there are {len(images)} images")
         batch = self._pad([self.expand_image_tokens(row, group_runs) for row in rows])
         if images:
             batch["pixel_values"] = self.clip_view(images)
@@ -222,17 +177,6 @@ def _runs(ids: Sequence[int], image_token_id: int) -> list[tuple[list[int], bool
         else:
             runs.append(([token], is_image))
     return runs
-
-
-def _always_prepends(tokenizer) -> bool:
-    """Whether the tokenizer puts its dummy prefix "▁" even before a text that starts with a space."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:  # sentencepiece itself always does
-        return True
-    text = " a" if backend.normalizer is None else backend.normalizer.normalize_str(" a")
-    if backend.pre_tokenizer is not None:
-        text = "".join(piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text))
-    return text.startswith("▁▁")
 
 
 __all__ = ["ChatUniViProcessor"]

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from transformers.feature_extraction_utils import BatchFeature
 
+from ...errors import UserError
+from ..conversation_batch import pad_conversations
+from ..expressions import check_expression, sample_templates
+from ..llama_prompts import (
+    BOS_TOKEN,
+    EOS_TOKEN,
+    IGNORE_INDEX,
+    IMAGE_TOKEN,
+    SPECIAL_TOKENS,
+    SYSTEM_PROMPT,
+    encode_piece,
+)
+from ..sessions import load_frames
 from .inference_glus_selector import GLUSSelectorSession
-from .processing_chat_univi import BOS_TOKEN, EOS_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS, ChatUniViProcessor
-from .video_frames_glus_selector import load_frames
+from .processing_chat_univi import ChatUniViProcessor
 
 
 SCORE_TOKEN = "[SCORE]"
 
 # The words of upstream's program, spelling included.
-SYSTEM_PROMPT = (
-    "A chat between a curious human and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the human's questions."
-)
 QUESTIONS = (
     "Does the Target Image provide enough information for localizing and segmenting the {x} in the Reference Video? "
     "Please respond with a confidence score.",
@@ -38,7 +45,6 @@ ANSWERS = (
     "Sure, the prediction result is [SCORE].",
 )
 ROLE_OF_ANSWER = " ASSISTANT: "
-IGNORE_INDEX = -100
 CONTEXT_STRATEGIES = ("upstream", "paper")
 
 
@@ -54,7 +60,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
         max_expression_tokens (`int`): longest accepted expression, in tokens.
         kwargs: as for [`ChatUniViProcessor`].
 
-    Raises `ValueError` when the tokenizer lacks a token, or there is no such strategy.
+    Raises `UserError` when the tokenizer lacks a token, or there is no such strategy.
 
     Example:
 
@@ -82,7 +88,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
         )
         _check_strategy(context_frames)
         if max_images < 2 or num_context_frames < 1:
-            raise ValueError(
+            raise UserError(
                 f"max_images must be at least 2 and num_context_frames 1, got {max_images} and {num_context_frames}"
             )
         self.context_frames = context_frames
@@ -104,7 +110,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
         stays, unlike in GLUS.
 
         Raises:
-            `ValueError`: not a `str`, nothing left, a protocol token inside, or over `max_expression_tokens`.
+            `UserError`: not a `str`, nothing left, a protocol token inside, or over `max_expression_tokens`.
 
         Example:
 
@@ -115,30 +121,9 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
 
     def _checked_expression(self, text: str) -> str:
         """The expression without blanks around it, as training takes it."""
-        if not isinstance(text, str):
-            raise ValueError(f"an expression must be a str, got {type(text).__name__}")
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError("the expression is not valid unicode; decode it with the right encoding") from None
-        stripped = text.strip()
-        if not stripped:
-            raise ValueError(f"the expression {text[:40]!r} is empty; name the object in a few words")
-        self._refuse_protocol_tokens(" ".join(stripped.split()))
-        length = len(self._encode_piece(stripped))
-        if length > self.max_expression_tokens:
-            raise ValueError(
-                f"the expression has {length} tokens, the limit is {self.max_expression_tokens}; "
-                "shorten it or raise max_expression_tokens"
-            )
-        return stripped
-
-    def _refuse_protocol_tokens(self, text: str):
-        # A tokenizer that normalises unicode would turn look-alikes into the real thing: compare normalised text.
-        text = unicodedata.normalize("NFKC", text).lower()
-        for token in (IMAGE_TOKEN, *SPECIAL_TOKENS, *self._added_tokens()):
-            if token.lower() in text:
-                raise ValueError(f"the expression contains the protocol token {token}; remove it from the expression")
+        protocol_tokens = (IMAGE_TOKEN, *SPECIAL_TOKENS, *self._added_tokens())
+        count = lambda cleaned: len(encode_piece(self.tokenizer, cleaned))
+        return check_expression(text, lambda raw: raw.strip(), protocol_tokens, count, self.max_expression_tokens)
 
     def build_conversation(self, expression: str, num_context: int, question: int = 0, answer: int = 0) -> str:
         """The whole prompt about one (cleaned) expression with its answer ("llava_v1" style).
@@ -151,7 +136,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             answer (`int`): index into `ANSWERS` (0..3).
 
         Raises:
-            `ValueError`: no context frames, or no such question or answer.
+            `UserError`: no context frames, or no such question or answer.
 
         Example:
 
@@ -160,7 +145,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
         """
         questions = _questions(expression)
         if num_context < 1 or not (0 <= question < len(questions) and 0 <= answer < len(ANSWERS)):
-            raise ValueError(
+            raise UserError(
                 f"no prompt with {num_context} context frames, question {question} and answer {answer}; there are "
                 f"{len(questions)} questions and {len(ANSWERS)} answers"
             )
@@ -184,7 +169,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
                 `num_context_frames` equal parts, the same for every target; all frames of a shorter video.
 
         Raises:
-            `ValueError`: no such frame or strategy.
+            `UserError`: no such frame or strategy.
 
         Example:
 
@@ -195,7 +180,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
         """
         strategy = _check_strategy(strategy or self.context_frames)
         if not 0 <= frame < num_frames:
-            raise ValueError(f"there is no frame {frame} among {num_frames}")
+            raise UserError(f"there is no frame {frame} among {num_frames}")
         if strategy == "upstream":
             step = -(-num_frames // (self.max_images - 1))
             return list(range(frame % step, num_frames, step))
@@ -213,19 +198,19 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
         """A session for one video and one or more expressions.
 
         Args:
-            video: whatever `glus_hf.data.video.load_video` takes (file, folder, list of frames, array); where that
-                module is not installed, a sequence of `uint8 [height, width, 3]` arrays or PIL images.
+            video: whatever `glus_hf.load_video` takes (file, folder, list of frames, array); where the package is not
+                installed, a sequence of `uint8 [height, width, 3]` arrays or PIL images.
             text (`str` or `Sequence[str]`): the expression(s).
             context_frames (`str` or `Sequence[int]`, *optional*): a strategy of
                 [`~GLUSSelectorProcessor.sample_context_frames`], or indices of the context of all frames.
 
         Raises:
-            `ValueError`: no expression, an expression [`~GLUSSelectorProcessor.clean_expression`] refuses, an empty
+            `UserError`: no expression, an expression [`~GLUSSelectorProcessor.clean_expression`] refuses, an empty
                 video, frames of different sizes, or wrong context indices.
         """
         texts = [text] if isinstance(text, str) else list(text)
         if not texts:
-            raise ValueError("no expression given; pass a text or a list of texts")
+            raise UserError("no expression given; pass a text or a list of texts")
         texts = [self.clean_expression(text) for text in texts]
         frames = load_frames(video)
         of_frame = [tuple(self._context_indices(len(frames), frame, context_frames)) for frame in range(len(frames))]
@@ -247,7 +232,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             return self.sample_context_frames(num_frames, frame, context_frames)
         indices = [int(index) for index in context_frames]
         if not indices or any(not 0 <= index < num_frames for index in indices):
-            raise ValueError(f"context_frames must be indices in 0..{num_frames - 1}, got {indices}")
+            raise UserError(f"context_frames must be indices in 0..{num_frames - 1}, got {indices}")
         return indices
 
     def _split_prompt(self, expression: str, num_context: int) -> tuple[list[int], list[int]]:
@@ -283,11 +268,11 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
                 * `score_labels`: `float32 [N]`, if given.
 
         Raises:
-            `ValueError`: a sample of the wrong shape, or a refused expression.
+            `UserError`: a sample of the wrong shape, or a refused expression.
         """
         samples = [samples] if isinstance(samples, dict) else list(samples)
         if not samples:
-            raise ValueError("need at least one sample")
+            raise UserError("need at least one sample")
         prompts = [self._sample_prompts(sample, rng) for sample in samples]
         batch = self._pad_conversations([prompt for video in prompts for prompt in video])
         batch["pixel_values"] = torch.cat([self.clip_view(sample["frames"]) for sample in samples])
@@ -297,50 +282,44 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
         if any(given):
             scores = [list(sample["scores"]) if has else [] for sample, has in zip(samples, given)]
             if [len(video) for video in scores] != [len(video) for video in prompts]:
-                raise ValueError("either no sample has scores, or each has one per expression")
+                raise UserError("either no sample has scores, or each has one per expression")
             batch["score_labels"] = torch.tensor([score for video in scores for score in video]).float()
         return BatchFeature(batch)
 
     def _sample_prompts(self, sample: dict, rng: np.random.Generator | None) -> list[str]:
         num_context = len(sample["frames"]) - 1
         if num_context < 1:
-            raise ValueError(f"a sample needs context frames and a target frame, got {num_context + 1} frames")
+            raise UserError(f"a sample needs context frames and a target frame, got {num_context + 1} frames")
         if sample.get("conversations") is not None:
             prompts = list(sample["conversations"])
         else:
-            prompts = [self.draw_conversation(text, num_context, rng) for text in sample["expressions"]]
+            prompts = [self.sample_conversation(text, num_context, rng) for text in sample["expressions"]]
         if not prompts:
-            raise ValueError("a sample needs at least one expression")
+            raise UserError("a sample needs at least one expression")
         return prompts
 
-    def draw_conversation(self, text: str, num_context: int, rng: np.random.Generator | None = None) -> str:
-        """The whole prompt about an expression, with the question and answer of inference, or ones that `rng` draws.
+    def sample_conversation(self, text: str, num_context: int, rng: np.random.Generator | None = None) -> str:
+        """The whole prompt about an expression, with the question and answer of inference, or ones sampled with `rng`.
 
         Raises:
-            `ValueError`: an expression that [`~GLUSSelectorProcessor.clean_expression`] refuses.
+            `UserError`: an expression that [`~GLUSSelectorProcessor.clean_expression`] refuses.
         """
         if rng is None:
             return self.build_conversation(self.clean_expression(text), num_context)
         expression = self._checked_expression(text)
-        question, answer = int(rng.integers(len(_questions(expression)))), int(rng.integers(len(ANSWERS)))
+        question, answer = sample_templates(rng, len(_questions(expression))), sample_templates(rng, len(ANSWERS))
         return self.build_conversation(expression, num_context, question, answer)
 
     def _pad_conversations(self, prompts: list[str]) -> dict[str, torch.Tensor]:
         rows = [torch.tensor(self.expand_image_tokens(self.tokenize(prompt))) for prompt in prompts]
-        masks = [torch.ones_like(row) for row in rows]
-        targets = [self._answer_labels(row, prompt) for row, prompt in zip(rows, prompts)]
-        pad = torch.nn.utils.rnn.pad_sequence
-        return {
-            "input_ids": pad(rows, batch_first=True, padding_value=self.pad_token_id),
-            "attention_mask": pad(masks, batch_first=True),
-            "labels": pad(targets, batch_first=True, padding_value=IGNORE_INDEX),
-        }
+        labels = [self._answer_labels(row, prompt) for row, prompt in zip(rows, prompts)]
+        return pad_conversations(rows, labels, self.pad_token_id)
 
     def _answer_labels(self, ids: torch.Tensor, prompt: str) -> torch.Tensor:
         """Every token behind " ASSISTANT:", `</s>` included."""
         question, found, _ = prompt.rpartition(ROLE_OF_ANSWER)
         if not found:
-            raise ValueError(f"a conversation needs {ROLE_OF_ANSWER!r} before its answer")
+            raise UserError(f"a conversation needs {ROLE_OF_ANSWER!r} before its answer")
         start = len(self.expand_image_tokens(self.tokenize(question + found))) - 1  # its blank is one with the answer
         return torch.where(torch.arange(len(ids)) < start, IGNORE_INDEX, ids)
 
@@ -351,7 +330,7 @@ def _questions(expression: str) -> tuple[str, ...]:
 
 def _check_strategy(strategy: str) -> str:
     if strategy not in CONTEXT_STRATEGIES:
-        raise ValueError(f"unknown context_frames {strategy!r}; use one of {', '.join(CONTEXT_STRATEGIES)}")
+        raise UserError(f"unknown context_frames {strategy!r}; use one of {', '.join(CONTEXT_STRATEGIES)}")
     return strategy
 
 

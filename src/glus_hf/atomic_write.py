@@ -1,0 +1,150 @@
+"""A file or folder appears whole or not at all; and the lock of a folder that one process at a time may write."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import CheckpointError
+
+
+logger = logging.getLogger(__name__)
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path to write to; it becomes `path` when the block ends well and is removed when it does not.
+
+    The temporary file is a hidden neighbour of `path` with the same suffix, so the final rename never crosses a file
+    system and writers that choose a format by suffix choose the right one. Missing parent folders are created. An
+    existing file at `path` stays untouched until the new one is complete, also when the block is interrupted.
+
+    Example:
+        >>> with atomic_path("out/mask.png") as temporary:  # doctest: +SKIP
+        ...     image.save(temporary)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem[:100]}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a hidden temporary folder beside `path`, which becomes `path` when the block ends well and is removed when
+    it does not (an error, Ctrl-C). What a killed process left behind of an earlier one is removed first.
+
+    Raises:
+        CheckpointError: there is something at `path`, or its parent cannot be written; one line.
+    """
+    path = Path(path).absolute()
+    _refuse_existing(path)
+    temporary = path.with_name(f".{path.name[:100]}-{uuid.uuid4().hex[:8]}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        # locked before it is there: whoever finds it unlocked may take it for abandoned
+        lock = acquire_lock(_lock_of(temporary))
+        temporary.mkdir()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another output") from None
+    try:
+        yield temporary
+        _refuse_existing(path)  # it may have come meanwhile
+        if path.exists():
+            path.rmdir()  # empty
+        temporary.rename(path)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise CheckpointError(f"{path.parent}: is full; make room there or choose another output") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        release_lock(lock)
+
+
+def _refuse_existing(path: Path) -> None:
+    is_empty = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    if os.path.lexists(path) and not is_empty:
+        raise CheckpointError(f"{path}: exists already; choose another output, or remove it first")
+
+
+def _lock_of(temporary: Path) -> Path:
+    return temporary.with_suffix(".lock")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove hidden folders beside `path` that no living process has locked. Where the file system has no locks, they
+    stay."""
+    name = re.compile(re.escape(f".{path.name[:100]}-") + r"[0-9a-f]{8}\.partial")
+    for folder in path.parent.iterdir():
+        if not name.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+            continue
+        try:
+            lock = acquire_lock(_lock_of(folder))
+        except OSError:
+            continue
+        if lock is not None:
+            logger.warning("%s: removed, a conversion that was killed left it behind", folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            release_lock(lock)
+
+
+# ---- locks
+
+
+def acquire_lock(path: Path, on_wait: Callable[[], None] | None = None):
+    """Lock a file that processes agree on. The system lets go of the lock when its holder dies.
+
+    Args:
+        path: the file; it is made.
+        on_wait: called before waiting for another process; without it nothing waits.
+
+    Returns:
+        The lock, for [`release_lock`]; None where the file system has no locks.
+
+    Raises:
+        BlockingIOError: another process has it, and there is no `on_wait`.
+        OSError: the file cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(str(path))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if on_wait is None:
+            raise BlockingIOError(errno.EWOULDBLOCK, "another process writes there", str(path)) from None
+        on_wait()
+        lock.acquire()
+    except NotImplementedError:
+        return None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return None
+    return lock
+
+
+def release_lock(lock, remove: bool = True) -> None:
+    """Let go of a lock, or of None; `remove` its file too, unless others may wait for it."""
+    if lock is not None:
+        if remove:
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+__all__ = ["acquire_lock", "atomic_path", "new_folder", "release_lock"]

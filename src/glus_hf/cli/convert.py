@@ -1,0 +1,147 @@
+"""`glus-hf convert` and `glus-hf export`: weights from and to the formats of others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UserError
+
+
+CLIP = "openai/clip-vit-large-patch14"
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder to make; must not exist.")]
+ShardSize = Annotated[str, typer.Option("--max-shard-size", help="Largest weight file, as 5GB or 200MB.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+def convert(
+    output: Folder,
+    source: Annotated[Path | None, typer.Option(help="A released GLUS folder, a Chat-UniVi or a selector.")] = None,
+    llm: Annotated[Path | None, typer.Option(help="Start training from this LISA-7B-v1 folder and --sam2.")] = None,
+    sam2: Annotated[Path | None, typer.Option(help="Meta's SAM-2 .pt file, for --llm.")] = None,
+    replace_sam2: Annotated[
+        Path | None, typer.Option(help="Copy --model with the mask branch of this SAM-2 .pt file.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Converted model, for --replace-sam2.")] = None,
+    clip: Annotated[str, typer.Option(help="CLIP folder or its name on the Hub.")] = CLIP,
+    sam2_config: Annotated[
+        Path | None, typer.Option(help="SAM-2's yaml file; not needed for SAM-2's four sizes.")
+    ] = None,
+    projection: Annotated[str, typer.Option(help="With --llm: init (new) or lisa (from the folder).")] = "init",
+    new_score_head: Annotated[
+        bool, typer.Option("--new-score-head", help="Start training a key-frame selector from a Chat-UniVi --source.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="With --llm or --new-score-head: of new weights.")] = 0,
+    dtype: Annotated[str, typer.Option(help="keep, float32, bfloat16 or float16.")] = "keep",
+    max_shard_size: ShardSize = "5GB",
+    compat: Annotated[
+        str | None, typer.Option(help="Options as a whole: released, evaluation-script or paper.")
+    ] = None,
+    fuser_scale: Annotated[str | None, typer.Option(help="checkpoint or identity.")] = None,
+    dense_position_dtype: Annotated[str | None, typer.Option(help="model or float32.")] = None,
+    multimask_fallback: Annotated[bool | None, typer.Option(help="Another head where a mask is unstable.")] = None,
+    memory_features: Annotated[str | None, typer.Option(help="conditioned or raw.")] = None,
+    seg_hidden_state: Annotated[str | None, typer.Option(help="last or penultimate.")] = None,
+    detach_memory: Annotated[bool | None, typer.Option(help="No gradient through memories.")] = None,
+    context_frames: Annotated[str | None, typer.Option(help="middle or uniform.")] = None,
+    overlap: Annotated[str | None, typer.Option(help="Training targets of overlapping objects: union or sum.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert a released GLUS, Chat-UniVi or selector folder (--source, told apart by the model_type in its
+    config.json), make starting weights (--llm) or swap SAM-2 (--replace-sam2)."""
+    options = {
+        "fuser_scale": fuser_scale,
+        "dense_position_dtype": dense_position_dtype,
+        "multimask_fallback": multimask_fallback,
+        "memory_features": memory_features,
+        "seg_hidden_state": seg_hidden_state,
+        "detach_memory": detach_memory,
+        "context_frames": context_frames,
+        "overlap": overlap,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    _check_mode(source, llm, sam2, replace_sam2, model, compat, options)
+    if source is not None and _is_chat_univi(source):
+        _refuse_glus_options(options | {"compat": compat, "sam2_config": sam2_config})
+        _report(_convert_chat_univi(source, clip, output, dtype, max_shard_size, quiet, new_score_head, seed), as_json)
+        return
+    if new_score_head:
+        raise UserError("--new-score-head needs the folder of a Chat-UniVi as --source")
+    from ..models.glus import convert_glus_to_hf as convert_glus
+
+    common = {"sam2_config": sam2_config, "dtype": dtype, "max_shard_size": max_shard_size, "progress": not quiet}
+    if source is not None:
+        folder = convert_glus.convert_checkpoint(source, clip, output, compat=compat, **common, **options)
+    elif llm is not None:
+        common |= {"projection": projection, "seed": seed, "compat": compat}
+        folder = convert_glus.convert_starting_weights(llm, sam2, clip, output, **common, **options)
+    else:
+        folder = convert_glus.replace_sam2(model, replace_sam2, output, **common)
+    _report(folder, as_json)
+
+
+def _is_chat_univi(source: Path) -> bool:
+    from ..models.glus_selector.convert_glus_selector_to_hf import is_chat_univi
+
+    return is_chat_univi(source)
+
+
+def _refuse_glus_options(options: dict) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UserError(f"--{given[0].replace('_', '-')} is an option of GLUS; --source is a Chat-UniVi or a selector")
+
+
+def _convert_chat_univi(source, clip, output, dtype, max_shard_size, quiet, new_score_head, seed) -> Path:
+    from ..models.glus_selector import convert_glus_selector_to_hf as convert_glus_selector
+
+    common = {"dtype": dtype, "max_shard_size": max_shard_size, "progress": not quiet}
+    if new_score_head:
+        return convert_glus_selector.convert_starting_selector(source, clip, output, seed=seed, **common)
+    return convert_glus_selector.convert_checkpoint(source, clip, output, **common)
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="Model folder or alias.")],
+    output: Folder,
+    format: Annotated[str, typer.Option("--format", help="upstream: for the public GLUS program.")] = "upstream",
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder with tokenizer.model, if the model's has none.")
+    ] = None,
+    max_shard_size: ShardSize = "10GB",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model in the format of the public GLUS program."""
+    from ..models.glus.convert_glus_to_original import export_checkpoint
+
+    folder = export_checkpoint(model, output, format, tokenizer, max_shard_size, progress=not quiet)
+    _report(folder, as_json)
+
+
+def _check_mode(source, llm, sam2, replace_sam2, model, compat, options) -> None:
+    modes = {"--source": source, "--llm": llm, "--replace-sam2": replace_sam2}
+    given = [name for name, value in modes.items() if value is not None]
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        raise UserError(f"one of {', '.join(modes)} says what to convert, but there is {found}")
+    if (llm is None) != (sam2 is None):
+        raise UserError("--llm and --sam2 go together: the language model and the mask branch to start from")
+    if (replace_sam2 is None) != (model is None):
+        raise UserError("--replace-sam2 FILE.pt and --model FOLDER go together")
+    if replace_sam2 is not None and (compat is not None or options):
+        name = "compat" if compat is not None else next(iter(options))
+        raise UserError(f"--{name.replace('_', '-')} does not go with --replace-sam2, which keeps the options")
+
+
+def _report(folder: Path, as_json: bool) -> None:
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    if as_json:
+        print(json.dumps({"output": str(folder), "bytes": size}))
+    else:
+        print(f"Wrote {folder} ({size / 1e9:.2f} GB)")

@@ -1,0 +1,74 @@
+"""`glus-hf data check` and `glus-hf data convert-coco`: people's own data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import one_line_errors, set_progress
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+app = typer.Typer(help="Check and convert your own data.", no_args_is_help=True)
+
+
+@app.command()
+@one_line_errors
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder in the layout of docs/own-data.md.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List every problem of a folder of your own data, with file and line. Exit code 2 if there are errors."""
+    from ..data.own.check import check_own_data
+
+    set_progress(quiet)
+    report = check_own_data(folder)
+    if as_json:
+        print(json.dumps(report.to_dict()))
+    else:
+        for kind, problems in (("error", report.errors), ("warning", report.warnings)):
+            for problem in problems:
+                print(f"{kind}: {problem}")
+        counts = [(report.num_videos, "video"), (report.num_expressions, "expression"), (report.num_frames, "frame")]
+        found = ", ".join(_count(*pair) for pair in counts)
+        warned = f" ({_count(len(report.warnings), 'warning')})" if report.warnings else ""
+        print(
+            f"Not usable: {_count(len(report.errors), 'error')}{warned}" if report.errors else f"OK: {found}{warned}"
+        )
+    if report.errors:
+        raise typer.Exit(2)
+
+
+@app.command()
+@one_line_errors
+def convert_coco(
+    annotations: Annotated[Path, typer.Option(help="JSON file of YouTube-VIS or COCO video annotations.")],
+    frames: Annotated[Path, typer.Option(help="Folder that the JSON's file names start from.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make; must not exist.")],
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the frames; without it they are linked.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert YouTube-VIS or COCO video annotations into the layout of docs/own-data.md."""
+    from ..data.own.coco_video import convert_coco_video
+
+    set_progress(quiet)
+    counts = convert_coco_video(annotations, frames, output, copy=copy)
+    if as_json:
+        print(json.dumps({"output": str(output), **counts}))
+        return
+    empty = counts["empty_videos"]
+    left_out = f"; left out {_count(empty, 'video')} without annotations" if empty else ""
+    print(
+        f"Wrote {output}: {_count(counts['videos'], 'video')}, {_count(counts['expressions'], 'expression')}{left_out}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

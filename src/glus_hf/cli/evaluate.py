@@ -1,0 +1,179 @@
+"""`glus-hf evaluate`: segment a data set, score it, make its submission."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UserError
+from . import dataset_options
+from .options import load_pipeline
+from .output import set_progress
+
+
+def evaluate(
+    dataset: Annotated[str, typer.Option(help="mevis, refer_youtube_vos, revos, motion_shapes, own, ...")],
+    split: Annotated[str, typer.Option(help="The data set's own name of the split.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set; generated data needs none.")] = None,
+    model: Annotated[str, typer.Option(help="Packaged model, folder or Hub name.")] = "glus-tiny",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Tree of predictions. Default: outputs/DATASET-SPLIT-MODEL."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run in --output first.")] = False,
+    zip_file: Annotated[Path | None, typer.Option("--zip", help="Make the server's submission archive.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for plots of where it fails.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="How to score; by default the data set's own.")] = None,
+    videos: Annotated[str | None, typer.Option(help="Only these video ids, separated by commas.")] = None,
+    max_videos: Annotated[int | None, typer.Option(min=1, help="Only the first N videos.")] = None,
+    key_frame: Annotated[int | None, typer.Option(min=0, help="Frame to start from, counted from 0.")] = None,
+    key_frames: Annotated[Path | None, typer.Option(help='JSON {"VIDEO_EXPRESSION": frame name as a number}.')] = None,
+    selector: Annotated[
+        str | None, typer.Option(help="Packaged selector, folder or Hub name: start from the frame it likes best.")
+    ] = None,
+    no_target_threshold: Annotated[
+        float | None, typer.Option(help="Empty masks where selector score x mask score is below it.")
+    ] = None,
+    context_frames: Annotated[str | None, typer.Option(help="middle, uniform, or indices as 0,5,10,15.")] = None,
+    threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,
+    texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, ...; by default the first accelerator.")] = None,
+    dtype: Annotated[str, typer.Option(help="Precision of the weights: auto, float32, bfloat16, float16.")] = "auto",
+    compat: Annotated[
+        str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of generated data.")] = None,
+    num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
+    data_option: Annotated[
+        list[str] | None, typer.Option(help="Another option of the data set as NAME=VALUE (version=v2); repeatable.")
+    ] = None,
+    on_error: Annotated[str, typer.Option(help="raise, or skip: report expressions that fail and go on.")] = "raise",
+    num_workers: Annotated[int, typer.Option(min=0, help="Processes that score again, for another protocol.")] = 1,
+    timeout_minutes: Annotated[float, typer.Option(min=0.1, help="Wait this long for the slowest process.")] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
+) -> None:
+    """Segment every expression of a data set and score the masks. Run it again to resume."""
+    from ..inference.frame_selector import load_selector, require_selector
+
+    data_options = dataset_options.data_options(data_option, seed, num_videos)
+    require_selector(selector, no_target_threshold)
+    if zip_file is not None:
+        _check_zip(zip_file, dataset)
+    from ..evaluation.evaluator import evaluate_model
+    from ..evaluation.options import EvaluationOptions
+    from ..evaluation.runs.distributed import Processes
+    from ..evaluation.scoring.incremental_scores import choose_protocol
+    from ..predictions.key_frame_file import read_key_frames
+
+    set_progress(quiet)
+    dataset_options.set_dataset_progress(quiet)
+    options = EvaluationOptions(
+        texts_per_pass=texts_per_pass,
+        threshold=threshold,
+        batch_size=batch_size or None,
+        context_frames=dataset_options.context_frames(context_frames),
+        key_frame=key_frame,
+        key_frames=None if key_frames is None else read_key_frames(key_frames),
+        no_target_threshold=no_target_threshold,
+        on_error=on_error,
+    )
+    processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
+    if device is not None and ":" in device and processes.size > 1:
+        raise UserError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
+    rows = dataset_options.load_rows(dataset, data_dir, split, data_options, processes)
+    selected = dataset_options.select_videos(rows, videos, max_videos)
+    if plots is not None and choose_protocol(selected, protocol) is None:
+        raise UserError("--plots: there is no ground truth to score against; leave it out")
+    single = processes.size == 1
+    pipe = load_pipeline(model, device if single else str(processes.device), dtype, compat)
+    chooser = None if selector is None else load_selector(selector, device=pipe.device)
+    output = output or _default_output(dataset, split, data_options, model, selector)
+    data_options.pop("num_videos", None)  # more videos may join a run
+    report = evaluate_model(
+        pipe.model,
+        pipe.processor,
+        selected,
+        output,
+        split=split,
+        data_options=data_options,
+        model_name=model,
+        protocol=protocol,
+        options=options,
+        selector=chooser,
+        overwrite=overwrite,
+        num_workers=num_workers,
+        processes=processes,
+        progress=not quiet,
+    )
+    processes.close()
+    if report is not None:
+        _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, quiet)
+
+
+def _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, quiet) -> None:
+    """What the first process does at the end: table, plots, archive, JSON."""
+    result = report.to_dict()
+    for record in report.records:
+        if "error" in record:
+            name = f"video {record['video_id']}, expression {record['expression_id']}"
+            print(f"Failed: {name}: {record['error']}", file=sys.stderr)
+    if not quiet and not as_json:
+        _print_report(report)
+    if plots is not None:
+        from ..evaluation.plots import draw_plots
+
+        result["plots"] = [str(path) for path in draw_plots(report, selected, plots)]
+    if zip_file is not None:
+        _write_zip(report.output, rows, dataset, split, zip_file)
+        result["zip"] = str(zip_file)
+    if not quiet and not as_json:
+        for path in [*result.get("plots", []), *([zip_file] if zip_file else [])]:
+            print(f"Wrote {path}")
+    if as_json:
+        print(json.dumps(result))
+
+
+def _default_output(dataset: str, split: str, data_options: dict, model: str, selector: str | None = None) -> Path:
+    options = [f"{name}{value}" for name, value in sorted(data_options.items()) if name != "num_videos"]
+    models = [Path(one).resolve().name for one in (model, selector) if one is not None]
+    name = "-".join([dataset, split, *options, *models])
+    return Path("outputs") / re.sub(r"[^\w.-]", "_", name)
+
+
+def _check_zip(zip_file: Path, dataset: str) -> None:
+    """Refuse an impossible archive before the long work."""
+    from ..predictions.submission_zip import check_submission
+
+    check_submission(zip_file, dataset)
+
+
+def _write_zip(root: Path, rows, dataset: str, split: str, zip_file: Path) -> None:
+    from ..errors import SubmissionError
+    from ..predictions.submission_zip import write_submission_zip
+
+    try:
+        write_submission_zip(root, rows, dataset, split, zip_file)
+    except SubmissionError as error:
+        print(error, file=sys.stderr)
+        raise UserError(f"{zip_file}: not written; the predictions are in {root}") from None
+
+
+def _print_report(report) -> None:
+    from .score import print_totals
+
+    counts = report.counts
+    if report.totals is not None:
+        print_totals(report.totals)
+    else:
+        print(f"{counts['num_expressions']} expressions segmented; there is no ground truth to score against")
+    if counts["expressions_missing_seg"]:
+        num_frames, num_expressions = counts["missing_seg_frames"], counts["expressions_missing_seg"]
+        print(f"No answer on {num_frames} frames of {num_expressions} expressions: empty masks there")
+    print(f"Predictions, results.jsonl and summary.json: {report.output}")

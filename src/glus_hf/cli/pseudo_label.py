@@ -1,0 +1,102 @@
+"""`glus-hf pseudo-label`: what a key-frame selector learns from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UserError
+from . import dataset_options
+from .options import load_pipeline
+from .output import set_progress
+
+
+def pseudo_label(
+    dataset: Annotated[str, typer.Option(help="mevis, refer_youtube_vos, motion_shapes, own, ...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Gets DATASET/VIDEO/EXPRESSION.json.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set; generated data needs none.")] = None,
+    split: Annotated[str, typer.Option(help="The data set's own name of the split.")] = "train",
+    model: Annotated[str, typer.Option(help="Packaged model, folder or Hub name.")] = "glus-tiny",
+    half: Annotated[
+        bool, typer.Option("--half", help="Label half of the videos, as the paper; --fraction 0.5.")
+    ] = False,
+    fraction: Annotated[float, typer.Option(help="Part of the videos to label.")] = 1.0,
+    fraction_seed: Annotated[int, typer.Option(min=0, help="Draws the videos of --fraction.")] = 0,
+    empty: Annotated[
+        str, typer.Option(help="Label where nothing is to be found and nothing was: 1, 0 or skip.")
+    ] = "1",
+    max_videos: Annotated[int | None, typer.Option(min=1, help="Only the first N videos.")] = None,
+    context_frames: Annotated[str | None, typer.Option(help="middle, uniform, or indices as 0,5,10,15.")] = None,
+    threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,
+    texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, ...; by default the first accelerator.")] = None,
+    dtype: Annotated[str, typer.Option(help="Precision of the weights: auto, float32, bfloat16, float16.")] = "auto",
+    seed: Annotated[int | None, typer.Option(min=0, help="Of generated data.")] = None,
+    num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
+    data_option: Annotated[
+        list[str] | None, typer.Option(help="Another option of the data set as NAME=VALUE (version=v2); repeatable.")
+    ] = None,
+    on_error: Annotated[str, typer.Option(help="raise, or skip: report expressions that fail and go on.")] = "raise",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the labels of an earlier run first.")] = False,
+    timeout_minutes: Annotated[float, typer.Option(min=0.1, help="Wait this long for the slowest process.")] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress bars.")] = False,
+) -> None:
+    """Segment a training split and write the IoU of every frame. Run it again to resume."""
+    from ..evaluation.evaluator import EvaluationOptions
+    from ..evaluation.runs.distributed import Processes
+    from ..training.samples.pseudo_labels import make_pseudo_labels
+
+    if half and fraction != 1.0:
+        raise UserError("--half is --fraction 0.5; give one of them")
+    data_options = dataset_options.data_options(data_option, seed, num_videos)
+    set_progress(quiet)
+    dataset_options.set_dataset_progress(quiet)
+    options = EvaluationOptions(
+        texts_per_pass=texts_per_pass,
+        threshold=threshold,
+        batch_size=batch_size or None,
+        context_frames=dataset_options.context_frames(context_frames),
+        on_error=on_error,
+    )
+    processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
+    rows = dataset_options.load_rows(dataset, data_dir, split, data_options, processes)
+    rows = dataset_options.select_videos(rows, None, max_videos)
+    pipe = load_pipeline(model, device if processes.size == 1 else str(processes.device), dtype)
+    data_options.pop("num_videos", None)  # more videos may join a run
+    report = make_pseudo_labels(
+        pipe.model,
+        pipe.processor,
+        rows,
+        output,
+        split=split,
+        data_options=data_options,
+        model_name=model,
+        empty=empty,
+        fraction=0.5 if half else fraction,
+        seed=fraction_seed,
+        options=options,
+        overwrite=overwrite,
+        processes=processes,
+        progress=not quiet,
+    )
+    processes.close()
+    if report is None:
+        return
+    for one in report.failures:
+        print(f"Failed: video {one['video_id']}, expression {one['expression_id']}: {one['error']}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(report.to_dict()))
+    elif not quiet:
+        mean = "none" if report.mean_label is None else f"{report.mean_label:.3f}"
+        print(f"{report.num_expressions} expressions, {report.num_labels} labels (mean {mean}) in {report.output}")
+        if report.num_skipped:
+            print(f"{report.num_skipped} frames without target and prediction have no label")
+
+
+__all__ = ["pseudo_label"]

@@ -1,0 +1,69 @@
+"""What converters take from the `config.json` of LLaVA-like checkpoints and of their CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import UserError
+from .provenance import read_json
+
+
+TEXT_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "hidden_act",
+    "max_position_embeddings",
+    "initializer_range",
+    "rms_norm_eps",
+    "rope_theta",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+)
+VISION_FIELDS = (
+    "hidden_size",
+    "intermediate_size",
+    "projection_dim",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_channels",
+    "image_size",
+    "patch_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "attention_dropout",
+)
+CLIP_VIEW_FIELDS = ("size", "crop_size", "image_mean", "image_std", "resample", "rescale_factor")
+
+
+def refuse_rope_scaling(config: Mapping) -> None:
+    """Refuse scaled positions, as Llamas with longer contexts have them."""
+    if config.get("rope_scaling") is not None:
+        raise UserError(f"rope_scaling {config['rope_scaling']} is not supported; the released checkpoints have none")
+
+
+def pick_fields(config: Mapping, names: tuple[str, ...]) -> dict:
+    """Those of `names` that a config has."""
+    return {name: config[name] for name in names if config.get(name) is not None}
+
+
+def clip_view_settings(clip: Path, size: int) -> dict:
+    """Settings of CLIP's image processor, from its folder where that has them.
+
+    Args:
+        clip: folder of a CLIP.
+        size: side of its images in pixels.
+    """
+    settings = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
+    saved = clip / "preprocessor_config.json"
+    if saved.is_file():
+        settings |= {name: value for name, value in read_json(saved).items() if name in CLIP_VIEW_FIELDS}
+    return settings
+
+
+__all__ = ["TEXT_FIELDS", "VISION_FIELDS", "clip_view_settings", "pick_fields", "refuse_rope_scaling"]

@@ -1,0 +1,239 @@
+"""Strict JSON: UTF-8, no key twice, errors that name the file; and large files by key without reading them whole."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+from collections.abc import Iterator
+
+from ..errors import DatasetFileError, UserError
+
+
+CHUNK = 1 << 23
+_SPACE = re.compile(r"[ \t\n\r]*")
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+_AFTER_VALUE = frozenset(",:} \t\n\r")
+
+
+def read_json(path: str | os.PathLike):
+    """Read a JSON file.
+
+    Args:
+        path: UTF-8 text.
+
+    Raises:
+        DatasetFileError: it is missing, not UTF-8, not JSON (cut short, for example), or an object has a key twice.
+
+    Example:
+        >>> read_json("data/mevis/train/meta_expressions.json")["videos"]  # doctest: +SKIP
+    """
+    return parse_json(_read_bytes(path), str(path))
+
+
+def parse_json(data: bytes, name: str):
+    """Strict JSON out of `data`; `name` is for errors. See [`read_json`]."""
+    try:
+        return decode_json(data)
+    except UnicodeDecodeError as error:
+        raise DatasetFileError(f"{name}: is not UTF-8 (byte {error.start}): convert or download it again") from None
+    except json.JSONDecodeError as error:
+        raise DatasetFileError(
+            f"{name}: is not valid JSON or cut short (line {error.lineno}: {error.msg}): download it again"
+        ) from None
+    except ValueError as error:
+        raise DatasetFileError(f"{name}: {error}: repair or download it again") from None
+
+
+def decode_json(data: bytes):
+    """Strict JSON out of UTF-8, with or without a mark at its start.
+
+    Raises:
+        UnicodeDecodeError, json.JSONDecodeError: it is no UTF-8 or no JSON.
+        ValueError: an object has a key twice, a text holds half a character, a number or the nesting has no end. The
+            message does not say where.
+    """
+    try:
+        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
+        if _HALF_CHARACTER.search(data):  # most often of a pair, which is one character
+            json.dumps(content, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError("a text holds half a character (\\ud800 to \\udfff)") from None
+    except RecursionError:
+        raise UserError("is nested too deeply") from None
+    return content
+
+
+def _unique_keys(pairs: list[tuple]) -> dict:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen = set()
+        twice, value = next(pair for pair in pairs if pair[0] in seen or seen.add(pair[0]))
+        # the parser does not say where, and an id like '0' is in every video: the value tells
+        raise UserError(f"{twice!r} appears twice, the second time with {_beginning(value)}")
+    return result
+
+
+def _beginning(value, length: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _read_bytes(path: str | os.PathLike) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise DatasetFileError(f"{path}: cannot be opened ({error.strerror or error})") from None
+
+
+class JsonObject:
+    """Values of one large JSON object by key. One pass finds where they are; each is read when asked for.
+
+    Memory holds the keys and one value, so a mask dictionary of 400 MB costs a few.
+
+    Args:
+        path: file whose top level is an object.
+
+    Raises:
+        DatasetFileError: as [`read_json`] raises.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self._spans: dict[str, tuple[int, int]] = {}
+        try:
+            self._file = open(path, "rb")  # noqa: SIM115 - open for as long as the index lives
+        except OSError as error:
+            raise DatasetFileError(f"{path}: cannot be opened ({error.strerror or error})") from None
+        for key, start, stop in _Scanner(path, self._file).members():
+            if key in self._spans:
+                raise DatasetFileError(f"{path}: {key!r} appears twice: repair or download it again")
+            self._spans[key] = (start, stop)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._spans
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __getitem__(self, key: str):
+        start, stop = self._spans[key]
+        # a read at a position of its own: forked processes share the file, but not a place in it
+        return parse_json(os.pread(self._file.fileno(), stop - start, start), f"{self.path}: id {key!r}")
+
+
+class _Scanner:
+    """Positions of an object's members, by the C parser of the standard library on a sliding window.
+
+    The window is decoded as Latin-1, where a character is a byte: no byte of a longer UTF-8 sequence can be taken for
+    a quote or a bracket.
+    """
+
+    def __init__(self, path: str, file):
+        self.path, self.file = path, file
+        self.window, self.base, self.at, self.ended = "", 0, 0, False
+        self.decode = json.JSONDecoder().raw_decode
+
+    def members(self) -> Iterator[tuple[str, int, int]]:
+        while len(self.window) < 3 and not self.ended:
+            self._read()
+        if self.window.startswith("\xef\xbb\xbf"):
+            self.at = 3
+        if self._next() != "{":
+            self._fail("the top level must be an object")
+        self.at += 1
+        if self._next() == "}":
+            self.at += 1
+        else:
+            while True:
+                yield self._member()
+                separator = self._next()
+                self.at += 1
+                if separator == "}":
+                    break
+                if separator != ",":
+                    self._fail("',' or '}' expected")
+        if self._next():
+            self._fail("text after the end")
+
+    def _member(self) -> tuple[str, int, int]:
+        if self._next() != '"':
+            self._fail("a key in quotes expected")
+        start, stop = self._value()
+        key = parse_json(self.window[start:stop].encode("latin-1"), self.path)
+        if self._next() != ":":
+            self._fail("':' expected")
+        self.at += 1
+        self._next()
+        start, stop = self._value()
+        return key, self.base + start, self.base + stop
+
+    def _value(self) -> tuple[int, int]:
+        """Span in the window of the value at the current place; the place moves behind it."""
+        while True:
+            try:
+                _, stop = self.decode(self.window, self.at)
+                if self.ended or self.window[stop : stop + 1] in _AFTER_VALUE:  # else a number might go on
+                    start, self.at = self.at, stop
+                    return start, stop
+            except (ValueError, RecursionError) as error:  # no JSON, a number without end, or nesting without end
+                if self.ended:
+                    self._fail(getattr(error, "msg", error))
+            self._read()
+
+    def _next(self) -> str:
+        """Skip white space; the character there, or nothing at the end of the file."""
+        while True:
+            self.at = _SPACE.match(self.window, self.at).end()
+            if self.at < len(self.window):
+                return self.window[self.at]
+            if self.ended:
+                return ""
+            self._read()
+
+    def _read(self) -> None:
+        # at least as much again as is left, so that a value longer than the window costs few attempts
+        chunk = self.file.read(max(CHUNK, len(self.window) - self.at))
+        self.ended = not chunk
+        self.window = self.window[self.at :] + chunk.decode("latin-1")
+        self.base, self.at = self.base + self.at, 0
+
+    def _fail(self, reason):
+        raise DatasetFileError(
+            f"{self.path}: is not valid JSON or cut short (near byte {self.base + self.at}: {reason}): "
+            "download it again"
+        )
+
+
+def cached_json(path: str):
+    """[`read_json`], kept for the next call while the file stays the same. Do not change what it returns."""
+    return _cached_json(path, *file_stamp(path))
+
+
+def cached_json_object(path: str) -> JsonObject:
+    """[`JsonObject`], kept for the next call while the file stays the same."""
+    return _cached_json_object(path, *file_stamp(path))
+
+
+def file_stamp(path: str) -> tuple[int, int]:
+    """Size and time of change of a file, which together say whether what was kept of it still holds."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise DatasetFileError(f"{path}: cannot be opened ({error.strerror or error})") from None
+    return status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=4)
+def _cached_json(path: str, size: int, mtime_ns: int):
+    return read_json(path)
+
+
+@functools.lru_cache(maxsize=2)
+def _cached_json_object(path: str, size: int, mtime_ns: int) -> JsonObject:
+    return JsonObject(path)

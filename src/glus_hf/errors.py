@@ -1,0 +1,94 @@
+"""The errors that a user can set right. The command line shows them, and `OSError`, as one line.
+
+Everything else that is raised is a defect of the program and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+MAX_MESSAGE = 2000  # letters: what a message quotes out of a bad file may have millions
+SHOWN_PROBLEMS = 20
+
+
+class UserError(ValueError):
+    """What the user gave cannot be used. The message is one line: what is wrong, where, and what to do about it.
+
+    Example:
+        >>> str(UserError("clip.mp4: is empty;\\n  download it again"))
+        'clip.mp4: is empty; download it again'
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(" ".join(str(message).split()))
+
+
+class CheckpointError(UserError):
+    """A checkpoint cannot be used, or a model cannot be written."""
+
+
+class VideoError(UserError):
+    """A video or an image cannot be read or written."""
+
+
+class DatasetFileError(UserError):
+    """A dataset cannot be read: file, id, what is wrong, what to do about it."""
+
+    def __init__(self, message: str = ""):
+        message = str(message)
+        super().__init__(message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}...")
+
+
+class TarError(DatasetFileError):
+    """A tar cannot be read."""
+
+
+class BrokenSampleError(DatasetFileError):
+    """A training sample cannot be read: which video and expressions, which file, what to do."""
+
+
+class MissingPrediction(UserError):
+    """The prediction of a frame is not there. The message names the file."""
+
+
+class SubmissionError(UserError):
+    """A tree of predictions that its server would refuse. `problems` has all of them; the message the first."""
+
+    def __init__(self, root, problems: list[str]):
+        self.problems = problems
+        shown = "\n".join(problems[:SHOWN_PROBLEMS])
+        rest = len(problems) - SHOWN_PROBLEMS
+        more = f"\n... and {rest} more" if rest > 0 else ""
+        message = f"{root}: {len(problems)} problems, no archive was written:\n{shown}{more}"
+        ValueError.__init__(self, message)  # a problem per line
+
+
+class ProcessFailed(UserError):
+    """Another process stopped or did not answer in time. What is done is done; start again to resume."""
+
+
+class ConfigError(UserError):
+    """A configuration of a training run cannot be used: file, key, what is wrong, what to do."""
+
+
+class NothingToTrainError(UserError):
+    """No parameter is trainable."""
+
+
+class NonFiniteLossError(UserError, FloatingPointError):
+    """The loss or a gradient is NaN or infinite. Names the samples and the file that lists them."""
+
+
+__all__ = [
+    "BrokenSampleError",
+    "CheckpointError",
+    "ConfigError",
+    "DatasetFileError",
+    "MissingPrediction",
+    "NonFiniteLossError",
+    "NothingToTrainError",
+    "ProcessFailed",
+    "SubmissionError",
+    "TarError",
+    "UserError",
+    "VideoError",
+]

@@ -1,0 +1,74 @@
+"""How an evaluation segments: one object that is passed whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from ..errors import UserError
+from ..inference.frame_selector import check_threshold
+
+
+ON_ERROR = ("raise", "skip")
+NOT_IN_SETTINGS = ("on_error", "key_frames")  # key frames are in the digest of every expression
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How to segment. All but `on_error` belong to the settings that a resumed run must share.
+
+    Attributes:
+        texts_per_pass: expressions of a video that go through the model together, and so share its features.
+        threshold: mask logits above it are foreground; 0 is probability 0.5.
+        batch_size: windows the language model reads at once. A fixed number makes an interrupted run equal an
+            uninterrupted one on accelerators too, where None chooses by the free memory.
+        context_frames: strategy or indices for the processor's `init_video_session`; None is its own.
+        key_frame: index of the frame to start from, for all videos.
+        key_frames: instead, `{"<video>_<expression>": name of the frame as a number}`; others start from the first.
+        no_target_threshold: with a selector: expressions whose confidence (the largest selector score x mask score of
+            any frame) is below it get empty masks.
+        on_error: "raise", or "skip" to report expressions that fail and go on.
+
+    Raises:
+        UserError: an impossible value.
+
+    Example:
+        >>> EvaluationOptions(threshold=0.5).settings()["threshold"]
+        0.5
+    """
+
+    texts_per_pass: int = 8
+    threshold: float = 0.0
+    batch_size: int | None = 8
+    context_frames: str | Sequence[int] | None = None
+    key_frame: int | None = None
+    key_frames: Mapping[str, int] | None = field(default=None, repr=False)
+    no_target_threshold: float | None = None
+    on_error: str = "raise"
+
+    def __post_init__(self):
+        if self.on_error not in ON_ERROR:
+            raise UserError(f"on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}")
+        if not math.isfinite(self.threshold):
+            raise UserError(f"threshold must be a finite number, got {self.threshold}")
+        check_threshold(self.no_target_threshold)
+        if self.no_target_threshold is not None:  # NumPy's numbers do not go into JSON
+            object.__setattr__(self, "no_target_threshold", float(self.no_target_threshold))
+
+    @property
+    def context(self) -> dict:
+        """Arguments of `init_video_session` beside video and expressions."""
+        return {} if self.context_frames is None else {"context_frames": self.context_frames}
+
+    @property
+    def names_key_frames(self) -> bool:
+        """Whether key frames are given, so that no selector chooses them."""
+        return self.key_frame is not None or self.key_frames is not None
+
+    def settings(self) -> dict:
+        """What predictions depend on."""
+        return {name: value for name, value in asdict(self).items() if name not in NOT_IN_SETTINGS}
+
+
+__all__ = ["ON_ERROR", "EvaluationOptions"]

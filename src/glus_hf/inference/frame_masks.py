@@ -1,0 +1,81 @@
+"""The one way from a session to masks, frame by frame: what the pipeline and the evaluator share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+MISSING_FRAMES = "missing_seg_frames"
+"""Key under which results and files list the frames without an answer: the name that the first family gave it."""
+
+
+EXPRESSIONS_WITH_MISSING = "expressions_missing_seg"
+"""Key of how many expressions have such frames."""
+
+
+@dataclass(frozen=True)
+class FrameMasks:
+    """Masks of n texts of a session in one frame.
+
+    Attributes:
+        frame_idx: 0..T-1.
+        text_indices: which texts these are.
+        masks: `[n, height, width]`, bool, at the video's own size.
+        scores: `[n]`, float32 in `[0, 1]`.
+        missing: those of `text_indices` that the model gave no answer for; their masks are empty.
+    """
+
+    frame_idx: int
+    text_indices: list[int]
+    masks: np.ndarray
+    scores: np.ndarray
+    missing: list[int]
+
+
+def iterate_frame_masks(
+    model,
+    processor,
+    session,
+    key_frame: int | Sequence[int] | None = None,
+    threshold: float = 0.0,
+    batch_size: int | None = None,
+) -> Iterator[FrameMasks]:
+    """Segment the video of a session. For every text each frame comes exactly once, from the key frame forward, then
+    backward; texts with different key frames reach a frame at different times.
+
+    Args:
+        model: has `propagate_in_video_iterator`, which takes a key frame, or a list of one per text.
+        processor: has `post_process_masks`.
+        session: from `processor.init_video_session`.
+        key_frame: frame to start from, 0..T-1; the first by default. Or one per text.
+        threshold: mask logits above it are foreground.
+        batch_size: windows the language model reads at once; by default the model chooses.
+
+    Yields:
+        [`FrameMasks`], on the CPU.
+
+    Example:
+        >>> session = processor.init_video_session(video, ["the red circle"])  # doctest: +SKIP
+        >>> for frame in iterate_frame_masks(model, processor, session):  # doctest: +SKIP
+        ...     print(frame.frame_idx, frame.masks.sum())
+    """
+    kwargs = {} if batch_size is None else {"batch_size": batch_size}
+    if isinstance(key_frame, Sequence) and len(set(key_frame)) == 1:
+        key_frame = key_frame[0]
+    for output in model.propagate_in_video_iterator(session, key_frame=key_frame, **kwargs):
+        masks = processor.post_process_masks(output.mask_logits, threshold=threshold)
+        texts = range(len(masks)) if output.text_indices is None else map(int, output.text_indices)
+        scores, missing = output.scores.float().cpu().numpy(), [int(text) for text in output.missing or ()]
+        yield FrameMasks(int(output.frame_idx), list(texts), masks.cpu().numpy(), scores, missing)
+
+
+def add_missing(missing: list[list[int]], frame: FrameMasks) -> None:
+    """Note for each text, in the list of its number, whether it has no answer on a frame."""
+    for text in frame.missing:
+        missing[text].append(frame.frame_idx)
+
+
+__all__ = ["EXPRESSIONS_WITH_MISSING", "MISSING_FRAMES", "FrameMasks", "add_missing", "iterate_frame_masks"]

@@ -1,0 +1,222 @@
+"""Images: from what a caller has (paths, PIL images, arrays, tensors) to `uint8 [height, width, 3]` RGB."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import UserError, VideoError
+
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no images, or too large or damaged ones."""
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def check_size(
+    name: str,
+    found: tuple[int, int],
+    expected: tuple[int, int],
+    of: str = "the video",
+    error: type[UserError] = UserError,
+) -> None:
+    """Refuse an image of another size than its video.
+
+    Args:
+        name: of the image, for the error.
+        found, expected: `(height, width)`.
+        of: what has the expected size.
+        error: what to raise.
+
+    Raises:
+        UserError: they differ.
+
+    Example:
+        >>> check_size("00000.jpg", (4, 6), (4, 6))
+    """
+    if tuple(found) != tuple(expected):
+        raise error(f"{name}: is {list(found)} (height, width), but {of} is {list(expected)}")
+
+
+def check_same_size(frames: Sequence[np.ndarray], names: Sequence[str] | None = None, origin: str = "") -> None:
+    """Refuse frames of different sizes.
+
+    Raises:
+        VideoError: a frame has another size than the first.
+    """
+    first = frames[0].shape
+    for index, frame in enumerate(frames):
+        if frame.shape != first:
+            name = index if names is None else names[index]
+            raise VideoError(
+                f"{origin}frame {name} is {frame.shape[1]}x{frame.shape[0]} but the first is {first[1]}x{first[0]}: "
+                "resize the frames to one size"
+            )
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def existing_path(source: str | os.PathLike) -> Path:
+    text = os.fspath(source)
+    if isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        raise VideoError(f"{text}: addresses are not opened: download it first and pass the local file")
+    path = Path(text)
+    try:
+        exists = bool(text) and path.exists()
+    except OSError:  # such as a name that is too long
+        exists = False
+    if not exists:
+        raise VideoError(f"{text or 'an empty path'}: no such file or folder: check the path")
+    return path
+
+
+def natural_order(path: Path) -> tuple[list, str]:
+    # the split alternates text and number and starts with text, so two keys always compare like with like
+    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", path.stem)], path.name
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder in natural order (`2.jpg` before `10.jpg`), without hidden ones."""
+    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
+    return sorted(files, key=natural_order)
+
+
+# --- images and arrays -----------------------------------------------------------------------------------------------
+
+
+def to_frame(image, name: str) -> np.ndarray:
+    """Turn a path, PIL image, array or tensor into `[height, width, 3]` uint8; `name` goes into errors."""
+    if isinstance(image, (str, os.PathLike)):
+        return _open_image(existing_path(image))
+    if isinstance(image, Image.Image):
+        return _image_to_frame(image)
+    if not isinstance(image, (np.ndarray, torch.Tensor)):
+        raise VideoError(f"{name} is a {type(image).__name__}: pass a PIL image, an array or a tensor")
+    array = _to_uint8(_to_numpy(image), name)
+    if array.ndim == 2:
+        array = array[..., None]
+    frame = _channels_last(array) if array.ndim == 3 else None
+    if frame is None or 0 in frame.shape:
+        raise VideoError(f"{name} has shape {array.shape}: pass [height, width, 3] with at least one pixel")
+    return np.ascontiguousarray(frame)
+
+
+def array_to_frames(source: np.ndarray | torch.Tensor, max_frames: int | None) -> list[np.ndarray]:
+    array = _to_numpy(source[:max_frames] if source.ndim else source)
+    expected = "pass [frames, height, width, 3] with at least one pixel"
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        raise VideoError(f"an array of shape {array.shape} is one image, not a video: pass a list of images")
+    if array.ndim not in (3, 4):
+        raise VideoError(f"an array of shape {array.shape} is not a video: {expected}")
+    frames = _channels_last(array[..., None] if array.ndim == 3 else array)
+    if frames is None or 0 in frames.shape[1:]:
+        raise VideoError(f"an array of shape {array.shape} is not a video: {expected}")
+    return list(_to_uint8(np.ascontiguousarray(frames), "the array"))
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray | None:
+    """`[..., height, width, 3]` from 1, 3 or 4 channels in the last or, failing that, third last axis; else None."""
+    if array.shape[-1] not in (1, 3, 4):
+        if array.shape[-3] not in (1, 3, 4):
+            return None
+        array = np.moveaxis(array, -3, -1)
+    return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array[..., :3]
+
+
+def _to_numpy(array: np.ndarray | torch.Tensor) -> np.ndarray:
+    if isinstance(array, torch.Tensor):
+        array = array.detach().cpu()
+        return (array.float() if array.is_floating_point() else array).numpy()
+    return array
+
+
+def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise VideoError(f"{name} is {array.dtype}: pass uint8 in 0..255 or floating point in [0, 1]")
+    if not array.size:
+        return array.astype(np.uint8)
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():
+        raise VideoError(f"{name} holds NaN or infinite values: replace them first")
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise VideoError(f"{name} holds values from {low:g} to {high:g}: scale floating point to [0, 1] or pass uint8")
+    return np.rint(array.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _open_image(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return _image_to_frame(image)
+    except UNREADABLE:
+        raise VideoError(f"{path}: cannot be read as an image: remove or replace it") from None
+
+
+def _image_to_frame(image: Image.Image) -> np.ndarray:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip at 255
+        grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if image.mode == "F":
+        return to_frame(np.asarray(image), "a floating-point image")
+    return np.array(image.convert("RGBA" if "transparency" in image.info else "RGB"))[..., :3]
+
+
+# --- what models take ------------------------------------------------------------------------------------------------
+
+
+def as_rgb_arrays(images) -> list[np.ndarray]:
+    """One image or a sequence of images as a list of contiguous `uint8 [height, width, 3]` arrays."""
+    if hasattr(images, "convert") or getattr(images, "ndim", 4) == 3:
+        images = [images]
+    arrays = [_as_rgb_array(image) for image in images]
+    if not arrays:
+        raise UserError("no images given")
+    return arrays
+
+
+def _as_rgb_array(image) -> np.ndarray:
+    """One image (PIL, numpy, torch; channels first or last) as a contiguous `uint8 [height, width, 3]` array."""
+    if hasattr(image, "convert"):
+        image = image.convert("RGB")
+    array = image.cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+    if array.ndim == 3 and array.shape[2] != 3 and array.shape[0] == 3:
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
+        raise UserError(f"an image must be uint8 RGB [height, width, 3], got {array.dtype} {list(array.shape)}")
+    # torch.from_numpy warns on read-only memory (PIL's) and refuses negative strides
+    return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
+
+
+def clip_view(image_processor, images) -> torch.Tensor:
+    """CLIP's view of N images, `float32 [N, 3, crop, crop]`: shortest edge resized, centre cropped, normalised.
+
+    The left and right ends of a wide video are cut off, as upstream does.
+    """
+    images = as_rgb_arrays(images)
+    return image_processor.preprocess(images, input_data_format="channels_last", return_tensors="pt").pixel_values
+
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "array_to_frames",
+    "as_rgb_arrays",
+    "check_same_size",
+    "check_size",
+    "clip_view",
+    "existing_path",
+    "list_images",
+    "natural_order",
+    "to_frame",
+]

@@ -1,0 +1,88 @@
+"""What there is of models, as strings only: the task, the families, their classes, converters and checkpoints.
+
+Whoever must know a family looks it up here and imports it when it is used. So nothing imports more than it needs, no
+two files import each other, and a family is added by adding its names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+
+PACKAGE = "glus_hf"
+TASK = "referring-video-segmentation"
+
+FAMILIES = {
+    "glus": {
+        "config": "GLUSConfig",
+        "model": "GLUSForVideoSegmentation",
+        "processor": "GLUSProcessor",
+        "image_processor": {"pil": "GLUSImageProcessor"},
+    }
+}
+"""Per model type that segments, the public names of its classes in `glus_hf`."""
+
+HELPER_FAMILIES = {
+    "glus_selector": {
+        "config": "GLUSSelectorConfig",
+        "model": "GLUSSelector",
+        "processor": "GLUSSelectorProcessor",
+    },
+    "chat_univi": {
+        "config": "ChatUniViConfig",
+        "model": "ChatUniViForConditionalGeneration",
+        "processor": "ChatUniViProcessor",
+    },
+}
+"""The same of models that help: the key-frame selector and its base. Both use CLIP's image processor."""
+
+ALL_FAMILIES = FAMILIES | HELPER_FAMILIES
+
+KEY_FRAME_SELECTOR = "glus_selector"
+"""The family that scores frames."""
+
+CONVERTERS = {
+    "llava": "models.glus.convert_glus_to_hf",
+    "ChatUniVi": "models.glus_selector.convert_glus_selector_to_hf",
+}
+"""By the `model_type` in the `config.json` of an original checkpoint, the module that converts it."""
+
+STARTING_WEIGHTS = "models.glus.convert_glus_to_hf"
+"""The module that puts starting weights together and swaps the mask branch."""
+
+EXPORTERS = {"upstream": "models.glus.convert_glus_to_original"}
+"""By format, the module that writes a model for the original code."""
+
+RELEASED = dict.fromkeys(("glus-7b", "glus-s", "glus-s-partial", "glus-a"), "models.glus.released_glus")
+"""By alias of a released checkpoint, the module that fetches it."""
+
+RUNS = {"glus": "training.glus_run", "glus_selector": "training.selector_run"}
+"""By model type, the module that makes a trainer from a configuration file."""
+
+
+def load_module(path: str):
+    """The module `glus_hf.<path>`; None where the package is not installed: a model pushed with its code runs alone.
+
+    Example:
+        >>> load_module("errors").__name__
+        'glus_hf.errors'
+    """
+    return None if importlib.util.find_spec(PACKAGE) is None else importlib.import_module(f"{PACKAGE}.{path}")
+
+
+def load_class(model_type: str, kind: str) -> type:
+    """A class of a family by its public name.
+
+    Args:
+        model_type: a key of `FAMILIES` or `HELPER_FAMILIES`.
+        kind: "config", "model" or "processor".
+
+    Example:
+        >>> load_class("glus", "config").__name__
+        'GLUSConfig'
+    """
+    return getattr(importlib.import_module(PACKAGE), ALL_FAMILIES[model_type][kind])
+
+
+__all__ = ["ALL_FAMILIES", "CONVERTERS", "EXPORTERS", "FAMILIES", "HELPER_FAMILIES", "load_class", "load_module"]

@@ -1,0 +1,209 @@
+"""Loading and saving, the same for all families: what does not fit fails in one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from ..errors import CheckpointError
+from ..hub import PACKAGED, resolve_checkpoint
+from .remote_code import class_reference, save_code
+
+
+SHOWN_KEYS = 3
+
+
+class CheckpointMixin:
+    """How configs, processors and models of all families are loaded and saved; stands before transformers' class.
+
+    `from_pretrained` takes aliases, refuses weights that do not fit and reports what is wrong in one line.
+    `save_pretrained` of a class with `register_for_auto_class` puts the code it needs beside the weights, with that of
+    the shared rooms, so that remote code is as strict.
+
+    Example:
+
+        >>> from glus_hf import GLUSConfig
+        >>> issubclass(GLUSConfig, CheckpointMixin)
+        True
+    """
+
+    _saved_with_code_as: ClassVar[str | None] = None
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers.
+
+        Raises:
+            CheckpointError: nothing of this kind is there, or weights are missing, unexpected or of the wrong shape;
+                one line.
+        """
+        name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
+        kwargs, subfolder = cls._loading_options(kwargs), kwargs.get("subfolder") or ""
+        if issubclass(cls, PreTrainedModel):
+            if name is not None and kwargs.get("config") is None:
+                check_checkpoint(name, [cls.config_class.model_type], subfolder)
+            return load_strictly(super().from_pretrained, name, *args, **kwargs)
+        if issubclass(cls, PreTrainedConfig) and not os.path.isfile(name):
+            check_checkpoint(name, [cls.model_type], subfolder)
+        with readable_errors(name):
+            return super().from_pretrained(name, *args, **kwargs)
+
+    @classmethod
+    def _loading_options(cls, kwargs: dict) -> dict:
+        """Hook: options of a family's own as those of transformers."""
+        return kwargs
+
+    @classmethod
+    def register_for_auto_class(cls, *args, **kwargs):
+        """As in transformers: from now on the code is saved with the weights."""
+        super().register_for_auto_class(*args, **kwargs)
+        # transformers would copy the files of one folder only; see save_pretrained
+        cls._saved_with_code_as, cls._auto_class = cls._auto_class, None
+
+    def save_pretrained(self, save_directory, *args, **kwargs):
+        """As in transformers; after `register_for_auto_class` with the code."""
+        auto_class = self._saved_with_code_as
+        if auto_class is not None:
+            described = self.config if isinstance(self, PreTrainedModel) else self
+            known = getattr(described, "auto_map", None) or {}
+            described.auto_map = {**known, auto_class: class_reference(type(self))}
+        saved = super().save_pretrained(save_directory, *args, **kwargs)
+        if auto_class is not None:
+            save_code(type(self), save_directory)
+        return saved
+
+
+def resolve_name(name_or_path, revision: str | None = None):
+    """Folder of an alias ("glus-tiny", or "glus-7b" at a revision); anything else, None too, unchanged."""
+    return None if name_or_path is None else resolve_checkpoint(name_or_path, revision)
+
+
+def check_checkpoint(name_or_path, model_types: Sequence[str], subfolder: str = "") -> None:
+    """Check what can be seen without loading: the folder exists and its `config.json` is one of `model_types`.
+
+    Names on the Hub (`owner/name`) are not looked at.
+
+    Raises:
+        CheckpointError: no such folder, no or a broken `config.json`, or another kind of model.
+
+    Example:
+        >>> check_checkpoint("no-such-model", ["glus"])
+        Traceback (most recent call last):
+        CheckpointError: no-such-model: no such folder or packaged model; check the path or use ...
+    """
+    folder = os.path.join(name_or_path, subfolder) if subfolder else str(name_or_path)
+    if not os.path.isdir(folder):
+        _refuse_local(str(name_or_path), folder)
+        return
+    path = os.path.join(folder, "config.json")
+    if os.path.isfile(os.path.join(folder, "adapter_config.json")) and not os.path.exists(path):
+        return  # a LoRA adapter; transformers loads the model it names
+    model_type = _read_model_type(folder, path)
+    if model_type not in model_types:
+        hint = "convert original GLUS weights first" if model_type == "llava" else "pass the folder of such a model"
+        raise CheckpointError(f"{folder}: holds a {model_type!r} model, not {' or '.join(model_types)!r}; {hint}")
+
+
+def load_strictly(load: Callable, name_or_path, *args, **kwargs):
+    """Call `load` (a `PreTrainedModel.from_pretrained`) and refuse weights that do not fit the model.
+
+    `transformers` initialises missing weights at random and drops unexpected ones with a warning; here both are
+    errors, as are wrong shapes (unless the caller passes `ignore_mismatched_sizes=True`).
+
+    Returns:
+        What `load` returns: the model, or with `output_loading_info=True` the pair (model, loading info).
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read or does not fit; one line with the first keys and their count.
+    """
+    wants_info = kwargs.pop("output_loading_info", False)
+    tolerant = kwargs.pop("ignore_mismatched_sizes", False)
+    with readable_errors(name_or_path), _quiet_loading():
+        model, info = load(name_or_path, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    problems = _problems(info, tolerant)
+    if problems:
+        raise CheckpointError(
+            f"{name_or_path}: the weights do not fit the model: {'; '.join(problems)}; "
+            "use the config.json that was saved with these weights, or convert them first"
+        )
+    return (model, info) if wants_info else model
+
+
+@contextmanager
+def readable_errors(name_or_path) -> Iterator[None]:
+    """Turn the errors of files that are missing or damaged, or of options that the caller gave, into a
+    [`CheckpointError`] that names the checkpoint. A name that can be no folder and none on the Hub is refused at once:
+    the Hub would be asked for each of its files."""
+    if name_or_path is not None and not os.path.exists(name_or_path):
+        _refuse_local(str(name_or_path))
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except SafetensorError as error:
+        message = f"{name_or_path}: its weights are damaged ({error}); copy or download them again"
+        raise CheckpointError(message) from None
+    except OSError as error:
+        message = f"{name_or_path}: cannot be loaded; save model and processor there again ({error})"
+        raise CheckpointError(message) from error
+    except (ValueError, TypeError, KeyError, ZeroDivisionError, StrictDataclassError) as error:
+        remedy = "correct the options given, if any, or save model and processor there again"
+        message = f"{name_or_path}: cannot be loaded ({error}); {remedy}"
+        raise CheckpointError(message) from error
+
+
+def _problems(info: dict, tolerant: bool) -> list[str]:
+    """One text per kind of misfit. `mismatched_keys` are (key, shape in the file, shape in the model)."""
+    mismatched = {key: (list(found), list(wanted)) for key, found, wanted in info.get("mismatched_keys", ())}
+    shapes = [f"{key} {found} instead of {wanted}" for key, (found, wanted) in sorted(mismatched.items())]
+    kinds = {
+        "missing": sorted(set(info.get("missing_keys", ())) - set(mismatched)),
+        "unexpected": sorted(info.get("unexpected_keys", ())),
+        "of the wrong shape": [] if tolerant else shapes,
+    }
+    return [_listed(kind, keys) for kind, keys in kinds.items() if keys]
+
+
+def _listed(kind: str, keys: list[str]) -> str:
+    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
+    return f"{len(keys)} {kind} ({', '.join(keys[:SHOWN_KEYS])}{more})"
+
+
+def _read_model_type(folder: str, path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return str(json.load(file).get("model_type"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: has no config.json; pass a folder made by save_pretrained") from None
+    except (ValueError, AttributeError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); save the model again") from None
+
+
+def _refuse_local(name: str, folder: str | None = None) -> None:
+    """Refuse a name that can only be meant as a folder, which is not there: Hub names of models are `owner/name`."""
+    if name.count("/") != 1 or name[0] in "./~" or name.endswith("/") or "\\" in name:
+        message = f"no such folder or packaged model; check the path or use {' or '.join(PACKAGED)}"
+        raise CheckpointError(f"{folder or name}: {message}")
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Hide the table of missing and unexpected weights that `transformers` logs: it becomes our error."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    hide = lambda record: "LOAD REPORT" not in record.getMessage()
+    logger.addFilter(hide)
+    try:
+        yield
+    finally:
+        logger.removeFilter(hide)
+
+
+__all__ = ["CheckpointMixin", "check_checkpoint", "load_strictly", "readable_errors", "resolve_name"]

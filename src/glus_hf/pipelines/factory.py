@@ -1,0 +1,74 @@
+"""`transformers.pipeline` for our task: defaults, aliases and errors in one line."""
+
+from __future__ import annotations
+
+import os
+
+import transformers.pipelines
+
+from ..errors import UserError
+from ..hub import DEFAULT_MODEL, is_alias
+from ..model_families import TASK
+from ..models.auto import AutoModelForReferringVideoSegmentation
+from ..models.checkpoint_loading import resolve_name
+
+
+def pipeline(task: str = TASK, model=None, **kwargs):
+    """`transformers.pipeline` with our task and model as defaults.
+
+    Args:
+        task: any task of `transformers.pipeline`.
+        model: alias ("glus-tiny"), folder, Hub name or a model in memory (which needs `processor=` too).
+        kwargs: `compat="released"`, `"evaluation-script"` or `"paper"`, for model and processor; `revision`, of an
+            alias too ("glus-7b"); else as for `transformers.pipeline` (`device`, `dtype`, ...), and the settings of
+            [`ReferringVideoSegmentationPipeline`] (`threshold`, `progress`, ...), which become its defaults.
+
+    Returns:
+        [`ReferringVideoSegmentationPipeline`] for our task.
+
+    Raises:
+        CheckpointError: the model cannot be loaded; one line.
+
+    Example:
+        >>> pipe = pipeline()
+        >>> pipe("clip.mp4", "the red circle")["masks"].shape  # doctest: +SKIP
+        (16, 128, 128)
+    """
+    return transformers.pipelines.pipeline(task, model, **kwargs)
+
+
+def is_ours(arguments: dict) -> bool:
+    """Whether the arguments of `transformers.pipeline` mean our task: by name, or by an alias alone."""
+    task, model = arguments.get("task"), arguments.get("model")
+    return task == TASK or (task is None and isinstance(model, str) and is_alias(model))
+
+
+def load_components(arguments: dict) -> dict:
+    """Arguments of `transformers.pipeline` for our task, with the model loaded and the processor's alias resolved.
+
+    `transformers.pipeline` would load the model itself, but hides the reason of a failure in a traceback.
+    """
+    from transformers import AutoProcessor
+
+    arguments = {**arguments, "task": TASK}
+    model, compat = arguments.get("model") or DEFAULT_MODEL, arguments.pop("compat", None)
+    if isinstance(arguments.get("processor"), str):
+        arguments["processor"] = resolve_name(arguments["processor"])
+    if not isinstance(model, (str, os.PathLike)):
+        if compat is not None:
+            raise UserError("compat goes with a model's name; pass compat to its from_pretrained")
+        return arguments
+    name = resolve_name(model, arguments.get("revision"))
+    load = {key: arguments[key] for key in ("config", "revision", "token", "trust_remote_code") if key in arguments}
+    load["dtype"] = arguments.pop("torch_dtype", None) or arguments.get("dtype") or "auto"
+    if arguments.get("device_map") is not None:
+        load["device_map"] = arguments.pop("device_map")
+    load.update(arguments.pop("model_kwargs", None) or {})
+    preset = {} if compat is None else {"compat": compat}
+    arguments["model"] = AutoModelForReferringVideoSegmentation.from_pretrained(name, **preset, **load)
+    if arguments.get("processor") is None:
+        arguments["processor"] = AutoProcessor.from_pretrained(name, **preset) if preset else name
+    return arguments
+
+
+__all__ = ["is_ours", "load_components", "pipeline"]

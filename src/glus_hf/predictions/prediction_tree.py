@@ -1,0 +1,281 @@
+"""Trees of predicted masks: one PNG per frame of every expression, laid out as each benchmark's server expects.
+
+An expression is one row of `load_referring_dataset`. Its folder appears in the tree complete or not at all: the PNGs
+are written under `.glus_hf/partial` of the tree and the folder is renamed into place when the last one is there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import MissingPrediction, UserError
+
+
+ANNOTATIONS_ON_TOP = ("refer_youtube_vos", "long_rvos")
+"""Data sets whose trees start with a folder `Annotations`."""
+
+PRIVATE_FOLDER = ".glus_hf"
+"""Where a tree keeps what is not part of the submission: half-written expressions, manifests."""
+
+_READABLE_MODES = ("L", "1", "P")
+_GREY = np.array([9797, 19234, 3737])
+"""Weights of red, green and blue in 1/32768, those of libpng, with which the public evaluators read colours."""
+
+
+def expression_folder(row: Mapping) -> str:
+    """Folder of one expression inside a tree of predictions, in the layout of its data set's server.
+
+    Args:
+        row: `dataset`, `video_id` and `expression_id` are read.
+
+    Returns:
+        Path relative to the tree's root, with forward slashes.
+
+    Raises:
+        ValueError: an id would leave the tree (`..`, an absolute path) or is empty.
+
+    Example:
+        >>> expression_folder({"dataset": "mevis", "video_id": "0ab4afe7fb46", "expression_id": "2"})
+        '0ab4afe7fb46/2'
+        >>> expression_folder({"dataset": "refer_youtube_vos", "video_id": "003234408d", "expression_id": "0"})
+        'Annotations/003234408d/0'
+    """
+    folder = f"{_checked_id(row, 'video_id')}/{_checked_id(row, 'expression_id')}"
+    return f"Annotations/{folder}" if row["dataset"] in ANNOTATIONS_ON_TOP else folder
+
+
+def find_expression_folder(root: str | os.PathLike, row: Mapping) -> Path | None:
+    """Where a tree, ours or another project's, holds one expression; None where it does not.
+
+    Accepted with and without the folder `Annotations` on top, and for ReasonVOS also under VideoLISA's name
+    `<source>_<video>_<object>/<expression>`.
+
+    Args:
+        root: the tree.
+        row: `dataset`, `video_id` and `expression_id` are read; for ReasonVOS `source` and `object_ids` too.
+
+    Example:
+        >>> find_expression_folder("preds", {"dataset": "mevis", "video_id": "v", "expression_id": "0"}) is None
+        True
+    """
+    plain = f"{_checked_id(row, 'video_id')}/{_checked_id(row, 'expression_id')}"
+    names = [expression_folder(row), plain, f"Annotations/{plain}"]
+    if row["dataset"] == "reasonvos" and row.get("source"):
+        for object_id in row.get("object_ids") or ():
+            names.append(f"{row['source']}_{row['video_id']}_{object_id}/{row['expression_id']}")
+    for name in dict.fromkeys(names):
+        if (Path(root) / name).is_dir():
+            return Path(root) / name
+    return None
+
+
+def read_prediction(root: str | os.PathLike, row: Mapping, frame: str) -> np.ndarray:
+    """The predicted mask of one frame; every pixel that is not black is foreground.
+
+    Args:
+        root: the tree.
+        row: the expression; `height` and `width` are what the PNG must have.
+        frame: stem of the frame's name, one of `row["frames"]`.
+
+    Returns:
+        `[height, width]`, bool.
+
+    Raises:
+        MissingPrediction: no such file.
+        ValueError: the file cannot be read, is not an 8-bit image of one channel or has another size.
+
+    Example:
+        >>> read_prediction("preds", row, "00005").dtype  # doctest: +SKIP
+        dtype('bool')
+    """
+    return read_prediction_raw(root, row, frame) > 0
+
+
+def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np.ndarray:
+    """Grey levels: as they are in the PNG, of the palette's colours, or 0 and 255 of a 1-bit image.
+
+    The public evaluators read PNGs so. Arguments, errors as for [`read_prediction`]. ReVOS' published numbers depend
+    on these values.
+
+    Returns:
+        `[height, width]`, uint8.
+
+    Example:
+        >>> int(read_prediction_raw("preds", row, "00005").max())  # doctest: +SKIP
+        255
+    """
+    folder = find_expression_folder(root, row)
+    if folder is None:
+        path = Path(root) / expression_folder(row)
+        raise MissingPrediction(f"{path}: there is no prediction of this expression")
+    path = folder / _frame_file(frame)
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            mode, size = image.mode, image.size
+            pixels = _grey_levels(image) if mode in _READABLE_MODES else None
+    except FileNotFoundError:
+        raise MissingPrediction(f"{path}: the prediction of this frame is missing") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "not a PNG" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+        raise UserError(f"{path}: cannot be read ({reason}); write this expression again") from None
+    if pixels is None:
+        raise UserError(f"{path}: has mode {mode}, not 8 bits of one channel; save masks as mode 'L', 0 and 255")
+    if size != (row["width"], row["height"]):
+        expected = f"{row['width']}x{row['height']}"
+        raise UserError(f"{path}: is {size[0]}x{size[1]} but the video is {expected}; save masks at the video's size")
+    return pixels
+
+
+def _grey_levels(image: Image.Image) -> np.ndarray:
+    if image.mode != "P":
+        return np.array(image.convert("L"))
+    colours = np.array(image.getpalette(), dtype=np.int64).reshape(-1, 3)
+    if not len(colours):
+        raise UserError("its palette is missing")
+    levels = np.zeros(256, dtype=np.int64)
+    levels[: len(colours)] = colours @ _GREY >> 15
+    return np.array(image.point(levels.tolist()))
+
+
+def write_expression(root: str | os.PathLike, row: Mapping, masks: Iterable[np.ndarray]) -> None:
+    """Write all masks of one expression under the names of its frames; an older version is replaced.
+
+    Args:
+        root: the tree; created if needed.
+        row: `dataset`, `video_id`, `expression_id`, `frames`, `height` and `width` are read.
+        masks: `[height, width]` bool, one per entry of `row["frames"]` in that order; a generator is consumed lazily.
+
+    Raises:
+        ValueError: too few or too many masks, or one of another type or size; the tree is as before.
+
+    Example:
+        >>> write_expression("preds", row, (logits > 0 for logits in all_logits))  # doctest: +SKIP
+    """
+    with ExpressionWriter(root, row) as writer:
+        count = len(row["frames"])
+        for index, mask in enumerate(masks):
+            if index >= count:
+                raise UserError(f"{writer.name}: there are more masks than the {count} frames")
+            writer.write(index, mask)
+        writer.commit()
+
+
+class ExpressionWriter:
+    """Writes the masks of one expression in any order of frames, then puts its folder into the tree at once.
+
+    Without a `commit` (an error, a kill) the tree does not change; the `with` block removes what was written.
+
+    Args:
+        root, row: as for [`write_expression`].
+
+    Example:
+        >>> with ExpressionWriter("preds", row) as writer:  # doctest: +SKIP
+        ...     for index, mask in answers:
+        ...         writer.write(index, mask)
+        ...     writer.commit()
+    """
+
+    def __init__(self, root: str | os.PathLike, row: Mapping):
+        self.root, self.name = Path(root), expression_folder(row)
+        self.frames, self.size = list(row["frames"]), (row["height"], row["width"])
+        if len(set(self.frames)) != len(self.frames):
+            raise UserError(f"{self.name}: two frames of the video have the same name")
+        self._files = [_frame_file(frame) for frame in self.frames]
+        self._written: set[int] = set()
+        self._partial = _new_partial_folder(self.root)
+
+    def write(self, index: int, mask: np.ndarray) -> None:
+        """Write `mask` (bool `[height, width]`) of frame number `index`; ValueError where it does not fit."""
+        mask = np.asarray(mask)
+        if not 0 <= index < len(self.frames):
+            raise UserError(f"{self.name}: there is no frame number {index} in {len(self.frames)} frames")
+        if mask.dtype != np.bool_ or mask.shape != self.size:
+            found, wanted = f"{mask.dtype} {list(mask.shape)}", f"bool {list(self.size)} (height, width)"
+            raise UserError(f"{self.name}: the mask of frame {self.frames[index]} is {found}, not {wanted}")
+        Image.fromarray(mask.astype(np.uint8) * 255).save(self._partial / self._files[index], format="PNG")
+        self._written.add(index)
+
+    def commit(self) -> None:
+        """Put the folder into its place; ValueError where a frame was not written."""
+        missing = [frame for index, frame in enumerate(self.frames) if index not in self._written]
+        if missing:
+            raise UserError(f"{self.name}: {len(missing)} frames have no mask, the first is {missing[0]}")
+        target = self.root / self.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():  # a folder cannot replace another one in one step
+            replaced = _new_partial_folder(self.root)
+            os.rename(target, replaced / "replaced")
+            os.rename(self._partial, target)
+            shutil.rmtree(replaced)
+        else:
+            os.rename(self._partial, target)
+
+    def close(self) -> None:
+        """Remove what was written and not committed."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        for folder in (self._partial.parent, self._partial.parent.parent):
+            try:
+                folder.rmdir()
+            except OSError:  # still in use
+                break
+
+    def __enter__(self) -> ExpressionWriter:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def partial_folder(root: str | os.PathLike) -> Path:
+    """Where a tree keeps half-written expressions. Whatever is in it while nobody writes is left from a kill."""
+    return Path(root) / PRIVATE_FOLDER / "partial"
+
+
+def _new_partial_folder(root: Path) -> Path:
+    folder = partial_folder(root) / uuid.uuid4().hex[:12]
+    for attempt in range(5):
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileNotFoundError:  # another writer has just removed the empty parent
+            if attempt == 4:
+                raise
+    raise AssertionError("not reached")
+
+
+def _checked_id(row: Mapping, key: str) -> str:
+    """The id, if it is a path that stays inside the tree. Ids of videos may have slashes, as in ReVOS."""
+    name = row[key]
+    parts = PurePosixPath(name).parts
+    in_order = "/".join(parts) == name and not any(part in ("..", ".", "/") for part in parts)
+    if not parts or not in_order or parts[0] == PRIVATE_FOLDER or "\\" in name or "\0" in name:
+        raise UserError(f"{key} {name!r} cannot be the name of a folder of predictions")
+    if key == "expression_id" and len(parts) > 1:
+        raise UserError(f"expression_id {name!r} of video {row['video_id']} must not have a slash")
+    return name
+
+
+def _frame_file(frame: str) -> str:
+    if not frame or "/" in frame or "\\" in frame or "\0" in frame:
+        raise UserError(f"{frame!r} cannot be the name of a frame")
+    return f"{frame}.png"
+
+
+__all__ = [
+    "ANNOTATIONS_ON_TOP",
+    "ExpressionWriter",
+    "MissingPrediction",
+    "expression_folder",
+    "find_expression_folder",
+    "partial_folder",
+    "read_prediction",
+    "read_prediction_raw",
+    "write_expression",
+]

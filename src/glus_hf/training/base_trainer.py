@@ -1,0 +1,180 @@
+"""What the trainers of GLUS and of its key-frame selector share: a loss over whole optimizer steps, and its log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import Trainer, TrainingArguments
+from transformers.utils import logging
+
+from ..errors import UserError
+from .checkpoints import check_complete, check_same_parts, last_checkpoint, other_options
+from .non_finite import GradientWatch
+from .samples.resumable_sampler import EpochDataset, ResumableSampler
+
+
+logger = logging.get_logger(__name__)
+
+SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names")
+SAMPLE_COLUMNS += ("frame_indices", "key")
+
+
+class StepTrainer(Trainer):
+    """A trainer whose loss terms are means over a whole optimizer step, of all accumulation steps and processes.
+
+    A subclass implements `compute_loss`, which adds each term to `_sums`, and `_counts`. Batches say in "samples" what
+    they are made of; a loss or gradient that is not finite stops the training there.
+    """
+
+    TERMS: tuple[str, ...] = ()
+    loss_is_scaled_for_ga = True  # by the counts of the whole step
+
+    def __init__(self, model, args: TrainingArguments, data_collator: Callable, callbacks=None, **kwargs):
+        callbacks = [*(callbacks or []), GradientWatch(self)]
+        super().__init__(model, args, _WithSamples(data_collator), callbacks=callbacks, **kwargs)
+        self.current_samples: list = []
+        self._is_idle = False
+        self.model_accepts_loss_kwargs = True  # what older transformers have for loss_is_scaled_for_ga
+        self._restart_sums(0)
+
+    def _restart_sums(self, step: int) -> None:
+        self._sums, self._summed_steps = dict.fromkeys(self.TERMS, 0.0), step
+
+    @staticmethod
+    def _counts(batch: Mapping) -> Tensor:
+        """Over what the two kinds of terms of a batch are means: two numbers."""
+        raise NotImplementedError
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device) -> tuple[list, Tensor]:
+        """The batches of one optimizer step, and the sum of their counts over all processes."""
+        self.control.should_training_stop |= self.state.global_step >= self.state.max_steps
+        self._is_idle = self.control.should_training_stop
+        if self._is_idle:  # a finished run was resumed; transformers would go on
+            return [], torch.zeros(2)
+        batches = []
+        for _ in range(num_batches):
+            try:
+                batches.append(next(epoch_iterator))
+            except StopIteration:
+                break
+        self.current_samples = [sample for batch in batches for sample in batch["samples"]]
+        counts = torch.stack([self._counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
+        return batches, self.accelerator.reduce(counts.to(device), "sum")
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if isinstance(dataset, EpochDataset):
+            return ResumableSampler(dataset, self.args.seed if self.args.data_seed is None else self.args.data_seed)
+        return super()._get_train_sampler(train_dataset)
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        """As in transformers, of data whose epoch does not move: neither with the evaluations nor with training."""
+        if eval_dataset is None or isinstance(eval_dataset, str):
+            self.eval_dataset = _frozen(self.eval_dataset)
+        return super().get_eval_dataloader(_frozen(eval_dataset))
+
+    def _maybe_log_save_evaluate(self, *args, **kwargs):
+        if not self._is_idle:  # the checkpoint is what it would save and evaluate again
+            super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _logged_terms(self) -> list[str]:
+        return list(self.TERMS)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As in transformers, with the unweighted means of all terms since the last time."""
+        if "loss" in logs:
+            steps, names = max(self.state.global_step - self._summed_steps, 1), self._logged_terms()
+            sums = torch.stack([torch.as_tensor(self._sums[name], device=self.args.device) for name in names])
+            means = self.accelerator.reduce(sums.float(), "mean") / steps
+            logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
+            self._restart_sums(self.state.global_step)
+        super().log(logs, start_time)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
+        """As in transformers; with a checkpoint (or True: the last one) everything goes on as if never interrupted."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = str(last_checkpoint(self.args.output_dir))
+        self._restart_sums(0)
+        if resume_from_checkpoint:
+            self._resume(Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+
+    def _resume(self, checkpoint: Path) -> None:
+        """Take from a checkpoint what transformers does not know of."""
+        step = check_complete(checkpoint)
+        check_same_parts(checkpoint, self.accelerator.unwrap_model(self.model))
+        self._restart_sums(step)
+        if 0 < self.args.max_steps <= step:
+            logger.warning(f"{checkpoint}: is of step {step} of {self.args.max_steps}, so nothing is left to train")
+
+    def _determine_best_metric(self, metrics: dict[str, float], *args, **kwargs) -> bool:
+        try:
+            return super()._determine_best_metric(metrics, *args, **kwargs)
+        except KeyError:
+            known = ", ".join(name.removeprefix("eval_") for name in metrics if name.startswith("eval_"))
+            name = self.args.metric_for_best_model
+            raise UserError(
+                f"metric_for_best_model is {name}, but evaluation gives {known}; use one of them"
+            ) from None
+
+    def create_scheduler(self, *args, **kwargs):
+        try:
+            return super().create_scheduler(*args, **kwargs)
+        except TypeError as error:
+            options = self.args.lr_scheduler_kwargs
+            raise UserError(
+                f"lr_scheduler_kwargs {options} do not fit lr_scheduler_type {self.args.lr_scheduler_type.value} "
+                f"({error}); change one of them"
+            ) from None
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except (ValueError, KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise other_options(checkpoint, f"another optimizer or other parts of the model ({reason})") from None
+
+
+class _WithSamples:
+    """A collator whose batches say which samples they are made of, and are plain dicts."""
+
+    def __init__(self, collator: Callable):
+        self.collator = collator
+
+    def __call__(self, samples: list[dict]) -> dict:
+        described = [{name: sample[name] for name in SAMPLE_COLUMNS if name in sample} for sample in samples]
+        return {**self.collator(samples), "samples": described}
+
+
+def _frozen(data):
+    """Data sets, or a dict of them, in an epoch that stays; what has no epoch as it is."""
+    if isinstance(data, dict):
+        return {name: _frozen(part) for name, part in data.items()}
+    return data.frozen() if isinstance(data, EpochDataset) else data
+
+
+def check_size(dataset, args: TrainingArguments) -> None:
+    """Fewer samples than a step takes would silently make the steps smaller; those that are left over are warned of.
+
+    Raises:
+        ValueError: there are fewer; one line.
+    """
+    step = args.per_device_train_batch_size * args.gradient_accumulation_steps * max(args.world_size, 1)
+    if dataset is None or not hasattr(dataset, "__len__"):
+        return
+    if len(dataset) < step:
+        raise UserError(
+            f"the training set has {len(dataset)} videos, an optimizer step takes {step}; use more data, a smaller "
+            "batch, or a mixture with more samples per epoch"
+        )
+    if len(dataset) % step and args.should_log:
+        logger.warning(
+            f"the training set has {len(dataset)} videos, no multiple of the {step} of an optimizer step; the last "
+            "step of every epoch takes fewer"
+        )
+
+
+__all__ = ["StepTrainer", "check_size"]

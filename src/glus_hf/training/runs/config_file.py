@@ -1,0 +1,223 @@
+"""Configuration files (YAML) as dataclasses: read, override, check; errors name the nearest valid key."""
+
+from __future__ import annotations
+
+from ...errors import ConfigError
+import dataclasses
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+
+Config = TypeVar("Config")
+
+DTYPES = ("float32", "bfloat16", "float16")
+KINDS = {"str": (str, "text"), "list": (list, "a list"), "dict": (dict, "keys with values")}
+KINDS["bool"] = (bool, "true or false")
+NUMBERS = ("int", "float")
+
+
+def section(kind: type):
+    """A field that is a section of the file, read into the dataclass `kind`."""
+    return field(default_factory=kind, metadata={"section": kind})
+
+
+def sections(kind: type):
+    """A field that is a list of sections."""
+    return field(default_factory=list, metadata={"sections": kind})
+
+
+def arguments(kind: type):
+    """A field that is a dict of fields of `kind`."""
+    return field(default_factory=dict, metadata={"arguments": kind})
+
+
+def read_config(kind: type[Config], file: str | os.PathLike, overrides: Sequence[str] = ()) -> Config:
+    """Read a file into the dataclass `kind`, whose fields are plain or made by the functions above.
+
+    Args:
+        kind: has the sections `model` (with `dtype`) and `data` (with the list `train`).
+        file: YAML.
+        overrides: "section.key=value" each, the value in YAML; go before the file.
+
+    Raises:
+        ConfigError: the file cannot be read, an unknown key, a value of the wrong kind, no training data; one line.
+    """
+    content = _read(file)
+    for override in overrides:
+        _override(content, override)
+    config = kind(**_values(kind, content, _Place(kind, str(file))))
+    if not config.data.train:
+        raise ConfigError(f"{file}: data.train is empty; list at least one data set with its name")
+    for place, dataset in enumerate(config.data.train):
+        if not dataset.name:
+            raise ConfigError(f"{file}: data.train.{place} has no name; see load_referring_dataset")
+        if not dataset.weight > 0:
+            raise ConfigError(f"{file}: data.train.{place}.weight must be more than 0, got {dataset.weight}")
+    if config.data.samples_per_epoch is not None and config.data.samples_per_epoch < 1:
+        raise ConfigError(f"{file}: data.samples_per_epoch must be 1 or more, got {config.data.samples_per_epoch}")
+    if not config.model.pretrained:
+        raise ConfigError(f"{file}: model.pretrained is missing; name the model to start from")
+    if not config.training.get("output_dir", "trainer_output"):
+        raise ConfigError(f"{file}: training.output_dir is missing; name the folder of the run")
+    check_choice(file, "model.dtype", config.model.dtype, DTYPES)
+    return config
+
+
+def check_choice(file: str | os.PathLike, name: str, value, choices: tuple) -> None:
+    """Raise a [`ConfigError`] for a value that is none of `choices`."""
+    if value not in choices:
+        shown = ", ".join("null" if choice is None else choice for choice in choices)
+        raise ConfigError(f"{file}: {name} must be one of {shown}, got {value!r}")
+
+
+def check_keys(file: str | os.PathLike, root: type, name: str, content: dict, valid: list[str]) -> None:
+    """Raise a [`ConfigError`] for a key of the section `name` that is none of `valid`."""
+    at = _Place(root, str(file), name)
+    for key in content:
+        if key not in valid:
+            raise ConfigError(f"{file}: unknown key {at.below(key).path}; {_nearest(str(key), at, valid)}")
+
+
+def _read(file: str | os.PathLike) -> dict:
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    return _mapping({} if content is None else content, str(file), "the file")
+
+
+def _mapping(content, file: str, name: str) -> dict:
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: {name} must be keys with values, got {content!r}")
+    return content
+
+
+# ---- overrides
+
+
+def _override(content: dict, text: str) -> None:
+    """Set one dotted key of nested dicts and lists."""
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"{text!r}: write section.key=value")
+    place = content
+    *parents, last = key.strip().split(".")
+    for name in parents:
+        place = place[_index(place, name, key)] if isinstance(place, list) else place.setdefault(name, {})
+        if not isinstance(place, (dict, list)):
+            raise ConfigError(f"{key}: {name} is a value, no section")
+    try:
+        place[_index(place, last, key) if isinstance(place, list) else last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"{text!r}: the value cannot be read as YAML; quote it") from None
+
+
+def _index(place: list, name: str, key: str) -> int:
+    if not name.isdecimal() or int(name) >= len(place):
+        raise ConfigError(f"{key}: {name} is no place in a list of {len(place)}")
+    return int(name)
+
+
+# ---- from dicts to dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where in a file a value is: for errors. `root` is the dataclass of the whole file."""
+
+    root: type
+    file: str
+    path: str = ""
+
+    def below(self, name) -> _Place:
+        return dataclasses.replace(self, path=f"{self.path}.{name}".lstrip("."))
+
+
+def _values(kind: type, content, at: _Place) -> dict:
+    """Values for the fields of `kind`, checked key by key."""
+    content = _mapping(content, at.file, at.path)
+    known = {one.name: one for one in dataclasses.fields(kind) if one.init}
+    check_keys(at.file, at.root, at.path, content, list(known))
+    return {key: _value(known[key], value, at.below(key)) for key, value in content.items()}
+
+
+def _value(known: dataclasses.Field, value, at: _Place):
+    match known.metadata:
+        case {"section": kind}:
+            return kind(**_values(kind, value or {}, at))
+        case {"arguments": kind}:
+            return _values(kind, value or {}, at)
+        case {"sections": kind}:
+            if not isinstance(value, list):
+                raise ConfigError(f"{at.file}: {at.path} must be a list of data sets, got {value!r}")
+            return [kind(**_values(kind, one, at.below(place))) for place, one in enumerate(value)]
+    return _checked(known, value, at)
+
+
+def _checked(known: dataclasses.Field, value, at: _Place):
+    """YAML reads 3e-4 as text and a bare no as false: make them what they are, and refuse what is of another kind than
+    the dataclass says."""
+    if known.name.endswith("_strategy") and value is False:
+        return "no"
+    written = known.type if isinstance(known.type, str) else getattr(known.type, "__name__", str(known.type))
+    kinds = [kind.partition("[")[0] for kind in written.replace(" ", "").split("|")]
+    if value is None and ("None" in kinds or known.default in (None, "")):  # a missing text: said elsewhere
+        return value
+    if any(isinstance(value, KINDS[kind][0]) for kind in kinds if kind in KINDS):
+        if "list[str]" in written and isinstance(value, list) and not all(isinstance(one, str) for one in value):
+            raise ConfigError(f"{at.file}: {at.path} must be a list of texts, got {value!r}")
+        return value
+    if any(kind in NUMBERS for kind in kinds):
+        return _number(value, "float" not in kinds, at)
+    wanted = " or ".join(KINDS[kind][1] for kind in kinds if kind in KINDS)
+    if wanted:
+        raise ConfigError(f"{at.file}: {at.path} must be {wanted}, got {value!r}")
+    return value
+
+
+def _number(value, is_whole: bool, at: _Place) -> int | float:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{at.file}: {at.path} must be a number, got {value!r}") from None
+    if is_whole and not number.is_integer():
+        raise ConfigError(f"{at.file}: {at.path} must be a whole number, got {value!r}")
+    return int(number) if is_whole else number
+
+
+# ---- unknown keys
+
+
+def _nearest(key: str, at: _Place, valid: list[str]) -> str:
+    """The closest valid key: of this section, else of another one."""
+    near = difflib.get_close_matches(key, valid, n=1)
+    if near:
+        return f"did you mean {at.below(near[0]).path}?"
+    everywhere = _all_keys(at.root)
+    near = difflib.get_close_matches(key, everywhere, n=1, cutoff=0.8)
+    if near:
+        return f"did you mean {everywhere[near[0]]}?"
+    shown = valid if len(valid) <= 12 else difflib.get_close_matches(key, valid, n=3, cutoff=0)
+    return f"valid keys {'are' if len(valid) <= 12 else 'nearest to it are'} {', '.join(shown)}"
+
+
+def _all_keys(root: type) -> dict[str, str]:
+    """Full names of the keys of all sections by their last part; an outer or earlier section's goes before."""
+    keys: dict[str, str] = {}
+    for one in reversed(dataclasses.fields(root)):
+        kind = one.metadata.get("section") or one.metadata.get("arguments")
+        keys |= {inner.name: f"{one.name}.{inner.name}" for inner in dataclasses.fields(kind)} if kind else {}
+    return keys | {one.name: one.name for one in dataclasses.fields(root)}
+
+
+__all__ = ["DTYPES", "ConfigError", "arguments", "check_choice", "check_keys", "read_config", "section", "sections"]

@@ -1,0 +1,33 @@
+"""The data sets of a configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...data.load_dataset import load_referring_dataset
+from ..samples.mixture import MixtureDataset
+from ..samples.resumable_sampler import EpochDataset
+
+
+def load_rows(data, dataset):
+    """Rows of the section `dataset`, from its `data_dir`, else `data.root`; generated data has no folder."""
+    data_dir = dataset.data_dir
+    if data_dir is None and dataset.name != "motion_shapes":
+        data_dir = data.root
+    options = dataset.options if data.cache_dir is None else {**dataset.options, "cache_dir": data.cache_dir}
+    return load_referring_dataset(dataset.name, data_dir, dataset.split, **options)
+
+
+def one_or_mixture(data, make: Callable[..., EpochDataset], seed: int) -> EpochDataset:
+    """What `make` makes of the only section of `data.train`, or of each of several, mixed by weight."""
+    parts = {}
+    for place, dataset in enumerate(data.train):
+        name = dataset.name if dataset.name not in parts else f"{dataset.name}.{place}"
+        parts[name] = make(dataset)
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    weights = {name: dataset.weight for name, dataset in zip(parts, data.train, strict=True)}
+    return MixtureDataset(parts, weights, data.samples_per_epoch, seed)
+
+
+__all__ = ["load_rows", "one_or_mixture"]

@@ -1,0 +1,38 @@
+"""Where a run writes: looked at before it starts, not after hours of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import CheckpointError
+from ..checkpoints import checkpoints
+from ...errors import ConfigError
+from ..export import check_new_folder
+
+
+def check_run_folders(config, resume: str | bool | None = None) -> None:
+    """Refuse to mix two runs in a folder, and to write a model over something else.
+
+    Args:
+        config: a `RunConfig` or `SelectorRunConfig`; its `export` must be new or empty.
+        resume: whether (or from which checkpoint) an earlier run goes on; else there must be no checkpoints.
+
+    Raises:
+        ConfigError, CheckpointError: a folder is in use, or is a file; one line.
+    """
+    output_dir = Path(config.training.get("output_dir", "trainer_output")).expanduser()  # as in transformers
+    if output_dir.exists() and not output_dir.is_dir():
+        raise ConfigError(f"{output_dir}: is a file; choose another training.output_dir")
+    if not resume and checkpoints(output_dir):
+        raise ConfigError(
+            f"{output_dir}: holds checkpoints of an earlier run; pass --resume to go on with it, or choose another "
+            "training.output_dir (and export), or remove the folder"
+        )
+    if config.export:
+        try:
+            check_new_folder(config.export)
+        except CheckpointError as error:
+            raise ConfigError(f"{error}; set export= or --export") from None
+
+
+__all__ = ["check_run_folders"]

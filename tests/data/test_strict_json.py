@@ -1,0 +1,100 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glus_hf.data import strict_json as json_files
+from glus_hf.data.strict_json import JsonObject, cached_json, read_json
+from glus_hf.errors import DatasetFileError
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    content=st.dictionaries(st.text(), VALUES, max_size=6),
+    ascii_only=st.booleans(),
+    indent=st.sampled_from([None, 0, 3]),
+    chunk=st.integers(1, 40),
+    mark=st.booleans(),
+)
+def test_members_by_key_equal_the_whole(content, ascii_only, indent, chunk, mark, tmp_path_factory):
+    file = tmp_path_factory.mktemp("json") / "object.json"
+    text = json.dumps(content, ensure_ascii=ascii_only, indent=indent)
+    try:
+        file.write_text(text, encoding="utf-8-sig" if mark else "utf-8")
+    except UnicodeEncodeError:  # a lone surrogate cannot be written as UTF-8
+        return
+    original, json_files.CHUNK = json_files.CHUNK, chunk
+    try:
+        members = JsonObject(str(file))
+    finally:
+        json_files.CHUNK = original
+    assert list(members) == list(content) and len(members) == len(content)
+    assert {key: members[key] for key in members} == content == read_json(file)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "[]", "1", "{", '{"a"', '{"a":', '{"a": [1', '{"a": 1', '{"a": 1,', '{"a": 1,}', '{"a": 1} x', "{a: 1}",
+     '{"a": 1 "b": 2}', '{"a" 1}', '{"a": "x', '{"a": 12', '{"a": tru}', '{"a": 1, "a": 2}', '{1: 2}'],
+)  # fmt: skip
+def test_malformed_objects(text, chunk, tmp_path, monkeypatch):
+    monkeypatch.setattr(json_files, "CHUNK", chunk)
+    file = tmp_path / "object.json"
+    file.write_text(text)
+    with pytest.raises(DatasetFileError, match=str(file)) as caught:
+        JsonObject(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_key_twice_deep_inside(tmp_path):
+    file = tmp_path / "file.json"
+    file.write_text('{"a": [{"b": {"c": 1, "d": 2, "c": 3}}]}')
+    with pytest.raises(DatasetFileError, match="'c' appears twice"):
+        read_json(file)
+    with pytest.raises(DatasetFileError, match="'c' appears twice"):
+        JsonObject(str(file))["a"]
+
+
+def test_key_twice_says_which(tmp_path):
+    file = tmp_path / "file.json"
+    file.write_text('{"a": {"0": {"exp": "a cat"}, "0": {"exp": "%s"}}}' % ("a dög " * 99), "utf-8")
+    with pytest.raises(DatasetFileError) as caught:
+        read_json(file)
+    assert "'0' appears twice, the second time with {'exp': 'a dög a dög" in str(caught.value)
+    assert len(str(caught.value)) < len(str(file)) + 150 and "\n" not in str(caught.value)
+
+
+def test_text_that_is_not_utf8(tmp_path):
+    file = tmp_path / "file.json"
+    file.write_bytes(b'{"a": "caf\xe9"}')
+    with pytest.raises(DatasetFileError, match=r"file.json: is not UTF-8 \(byte 10\)"):
+        read_json(file)
+    with pytest.raises(DatasetFileError, match="is not UTF-8"):
+        JsonObject(str(file))["a"]
+
+
+def test_deep_nesting_and_missing_files(tmp_path):
+    file = tmp_path / "file.json"
+    file.write_text('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    for read in (read_json, JsonObject):
+        with pytest.raises(DatasetFileError, match="file.json"):
+            read(str(file))
+        with pytest.raises(DatasetFileError, match="gone.json: cannot be opened"):
+            read(str(tmp_path / "gone.json"))
+
+
+def test_the_kept_content_follows_the_file(tmp_path):
+    file = tmp_path / "file.json"
+    file.write_text('{"a": 1}')
+    assert cached_json(str(file)) is cached_json(str(file))
+    file.write_text('{"a": 22}')
+    assert cached_json(str(file)) == {"a": 22}
