@@ -15,7 +15,6 @@ from glus_hf.training.samples.referring_video_dataset import (
     ReferringVideoDataset,
     draw_from_segments,
     group_by_video,
-    prepare_expression,
 )
 from glus_hf.training.samples.resumable_sampler import ResumableSampler
 from tests.paths import FIXTURES
@@ -91,13 +90,6 @@ def test_a_sample_is_what_the_files_say(mevis):
             expected = sum((coco_mask.decode(rle) for rle in runs if rle), np.zeros((48, 64), np.uint8)) > 0
             np.testing.assert_array_equal(sample["masks"][row, column], expected)
     assert sample["masks"].any(axis=(2, 3)).sum() >= 9  # objects 1 and 2 are always there
-
-
-@pytest.mark.parametrize(
-    "text, expected", [("The Dog. ", "the dog"), ("  a .", "a"), ("x", "x"), ("U.S. car", "u.s. car")]
-)
-def test_prepared_expressions(text, expected):
-    assert prepare_expression(text) == expected
 
 
 def test_expressions_can_stay_as_they_are(mevis):

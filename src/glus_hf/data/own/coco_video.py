@@ -14,6 +14,7 @@ from transformers.utils import logging
 from ...errors import DatasetFileError
 from ...media.images import IMAGE_SUFFIXES, natural_order
 from ...media.rle import clean_track
+from ...models.expressions import plain_expression
 from ..dataset_files import check_name, image_size
 from ..strict_json import read_json
 from .expressions import EXPRESSIONS
@@ -180,7 +181,7 @@ def _texts(where: str, annotation: dict, categories: dict) -> list[str]:
         given = f"the {category.strip().replace('_', ' ')}"
     texts = given if isinstance(given, list) else [given]
     for text in texts:
-        if not isinstance(text, str) or not text.strip().removesuffix(".").strip():
+        if not isinstance(text, str) or not plain_expression(text):
             raise DatasetFileError(f"{where}: the expression {text!r} is no text")
     return list(dict.fromkeys(text.strip() for text in texts))
 

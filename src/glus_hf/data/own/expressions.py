@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ...errors import DatasetFileError
+from ...models.expressions import plain_expression
 from ..dataset_files import check_name
 from ..strict_json import decode_json
 
@@ -81,7 +82,7 @@ def _unknown_fields(entry: dict, known: Sequence[str]) -> tuple[list[str], set[s
 def _text_problems(text) -> Iterator[str]:
     if not isinstance(text, str):
         yield f"'expression' must be a text, got {type(text).__name__}"
-    elif not text.strip().removesuffix(".").strip():
+    elif not plain_expression(text):
         yield "'expression' is empty"
 
 

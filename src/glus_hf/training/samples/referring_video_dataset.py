@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import BrokenSampleError, UserError
 from ...media.rle import decode_rle
+from ...models.expressions import plain_expression
 from .resumable_sampler import SAMPLE_STREAM, EpochDataset
 from .skip_log import SkipLog
 
@@ -161,7 +162,7 @@ class ReferringVideoDataset(EpochDataset):
 
     def _expression(self, row: dict) -> str:
         text = row["expression"].as_py()
-        prepared = prepare_expression(text)
+        prepared = plain_expression(text)
         if not prepared:
             raise UserError(f"expression {row['expression_id'].as_py()} is empty ({text!r})")
         return prepared if self.prepare_expressions else text
@@ -212,17 +213,6 @@ def draw_from_segments(num_frames: int, num_segments: int, rng: np.random.Genera
     """
     bounds = np.linspace(0, num_frames, num_segments + 1, dtype=int)
     return rng.integers(bounds[:-1], bounds[1:]).tolist()
-
-
-def prepare_expression(text: str) -> str:
-    """An expression as the prompts of GLUS have it: lower case, without white space around or a full stop at the end.
-
-    Example:
-
-        >>> prepare_expression("The dog on the left. ")
-        'the dog on the left'
-    """
-    return text.strip().removesuffix(".").strip().lower()
 
 
 def group_by_video(rows: datasets.Dataset) -> list[VideoRows]:

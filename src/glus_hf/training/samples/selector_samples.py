@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import BrokenSampleError, UserError
+from .collators import add_conversations
 from .pseudo_labels import read_labels
 from .referring_video_dataset import VideoRows, draw_from_segments, group_by_video
-from .resumable_sampler import SAMPLE_STREAM, TEMPLATE_STREAM, EpochDataset
+from .resumable_sampler import SAMPLE_STREAM, EpochDataset
 from .skip_log import SkipLog
 
 
@@ -181,7 +182,7 @@ def _read_all(rows: datasets.Dataset, folder: str | os.PathLike) -> dict[int, np
 class SelectorCollator:
     """Turns samples of [`SelectorDataset`] into a batch for [`GLUSSelector`].
 
-    Every expression gets a question and an answer drawn from the selector's templates. They depend on the sample's
+    Every expression gets a question and an answer sampled from the selector's templates. They depend on the sample's
     `key` alone. Expressions keep their case, as in upstream's training.
 
     Args:
@@ -200,14 +201,9 @@ class SelectorCollator:
         return self.processor([self._with_conversations(sample) for sample in samples])
 
     def _with_conversations(self, sample: dict) -> dict:
-        rng = np.random.default_rng([TEMPLATE_STREAM, *sample["key"]]) if self.random_templates else None
-        num_context, conversations = len(sample["frames"]) - 1, []
-        for name, text in zip(sample["expression_ids"], sample["expressions"], strict=True):
-            try:
-                conversations.append(self.processor.sample_conversation(text, num_context, rng))
-            except ValueError as error:
-                raise UserError(f"{sample['dataset']}/{sample['video_id']}, expression {name}: {error}") from None
-        return {**sample, "conversations": conversations}
+        num_context = len(sample["frames"]) - 1
+        sample_conversation = lambda text, rng: self.processor.sample_conversation(text, num_context, rng)
+        return add_conversations(sample, sample_conversation, self.random_templates)
 
 
 __all__ = ["SelectorCollator", "SelectorDataset"]
