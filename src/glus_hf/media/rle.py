@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 
 from ..errors import DatasetFileError
 from .masks import boolean_mask
+from .sizes import check_size
 
 
 MAX_PIXELS = 1 << 28
@@ -92,7 +93,7 @@ def clean_track(
     counts = []
     for index in present:
         rle = track[index]
-        size = _check_size(rle, size, f"{name}, mask {index}")
+        size = _checked_size(rle, size, f"{name}, mask {index}")
         counts.append(_counts_bytes(rle["counts"], size, f"{name}, mask {index}"))
     cleaned: Track = [None] * num_frames
     if present:
@@ -134,13 +135,13 @@ def check_rle(rle, size: tuple[int, int], name: str) -> bytes:
         >>> check_rle({"size": [2, 3], "counts": [1, 2, 3]}, (2, 3), "mask 7")
         b'123'
     """
-    _check_size(rle, size, name)
+    _checked_size(rle, size, name)
     counts = _counts_bytes(rle["counts"], size, name)
     _check_runs([counts], size[0] * size[1], [name])
     return counts
 
 
-def _check_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]:
+def _checked_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]:
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
         raise DatasetFileError(f"{name}: a mask must be null or have 'size' and 'counts'")
     found = rle["size"]
@@ -150,10 +151,8 @@ def _check_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]
         raise DatasetFileError(f"{name}: 'size' must be [height, width], got {found!r}")
     if min(found) < 1 or found[0] * found[1] > MAX_PIXELS:
         raise DatasetFileError(f"{name}: 'size' {list(found)} is not that of a video frame")
-    if size is not None and tuple(found) != tuple(size):
-        raise DatasetFileError(
-            f"{name} is {list(found)} (height, width) but {list(size)} was expected: it may belong to another video"
-        )
+    if size is not None:
+        check_size(name, found, size, remedy="it may belong to another video", error=DatasetFileError)
     return tuple(found)
 
 

@@ -28,6 +28,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..atomic_write import atomic_path
 from ..errors import SubmissionError, UserError
+from ..media.sizes import check_size
 from ..rows import only_columns
 from .davis_annotators import fused_png, rows_by_annotator
 from .prediction_tree import expression_folder, find_expression_folder
@@ -151,11 +152,12 @@ def _png_problem(path: Path, width: int, height: int) -> str | None:
         with Image.open(path, formats=("PNG",)) as image:
             if image.mode != "L":
                 return f"{path}: has mode {image.mode}, the server needs L (8 bits of one channel)"
-            if image.size != (width, height):
-                return f"{path}: is {image.size[0]}x{image.size[1]}, the video is {width}x{height}"
+            check_size(path, (image.height, image.width), (height, width))
             values = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
     except FileNotFoundError:
         return f"{path}: the file is missing"
+    except UserError as error:
+        return str(error)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "not a PNG" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
         return f"{path}: cannot be read ({reason})"

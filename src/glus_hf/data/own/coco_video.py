@@ -14,6 +14,7 @@ from transformers.utils import logging
 from ...errors import DatasetFileError
 from ...media.images import IMAGE_SUFFIXES, natural_order
 from ...media.rle import clean_track
+from ...media.sizes import check_size
 from ...models.expressions import plain_expression
 from ..dataset_files import check_name, image_size
 from ..strict_json import read_json
@@ -151,11 +152,8 @@ def _place_frames(video: dict, source: Path, folder: Path, copy: bool) -> int:
             shutil.copyfile(file, target)
         else:
             target.symlink_to(file.absolute())
-    found, stated = image_size(str(files[0])), (video["height"], video["width"])
-    if found != stated:
-        raise DatasetFileError(
-            f"{files[0]}: is {list(found)} (height, width), but video {video['id']} is {list(stated)}"
-        )
+    stated = video["height"], video["width"]
+    check_size(files[0], image_size(str(files[0])), stated, of=f"video {video['id']}", error=DatasetFileError)
     return len(files)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import BrokenSampleError, UserError
 from ...media.rle import decode_rle
+from ...media.sizes import check_size
 from ...models.expressions import plain_expression
 from .resumable_sampler import SAMPLE_STREAM, EpochDataset
 from .skip_log import SkipLog
@@ -145,7 +146,9 @@ class ReferringVideoDataset(EpochDataset):
         indices = draw_from_segments(video.num_frames, self.num_context_frames, rng) + queries
         size = rows[0]["height"].as_py(), rows[0]["width"].as_py()
         paths = {index: rows[0]["frame_paths"].values[index].as_py() for index in indices}
-        frames = {index: _checked_frame(read_frame(path), path, size) for index, path in paths.items()}
+        frames = {index: read_frame(path) for index, path in paths.items()}
+        for index, frame in frames.items():
+            check_size(paths[index], frame.shape[:2], size)
         return {
             "frames": [frames[index] for index in indices],
             "frame_times": [index / max(video.num_frames - 1, 1) for index in indices],
@@ -245,9 +248,3 @@ def group_by_video(rows: datasets.Dataset) -> list[VideoRows]:
 def _first_row(table) -> dict:
     """One row as Arrow scalars: lists stay in the file until an element is asked for."""
     return {name: table.column(name)[0] for name in table.column_names}
-
-
-def _checked_frame(frame: np.ndarray, path: str, size: tuple[int, int]) -> np.ndarray:
-    if frame.shape[:2] != size:
-        raise UserError(f"{path}: is {list(frame.shape[:2])} (height, width), but the video is {list(size)}")
-    return frame
