@@ -73,14 +73,14 @@ def clip(size: tuple[int, int], kind: str, seed: int) -> tuple[list, list[list]]
         moved = [[y, x + 5 * frame] for y, x in centres]
         shape_seed = int(random.integers(1 << 30))
 
-        def draw(shift: float, growth: float, seed=shape_seed, moved=moved) -> np.ndarray:
+        def paint(shift: float, growth: float, seed=shape_seed, moved=moved) -> np.ndarray:
             shapes = np.random.default_rng(seed)  # the same outlines, moved and grown a little
             return np.any(
                 [blob(size, (y + shift, x - shift), growth * share * size[0], shapes) for y, x in moved], axis=0
             )
 
-        targets.append(draw(0, 1))
-        predictions.append([draw(random.normal(0, 4), random.normal(1, 0.04)) for _ in range(NUM_EXPRESSIONS)])
+        targets.append(paint(0, 1))
+        predictions.append([paint(random.normal(0, 4), random.normal(1, 0.04)) for _ in range(NUM_EXPRESSIONS)])
     return targets, predictions
 
 

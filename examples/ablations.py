@@ -40,7 +40,7 @@ KINDS = ("static", "motion", "conjunction", "multi")
 @dataclass(frozen=True)
 class Setting:
     """What one run differs in: fields of the configuration, of the arguments, and how often samples about motion and
-    about looks are drawn (None: all expressions of a video alike)."""
+    about looks are sampled (None: all expressions of a video alike)."""
 
     title: str
     model: dict = field(default_factory=dict)

@@ -66,7 +66,7 @@ def measure(pipe, seed: int, num_videos: int, size: int) -> dict[str, tuple[floa
 
 
 def without_motion(expression: Expression) -> str:
-    """The sentence's look alone, in words drawn from the sentence itself."""
+    """The sentence's look alone, in words taken from the sentence itself."""
     rng = np.random.default_rng(list(expression.text.encode()))
     return phrase(rng, replace(expression.filter, motion=None), len(expression.object_ids))
 

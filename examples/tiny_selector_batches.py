@@ -124,11 +124,11 @@ def sample_partial_scene(rng: np.random.Generator, partial: float) -> Scene:
 def sample_texts(rng: np.random.Generator, scene: Scene, count: int) -> list[Expression]:
     """`count` expressions: first those about something that enters or leaves, and last a look that is there or is
     nearly there, equally often: otherwise few words would mean "probably nothing"."""
-    drawn = sample_expressions(rng, scene, 3 * count, WEIGHTS if scene.veil is None else {"static": 1.0})
+    sampled = sample_expressions(rng, scene, 3 * count, WEIGHTS if scene.veil is None else {"static": 1.0})
     away = {index for index, sprite in enumerate(scene.sprites) if sprite.motion in ("enter", "leave")}
-    order = sorted(range(len(drawn)), key=lambda index: (not away & set(drawn[index].object_ids), rng.random()))
+    order = sorted(range(len(sampled)), key=lambda index: (not away & set(sampled[index].object_ids), rng.random()))
     first, rest = order[: count // 2], order[count // 2 :]
-    chosen = [drawn[index] for index in [*first, *rng.permutation(rest).astype(int)]][: count - 1]
+    chosen = [sampled[index] for index in [*first, *rng.permutation(rest).astype(int)]][: count - 1]
     wanted = sample_look(rng, scene)
     ids = scene.targets(wanted)
     chosen.append(Expression(phrase(rng, wanted, len(ids) if 0 < len(ids) < 4 else 1), "look", ids, wanted))
@@ -157,7 +157,7 @@ def sample_selector_batch(
     expressions: int,
     partial: float = 0.75,
 ) -> SelectorBatch:
-    """Draw and render a batch: context frames as upstream draws them, the targets among them."""
+    """Sample and render a batch: context frames as upstream samples them, the targets among them."""
     frames, masks, labels, texts, targets, scores = [], [], [], [], [], []
     for _ in range(clips):
         is_veiled = rng.random() < VEILED

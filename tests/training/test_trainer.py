@@ -357,7 +357,7 @@ def test_evaluation_does_not_disturb_training(tmp_path):
     for trainer in (plain, evaluated):
         trainer.train()
     assert history(evaluated)[0] == history(plain)[0]
-    assert history(evaluated) == pytest.approx(history(plain), rel=1e-2)  # data loaders draw seeds: other dropout
+    assert history(evaluated) == pytest.approx(history(plain), rel=1e-2)  # data loaders sample seeds: other dropout
 
 
 def test_early_stopping_keeps_the_best(tmp_path):

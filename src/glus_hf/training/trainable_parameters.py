@@ -34,7 +34,7 @@ DECODER_PARTS = (
     *("transformer", "upscale_conv1", "upscale_conv2", "upscale_layer_norm", "output_hypernetworks_mlps.0"),
     *("iou_token", "mask_tokens", "obj_score_token"),
 )
-"""Parts of SAM-2's mask decoder that get a gradient. Its other heads judge masks or draw others."""
+"""Parts of SAM-2's mask decoder that get a gradient. Its other heads judge masks or decode others."""
 
 
 def prepare_model(

@@ -114,7 +114,7 @@ def video_sums(output, mask_labels: list[Tensor], tokens: list[Tensor]) -> Tenso
 
 
 def sums_to_means(sums) -> dict[str, float]:
-    """Means over masks and tokens. `J_given_text`: region similarity of masks drawn after the true answers, with the
+    """Means over masks and tokens. `J_given_text`: region similarity of masks decoded after the true answers, with the
     training templates; not what a model does on its own.
 
     Example:

@@ -20,10 +20,10 @@ MIXTURES = {
 
 
 class MixtureDataset(EpochDataset):
-    """Samples of several data sets, drawn as GLUS was trained: a data set by weight, then any of its videos.
+    """Samples of several data sets, chosen as GLUS was trained: a data set by weight, then any of its videos.
 
-    Both are drawn with replacement, so an epoch is only a number of samples. Sample `i` of epoch `e` is a function of
-    `(seed, e, i)` alone, as in [`ReferringVideoDataset`]; the seeds and epochs of the parts play no role.
+    Both are sampled with replacement, so an epoch is only a number of samples. Sample `i` of epoch `e` is a function
+    of `(seed, e, i)` alone, as in [`ReferringVideoDataset`]; the seeds and epochs of the parts play no role.
 
     Args:
         datasets: parts by name.
@@ -60,7 +60,7 @@ class MixtureDataset(EpochDataset):
             num_samples_per_epoch = sum(len(part) for part in datasets.values())
         if num_samples_per_epoch < 1 or seed < 0:
             raise UserError("an epoch needs at least 1 sample, and a seed is 0 or more")
-        self.names = sorted(datasets)  # not the order of the mapping: the draws shall not depend on it
+        self.names = sorted(datasets)  # not the order of the mapping: the sampling shall not depend on it
         self.datasets = {name: datasets[name] for name in self.names}
         self.num_samples_per_epoch, self.seed = num_samples_per_epoch, seed
         total = sum(weights.values())
@@ -73,10 +73,10 @@ class MixtureDataset(EpochDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         key = (MIXTURE_STREAM, self.seed, self.epoch, int(index))
-        name, video = self.draw(index)
+        name, video = self.sample_video(index)
         return self.datasets[name].sample(video, key)
 
-    def draw(self, index: int) -> tuple[str, int]:
+    def sample_video(self, index: int) -> tuple[str, int]:
         """Which data set and which of its videos sample `index` of this epoch is; nothing is read."""
         rng = np.random.default_rng([CHOICE_STREAM, self.seed, self.epoch, int(index)])
         name = self.names[int(rng.choice(len(self.names), p=list(self.probabilities.values())))]

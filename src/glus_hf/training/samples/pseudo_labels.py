@@ -87,7 +87,7 @@ def make_pseudo_labels(
         empty: label of a frame where neither truth nor prediction has a pixel. "1" is upstream's: a frame without the
             target is then as good as one that is segmented perfectly. "0" calls it useless as a key frame, "skip"
             (null in the file) lets the selector learn nothing from it.
-        fraction: part of the videos to label, drawn by `seed`. The videos of a smaller part belong to every larger
+        fraction: part of the videos to label, sampled by `seed`. The videos of a smaller part belong to every larger
             one, so a folder can grow.
         options: how to segment; key frames and thresholds of a selector do not apply.
 
@@ -200,7 +200,7 @@ def frame_label(mask: np.ndarray, truth: np.ndarray, empty: float | None) -> flo
 
 
 def select_fraction(rows: Sequence[Mapping], fraction: float, seed: int = 0):
-    """The rows of part of the videos (at least one), drawn by `seed`; a smaller part is within every larger one.
+    """The rows of part of the videos (at least one), sampled by `seed`; a smaller part is within every larger one.
 
     Example:
 

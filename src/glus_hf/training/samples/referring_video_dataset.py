@@ -36,8 +36,8 @@ class VideoRows:
 class ReferringVideoDataset(EpochDataset):
     """Videos of a table of [`load_referring_dataset`], one training sample per video.
 
-    A sample is drawn as GLUS was trained: one random frame of each of `num_context_frames` equal segments of the video
-    (they stand for the whole video), `num_query_frames` consecutive frames from a random start, and up to
+    A sample is chosen as GLUS was trained: one random frame of each of `num_context_frames` equal segments of the
+    video (they stand for the whole video), `num_query_frames` consecutive frames from a random start, and up to
     `max_expressions` different expressions of the video that share these frames. Nothing is augmented.
 
     Sample `i` of epoch `e` is a function of `(seed, e, i)` alone: the number of workers and processes and what was
@@ -69,7 +69,7 @@ class ReferringVideoDataset(EpochDataset):
         - `masks`: `[E, query frames, height, width]` uint8, 0 and 1, or counts with `mask_overlap="sum"`
         - `object_ids`, `annotation_ids`: E lists of strings; equal lists mean the same objects
         - `dataset`, `video_id`, `expression_ids`, `frame_indices`, `frame_names`: where it comes from
-        - `key`: numbers that the sample was drawn from
+        - `key`: numbers that the sample was made from
 
     Example:
 
@@ -143,7 +143,7 @@ class ReferringVideoDataset(EpochDataset):
 
         first = int(rng.integers(video.num_frames - self.num_query_frames, endpoint=True))
         queries = list(range(first, first + self.num_query_frames))
-        indices = draw_from_segments(video.num_frames, self.num_context_frames, rng) + queries
+        indices = sample_from_segments(video.num_frames, self.num_context_frames, rng) + queries
         size = rows[0]["height"].as_py(), rows[0]["width"].as_py()
         paths = {index: rows[0]["frame_paths"].values[index].as_py() for index in indices}
         frames = {index: read_frame(path) for index, path in paths.items()}
@@ -199,19 +199,19 @@ class ReferringVideoDataset(EpochDataset):
         for video in short:
             self._log.add(video.name, f"{video.num_frames} frames, a sample needs {needed}")
         if len(short) == len(videos):
-            raise UserError("the table has no video to draw from; check the data set and its split")
+            raise UserError("the table has no video to sample from; check the data set and its split")
         return [video for video in videos if video.num_frames >= needed]
 
 
-def draw_from_segments(num_frames: int, num_segments: int, rng: np.random.Generator) -> list[int]:
-    """One random frame of each of `num_segments` equal segments of a video, as GLUS draws context frames in training.
+def sample_from_segments(num_frames: int, num_segments: int, rng: np.random.Generator) -> list[int]:
+    """One random frame of each of `num_segments` equal segments of a video: GLUS's context frames in training.
 
     Segment `i` is `[b[i], b[i + 1])` with `b = linspace(0, num_frames, num_segments + 1)` rounded down, so the video
     needs at least `num_segments` frames.
 
     Example:
 
-        >>> draw_from_segments(40, 4, np.random.default_rng(0))
+        >>> sample_from_segments(40, 4, np.random.default_rng(0))
         [8, 16, 25, 32]
     """
     bounds = np.linspace(0, num_frames, num_segments + 1, dtype=int)

@@ -41,7 +41,7 @@ class EpochDataset(Dataset):
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the samples of this epoch from now on."""
+        """Give the samples of this epoch from now on."""
         if epoch < 0:
             raise UserError(f"an epoch is 0 or more, got {epoch}")
         if not self._is_frozen:

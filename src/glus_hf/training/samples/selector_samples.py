@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import BrokenSampleError, UserError
 from .collators import add_conversations
 from .pseudo_labels import read_labels
-from .referring_video_dataset import VideoRows, draw_from_segments, group_by_video
+from .referring_video_dataset import VideoRows, group_by_video, sample_from_segments
 from .resumable_sampler import SAMPLE_STREAM, EpochDataset
 from .skip_log import SkipLog
 
@@ -30,10 +30,10 @@ ATTEMPTS = 20
 class SelectorDataset(EpochDataset):
     """Videos of a table of [`load_referring_dataset`] that have pseudo-labels, one training sample per video.
 
-    A sample is drawn as upstream does: `n` of `context_frames` is drawn, one random frame of each of `n` equal
+    A sample is chosen as upstream does: `n` of `context_frames` is sampled, one random frame of each of `n` equal
     segments (all frames of a shorter video) is context, one of these is the target frame, and up to `max_expressions`
     different expressions of the video are asked about it. An expression without a file of labels is left out of
-    training, and so is a frame without a label as target: context frames are drawn anew, or if that does not help, a
+    training, and so is a frame without a label as target: context frames are sampled anew, or if that does not help, a
     labelled frame takes the place of the context frame nearest to it.
 
     Sample `i` of epoch `e` is a function of `(seed, e, i)` alone.
@@ -117,7 +117,7 @@ class SelectorDataset(EpochDataset):
             rng = np.random.default_rng([*key, attempt])
             chosen = rng.choice(len(video.rows), min(self.max_expressions, len(video.rows)), replace=False)
             numbers = [int(number) for number in video.rows[chosen]]
-            context, target = self._draw_frames(video.num_frames, numbers, rng)
+            context, target = self._sample_frames(video.num_frames, numbers, rng)
             numbers = [number for number in numbers if not np.isnan(self._labels[number][target])]
             try:
                 return {**self._read(numbers, context, target), "key": (*key, attempt)}
@@ -130,12 +130,12 @@ class SelectorDataset(EpochDataset):
                 self._log.add(name, reason)
         raise BrokenSampleError(f"none of {len(self)} videos can be read; the last, {name}: {reason}")
 
-    def _draw_frames(self, num_frames: int, numbers: list[int], rng: np.random.Generator) -> tuple[list[int], int]:
+    def _sample_frames(self, num_frames: int, numbers: list[int], rng: np.random.Generator) -> tuple[list[int], int]:
         """Context frames and a target among them that at least one of the expressions has a label for."""
         has_label = ~np.isnan(np.stack([self._labels[number] for number in numbers])).all(0)
         for _ in range(ATTEMPTS):
             count = int(rng.integers(*self.context_frames, endpoint=True))
-            context = draw_from_segments(num_frames, count, rng) if num_frames > count else list(range(num_frames))
+            context = sample_from_segments(num_frames, count, rng) if num_frames > count else list(range(num_frames))
             candidates = [frame for frame in context if has_label[frame]]
             if candidates:
                 return context, int(rng.choice(candidates))
