@@ -85,18 +85,22 @@ def clip(size: tuple[int, int], kind: str, seed: int) -> tuple[list, list[list]]
 
 
 def run_official(targets, predictions) -> list:
-    return [official_scores(one, target) for target, row in zip(targets, predictions) for one in row]
+    return [official_scores(prediction, target) for target, row in zip(targets, predictions) for prediction in row]
 
 
 def run_pairs(targets, predictions) -> list:
-    return [ScoredMask(one).j_and_f(ScoredMask(target)) for target, row in zip(targets, predictions) for one in row]
+    return [
+        ScoredMask(prediction).j_and_f(ScoredMask(target))
+        for target, row in zip(targets, predictions)
+        for prediction in row
+    ]
 
 
 def run_shared(targets, predictions) -> list:
     scores = []
     for target, row in zip(targets, predictions):
         prepared = ScoredMask(target)
-        scores += [ScoredMask(one).j_and_f(prepared) for one in row]
+        scores += [ScoredMask(prediction).j_and_f(prepared) for prediction in row]
     return scores
 
 

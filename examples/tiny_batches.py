@@ -114,10 +114,10 @@ def sample_batch(
         query = visible[:, -window:]
         frames.append(pixels)
         masks.append(visible)
-        targets.append(np.stack([query[one.object_ids].any(0) for one in sampled]))
+        targets.append(np.stack([query[expression.object_ids].any(0) for expression in sampled]))
         times.append(at)
-        texts.append([one.text for one in sampled])
-        kinds.append([one.kind for one in sampled])
+        texts.append([expression.text for expression in sampled])
+        kinds.append([expression.kind for expression in sampled])
         scenes.append(scene)
     clip_view, mask_view = normalize(processor, np.stack(frames))
     labels = [cell_labels(scene, visible) for scene, visible in zip(scenes, masks, strict=True)]

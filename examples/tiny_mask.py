@@ -29,7 +29,7 @@ def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
             for _ in range(groups)
         ]
         pixels.append(image)
-        targets.append(np.stack([masks[one].any(0) for one in chosen]))
+        targets.append(np.stack([masks[object_ids].any(0) for object_ids in chosen]))
         objects.append(masks.any(0))
     _, mask_view = normalize(processor, np.stack(pixels))
     targets = np.stack(targets)

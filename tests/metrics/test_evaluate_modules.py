@@ -136,7 +136,9 @@ def test_tiou_viou(load):
         j = [j_and_f(p[None], t[None])["j"] for p, t in zip(prediction, target)]
         expected.append(temporal_iou(prediction.any((1, 2)), target.any((1, 2)), j))
     scores = load("tiou_viou").compute(predictions=predictions, references=targets)
-    assert scores == {name: np.mean([one[name] for one in expected]) for name in ("tIoU", "vIoU")}
+    assert scores == {
+        name: np.mean([scores_of_video[name] for scores_of_video in expected]) for name in ("tIoU", "vIoU")
+    }
 
 
 def test_clips_must_fit(load):

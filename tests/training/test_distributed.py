@@ -91,10 +91,10 @@ def test_two_ranks_resume(tmp_path):
 
 def test_two_ranks_evaluate_together(tmp_path):
     options = {"max_steps": 1, "eval_steps": 1, "validate": True, "per_device_train_batch_size": 1}
-    one = launch([], tmp_path / "one", **options, total_train_batch_size=2)
-    two = launch(torchrun(), tmp_path / "two", **options, total_train_batch_size=2)
-    assert len(two["eval_J&F"]) == 1
-    assert two["eval_J&F"] == pytest.approx(one["eval_J&F"], abs=0.5)
+    alone = launch([], tmp_path / "one", **options, total_train_batch_size=2)
+    together = launch(torchrun(), tmp_path / "two", **options, total_train_batch_size=2)
+    assert len(together["eval_J&F"]) == 1
+    assert together["eval_J&F"] == pytest.approx(alone["eval_J&F"], abs=0.5)
 
 
 def run(command: list[str], **environment) -> subprocess.CompletedProcess:

@@ -192,24 +192,24 @@ def _check_runs(strings: list[bytes], num_pixels: int, names: list[str]) -> np.n
         raise DatasetFileError(f"{names[np.searchsorted(stops, at, 'right')]}: a run in 'counts' is too long")
     first = np.searchsorted(ends, [0, *stops[:-1]])  # run of each mask
     counts = np.diff(first, append=len(ends))
-    place = np.arange(len(ends)) - np.repeat(first, counts)  # of a run in its mask
+    number_in_mask = np.arange(len(ends)) - np.repeat(first, counts)  # of a run in its mask
     runs = _join_symbols(symbols, ends, lengths)
-    odd, even = np.flatnonzero(place & 1), np.flatnonzero((place & 1 == 0) & (place > 0))
+    odd, even = np.flatnonzero(number_in_mask & 1), np.flatnonzero((number_in_mask & 1 == 0) & (number_in_mask > 0))
     for chosen, per_mask in ((odd, counts // 2), (even, (counts - 1) // 2)):
         runs[chosen] = _cumulative_per_mask(runs[chosen], per_mask)
     bad = (np.add.reduceat(runs, first) != num_pixels) | (np.minimum.reduceat(runs, first) < 0)
     if bad.any():
         raise DatasetFileError(f"{names[np.argmax(bad)]}: its runs do not cover the mask's {num_pixels} pixels")
-    return np.add.reduceat(runs * (place & 1), first)
+    return np.add.reduceat(runs * (number_in_mask & 1), first)
 
 
 def _join_symbols(symbols: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The number that each run's symbols make, from the last of them, which has the sign, to the first."""
     runs = symbols[ends].astype(np.int64)
     runs -= (runs & 0x10) << 1
-    for place in range(1, lengths.max()):
-        longer = np.flatnonzero(lengths > place)
-        runs[longer] = runs[longer] << 5 | symbols[ends[longer] - place] & 0x1F
+    for distance in range(1, lengths.max()):
+        longer = np.flatnonzero(lengths > distance)
+        runs[longer] = runs[longer] << 5 | symbols[ends[longer] - distance] & 0x1F
     return runs
 
 

@@ -30,9 +30,9 @@ REMEDY = "resume from another checkpoint, or remove this one"
 def checkpoints(output_dir: str | os.PathLike) -> list[Path]:
     """Folders `checkpoint-<step>` of a run, the newest first."""
     folder = Path(output_dir)
-    found = [one for one in folder.iterdir() if one.is_dir()] if folder.is_dir() else []
-    steps = {one: re.fullmatch(r"checkpoint-(\d+)", one.name) for one in found}
-    return sorted((one for one in found if steps[one]), key=lambda one: int(steps[one][1]), reverse=True)
+    found = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    steps = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in found}
+    return sorted((path for path in found if steps[path]), key=lambda path: int(steps[path][1]), reverse=True)
 
 
 def check_complete(checkpoint: str | os.PathLike) -> int:

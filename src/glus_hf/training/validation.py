@@ -122,7 +122,7 @@ def sums_to_means(sums) -> dict[str, float]:
         >>> sums_to_means([2.0, 1.0, 3.0, 4.0, 5.0, 10.0])
         {'ce_loss': 0.5, 'mask_bce_loss': 0.5, 'mask_dice_loss': 0.25, 'J_given_text': 0.75}
     """
-    bce, dice, iou, masks, ce, tokens = (float(one) for one in sums)
+    bce, dice, iou, masks, ce, tokens = (float(value) for value in sums)
     return {
         "ce_loss": ce / tokens,
         "mask_bce_loss": bce / masks,

@@ -104,9 +104,9 @@ def test_missing_is_empty(tmp_path):
     remove_frames(tmp_path, rows)
     report = score_predictions(rows, tmp_path, "long_rvos")
     # the target is absent in the removed frame, so an empty mask is right there
-    one = {record["expression_id"]: record for record in report.records[:3]}
-    assert one["0"]["tIoU"] == 1 and one["0"]["missing_frames"] == 1
-    assert [one["1"][name] for name in ("J", "F", "tIoU", "vIoU")] == [0, 0, 0, 0]
+    by_expression = {record["expression_id"]: record for record in report.records[:3]}
+    assert by_expression["0"]["tIoU"] == 1 and by_expression["0"]["missing_frames"] == 1
+    assert [by_expression["1"][name] for name in ("J", "F", "tIoU", "vIoU")] == [0, 0, 0, 0]
     assert report.totals["missing"] == 2
 
 

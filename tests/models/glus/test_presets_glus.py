@@ -284,8 +284,8 @@ def targets(masks, **options):
 @pytest.mark.parametrize(("overlap", "total", "most"), [("union", 64 + 64 - 16, 1), ("sum", 64 + 64, 2)])
 def test_overlap_of_objects(overlap, total, most):
     objects = two_objects()
-    one = objects[:1]
-    for masks in ([objects, one], [objects.astype(np.uint8) * 255, one], [objects.sum(0), one[0]]):
+    first = objects[:1]
+    for masks in ([objects, first], [objects.astype(np.uint8) * 255, first], [objects.sum(0), first[0]]):
         labels = targets(masks, overlap=overlap)
         assert labels.shape == (2, 4, 16, 16) and labels.dtype == torch.float32
         assert labels.sum((-2, -1)).tolist() == [[total] * 4, [64] * 4]

@@ -26,9 +26,9 @@ def shapes(tmp_path_factory):
     return load_referring_dataset("motion_shapes", split="train", num_videos=4, size=64, num_frames=9, cache_dir=cache)
 
 
-def assert_equal_batches(one, other):
-    assert one.keys() == other.keys()
-    for name, value in one.items():
+def assert_equal_batches(batch, other):
+    assert batch.keys() == other.keys()
+    for name, value in batch.items():
         pairs = zip(value, other[name], strict=True) if isinstance(value, list) else [(value, other[name])]
         for a, b in pairs:
             torch.testing.assert_close(a, b, rtol=0, atol=0, msg=name)

@@ -86,16 +86,16 @@ def test_samples_do_not_depend_on_the_order_of_the_parts(parts):
 
 
 def test_sample_depends_on_seed_epoch_and_index_alone(parts):
-    one = [identity(sample) for sample in (mixture_of(parts)[index] for index in range(8))]
+    first_epoch = [identity(sample) for sample in (mixture_of(parts)[index] for index in range(8))]
     mixture = mixture_of(parts)
     mixture.set_epoch(1)
     other_epoch = [identity(mixture[index]) for index in range(8)]
     parts["mevis"].set_epoch(7)  # of no importance
     mixture.set_epoch(0)
-    assert [identity(mixture[index]) for index in reversed(range(8))] == one[::-1]
+    assert [identity(mixture[index]) for index in reversed(range(8))] == first_epoch[::-1]
     parts["mevis"].set_epoch(0)
     other_seed = mixture_of(parts, seed=1)
-    assert one != other_epoch and one != [identity(other_seed[index]) for index in range(8)]
+    assert first_epoch != other_epoch and first_epoch != [identity(other_seed[index]) for index in range(8)]
 
 
 def test_one_video_twice_in_an_epoch_is_sampled_anew(parts):
@@ -176,14 +176,14 @@ def test_pad_and_drop(length, ranks):
     order = list(ResumableSampler(Numbers(length)))
     padded = [list(ResumableSampler(Numbers(length), rank=rank, num_ranks=ranks)) for rank in range(ranks)]
     assert {len(share) for share in padded} == {-(-length // ranks)}
-    together = [index for place in zip(*padded, strict=True) for index in place]
+    together = [index for batch in zip(*padded, strict=True) for index in batch]
     assert together[:length] == order and together[length:] == (order * 3)[: len(together) - length]
     if length >= ranks:
         dropped = [
             list(ResumableSampler(Numbers(length), rank=rank, num_ranks=ranks, remainder="drop"))
             for rank in range(ranks)
         ]
-        together = [index for place in zip(*dropped, strict=True) for index in place]
+        together = [index for batch in zip(*dropped, strict=True) for index in batch]
         assert together == order[: length // ranks * ranks]
 
 

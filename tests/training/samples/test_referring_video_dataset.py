@@ -53,9 +53,9 @@ def copy_of_mevis(folder, cache, videos=3):
     return load_referring_dataset("mevis", folder, split="train", cache_dir=cache)
 
 
-def assert_equal_samples(one, other):
-    assert one.keys() == other.keys()
-    for name, value in one.items():
+def assert_equal_samples(sample, other):
+    assert sample.keys() == other.keys()
+    for name, value in sample.items():
         if name == "frames":
             assert all(np.array_equal(a, b) for a, b in zip(value, other[name], strict=True))
         elif name == "masks":

@@ -91,8 +91,8 @@ def test_the_collator_samples_templates_from_the_key(rows, tmp_path):
     assert batch["frames_per_video"].tolist() == [3] * 4
     again = SelectorCollator(processor)(samples[::-1])
     last = batch["input_ids"][-1][batch["attention_mask"][-1] == 1]
-    place = int(again["expressions_per_video"][0]) - 1
-    assert (again["input_ids"][place][again["attention_mask"][place] == 1] == last).all()
+    row = int(again["expressions_per_video"][0]) - 1
+    assert (again["input_ids"][row][again["attention_mask"][row] == 1] == last).all()
     lengths = lambda batch: set(batch["attention_mask"].sum(1).tolist())
     assert len(lengths(batch)) > 1
     fixed = SelectorCollator(processor, random_templates=False)([samples[0]])

@@ -159,8 +159,8 @@ def _place_frames(video: dict, source: Path, folder: Path, copy: bool) -> int:
 
 def _expressions(file: Path, name: str, video: dict, annotations: list[dict], categories: dict) -> Iterable[dict]:
     objects_by_text: dict[str, list[dict]] = {}
-    for place, annotation in enumerate(annotations):
-        number = check_name(str(annotation.get("id", f"place {place}")), "annotation", str(file))
+    for position, annotation in enumerate(annotations):
+        number = check_name(str(annotation.get("id", f"place {position}")), "annotation", str(file))
         where = f"{file}: annotation {number}"
         found = {"id": number, "masks": _track(where, annotation.get("segmentations"), video)}
         for text in _texts(where, annotation, categories):

@@ -188,7 +188,7 @@ def make_expression(line: int, entry: dict, number: int) -> OwnExpression:
     if objects is None and entry.get("masks") is not None:
         objects = [{"masks": entry["masks"]}]
     if objects is not None:
-        objects = [_object_of(item, f"{name}/{place}") for place, item in enumerate(objects)]
+        objects = [_object_of(item, f"{name}/{position}") for position, item in enumerate(objects)]
     kind = "no_target" if objects == [] and entry.get("type") is None else entry.get("type")
     return OwnExpression(line, entry["video"], name, entry["expression"], kind, objects)
 

@@ -214,7 +214,7 @@ def select_fraction(rows: Sequence[Mapping], fraction: float, seed: int = 0):
         return rows
     videos = sorted(set(column(rows, "video_id")))
     order = np.random.default_rng([SELECTION_STREAM, seed]).permutation(len(videos))
-    chosen = {videos[place] for place in order[: max(1, round(fraction * len(videos)))]}
+    chosen = {videos[index] for index in order[: max(1, round(fraction * len(videos)))]}
     return filter_rows(rows, "video_id", chosen.__contains__)
 
 

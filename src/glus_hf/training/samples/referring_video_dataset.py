@@ -177,9 +177,9 @@ class ReferringVideoDataset(EpochDataset):
             layers = [layer.values for layer in row["object_masks"].values]
         masks = np.zeros((len(indices), *size), dtype=np.uint8)
         for layer in layers:
-            for place, index in enumerate(indices):
+            for query, index in enumerate(indices):
                 try:
-                    masks[place] += decode_rle(layer[index].as_py(), size)
+                    masks[query] += decode_rle(layer[index].as_py(), size)
                 except (ValueError, IndexError) as error:
                     name, frame = row["expression_id"].as_py(), row["frames"].values[index].as_py()
                     raise UserError(f"mask of expression {name}, frame {frame}: {error}") from None

@@ -140,7 +140,7 @@ class SelectorDataset(EpochDataset):
             if candidates:
                 return context, int(rng.choice(candidates))
         target = int(rng.choice(np.flatnonzero(has_label)))
-        nearest = min(range(len(context)), key=lambda place: abs(context[place] - target))
+        nearest = min(range(len(context)), key=lambda position: abs(context[position] - target))
         context[nearest] = target
         return context, target
 
