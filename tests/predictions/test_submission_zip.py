@@ -166,7 +166,7 @@ def test_what_has_no_server(tree, tmp_path):
     root, rows = tree("revos")
     with pytest.raises(ValueError, match="revos has no submission server"):
         validate_submission(root, rows, "revos", "valid")
-    with pytest.raises(ValueError, match="is of data set revos, not mevis"):
+    with pytest.raises(ValueError, match="is of dataset revos, not mevis"):
         write_submission_zip(root, rows, "mevis", "valid", tmp_path / "a.zip")
     with pytest.raises(ValueError, match="no expressions"):
         write_submission_zip(root, [], "mevis", "valid", tmp_path / "a.zip")

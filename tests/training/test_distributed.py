@@ -201,7 +201,7 @@ def test_the_script_under_every_launcher(tmp_path, base):
         (["training.learning_rte=1"], "unknown key training.learning_rte; did you mean training.learning_rate?"),
         (["training.total_train_batch_size=80"], "the training set has 8 videos, an optimizer step takes 80"),
         (["model.pretrained=/no/such/folder"], "/no/such/folder"),
-        (["data.train.0.name=mevs"], "unknown data set 'mevs'"),
+        (["data.train.0.name=mevs"], "unknown dataset 'mevs'"),
         (["--resume"], "has no checkpoint to resume from"),
         (["data.train.0.options.num_frames=3"], "3 frames, a sample needs 4"),
     ],

@@ -40,7 +40,7 @@ def encode_rle(mask: np.ndarray) -> dict:
 
 
 def decode_rle(rle: dict | None, size: tuple[int, int]) -> np.ndarray:
-    """Decode one COCO run-length dict; `None`, which data sets write for an absent object, gives an empty mask.
+    """Decode one COCO run-length dict; `None`, which datasets write for an absent object, gives an empty mask.
 
     Args:
         rle: `{"size": [height, width], "counts": ...}` with `counts` a string, bytes or a list of runs; or None.

@@ -20,7 +20,7 @@ from ..media.sizes import check_size
 
 
 ANNOTATIONS_ON_TOP = ("refer_youtube_vos", "long_rvos")
-"""Data sets whose trees start with a folder `Annotations`."""
+"""Datasets whose trees start with a folder `Annotations`."""
 
 PRIVATE_FOLDER = ".glus_hf"
 """Where a tree keeps what is not part of the submission: half-written expressions, manifests."""
@@ -31,7 +31,7 @@ _GREY = np.array([9797, 19234, 3737])
 
 
 def expression_folder(row: Mapping) -> str:
-    """Folder of one expression inside a tree of predictions, in the layout of its data set's server.
+    """Folder of one expression inside a tree of predictions, in the layout of its dataset's server.
 
     Args:
         row: `dataset`, `video_id` and `expression_id` are read.

@@ -40,7 +40,7 @@ def token_ids(sample: Mapping, num_query_frames: int, datasets: Sequence[str] | 
         sample: as of [`ReferringVideoDataset`]: `dataset`, `video_id`, `expression_ids`, `frame_names` and
             `object_ids` (per expression a list of ids, empty where they are not known).
         num_query_frames: the last frames of `frame_names`, the ones with a [SEG].
-        datasets: names of the data sets that take part; all by default.
+        datasets: names of the datasets that take part; all by default.
 
     Example:
         >>> sample = {"dataset": "mevis", "video_id": "v", "expression_ids": ["0", "1"]}

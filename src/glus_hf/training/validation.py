@@ -25,7 +25,7 @@ class VideoValidation:
         folder: predictions of the last evaluation; written over at the next.
         split: name of the split, for the record.
         max_videos: the first so many videos only; all by default.
-        protocol: how to score; by default the data set's own.
+        protocol: how to score; by default the dataset's own.
         options: fields of `EvaluationOptions`.
 
     Raises:

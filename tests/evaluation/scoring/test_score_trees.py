@@ -150,7 +150,7 @@ def test_broken_rows_are_named(tmp_path):
         score_predictions([rows[0] | {"masks": wrong}], tmp_path)
     with pytest.raises(ValueError, match="R needs the foreground"):
         score_predictions(rows, tmp_path, "revos")
-    with pytest.raises(ValueError, match="several data sets"):
+    with pytest.raises(ValueError, match="several datasets"):
         score_predictions([rows[0], rows[1] | {"dataset": "mevis"}], tmp_path)
     with pytest.raises(ValueError, match="no frame is annotated"):
         score_predictions([rows[0] | {"masks": [None] * 3}], tmp_path, "reasonvos")

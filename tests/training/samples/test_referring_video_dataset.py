@@ -206,7 +206,7 @@ def test_ranks_share_an_epoch(shapes):
         assert_equal_samples(sample, whole[index])
 
 
-# --- what is wrong with a data set
+# --- what is wrong with a dataset
 
 
 def test_broken_sample_is_reported_with_its_ids(tmp_path, cache):

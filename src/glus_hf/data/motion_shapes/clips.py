@@ -40,7 +40,7 @@ def generate_clip(
             and motion that no other split shows. `occlusion` has clips that are veiled from about a third of the clip
             on, with sprites that differ in colour alone: who is who must be remembered. `reveal` has such clips
             that are veiled until about two thirds of the clip: the first frame does not show who is who.
-        seed: a different seed is a different data set.
+        seed: a different seed is a different dataset.
         size: side of the square frames in pixels.
         num_frames: length; by default 8 to 24, sampled by the seed.
         num_expressions: most expressions per clip.

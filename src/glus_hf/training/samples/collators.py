@@ -26,7 +26,7 @@ class GLUSCollator:
     With `transformers.Trainer`, set `remove_unused_columns=False`: it would take the frames out of the samples.
 
     Args:
-        processor: its numbers of context and query frames must be those of the data set.
+        processor: its numbers of context and query frames must be those of the dataset.
         labels: "seg" supervises [SEG] only, as GLUS; "answer" the whole answers.
         random_templates: False uses the question and the answer of inference everywhere.
 

@@ -2,7 +2,7 @@
 
 One JSON file per expression, `{output}/{dataset}/{video}/{expression}.json`: a list with one entry per frame of the
 video, in order, the IoU with the union of the expression's objects. This is the layout upstream's program reads below
-the name of the data set. An entry is null where the frame has no label (`empty="skip"`).
+the name of the dataset. An entry is null where the frame has no label (`empty="skip"`).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def make_pseudo_labels(
 
     Args:
         model, processor, split, data_options, model_name, overwrite, processes, progress: as for [`evaluate_model`].
-        rows: with masks, of one data set; several data sets can share `output`.
+        rows: with masks, of one dataset; several datasets can share `output`.
         empty: label of a frame where neither truth nor prediction has a pixel. "1" is upstream's: a frame without the
             target is then as good as one that is segmented perfectly. "0" calls it useless as a key frame, "skip"
             (null in the file) lets the selector learn nothing from it.
@@ -114,7 +114,7 @@ def make_pseudo_labels(
     if not jobs:
         raise UserError("there are no expressions to label; check the split")
     dataset = light[0]["dataset"]
-    folder = Path(output) / dataset  # one run and one manifest per data set
+    folder = Path(output) / dataset  # one run and one manifest per dataset
     settings = {
         "dataset": dataset,
         "split": split,
@@ -219,7 +219,7 @@ def select_fraction(rows: Sequence[Mapping], fraction: float, seed: int = 0):
 
 
 def label_file(folder: str | os.PathLike, row: Mapping) -> Path:
-    """Where the labels of an expression are: below the name of its data set, or, as in upstream's joint folder,
+    """Where the labels of an expression are: below the name of its dataset, or, as in upstream's joint folder,
     without it. The file need not exist."""
     joint = Path(folder) / _file_of(row)
     own = Path(folder) / row["dataset"] / _file_of(row)

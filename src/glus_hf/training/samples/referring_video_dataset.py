@@ -199,7 +199,7 @@ class ReferringVideoDataset(EpochDataset):
         for video in short:
             self._log.add(video.name, f"{video.num_frames} frames, a sample needs {needed}")
         if len(short) == len(videos):
-            raise UserError("the table has no video to sample from; check the data set and its split")
+            raise UserError("the table has no video to sample from; check the dataset and its split")
         return [video for video in videos if video.num_frames >= needed]
 
 
@@ -227,7 +227,7 @@ def group_by_video(rows: datasets.Dataset) -> list[VideoRows]:
     import datasets
 
     if not isinstance(rows, datasets.Dataset):
-        raise UserError("training needs a table with random access; load the data set without streaming")
+        raise UserError("training needs a table with random access; load the dataset without streaming")
     missing = [name for name in INDEX_COLUMNS if name not in rows.column_names]
     if missing:
         raise UserError(f"the table lacks {', '.join(missing)}; load it with load_referring_dataset")
