@@ -24,35 +24,35 @@ CLIPS = {"veiled": 0.3, "dimmed": 0.15, "visit": 0.3, "plain": 0.25}
 VISITS = ("enter", "leave")
 
 
-def sample_clip(rng: np.random.Generator, kind: str, expressions: int, weights: dict[str, float]):
-    """A scene of a kind of `CLIPS` with exactly `expressions` sentences: `(scene, its sentences)`."""
+def sample_clip(rng: np.random.Generator, kind: str, num_expressions: int, weights: dict[str, float]):
+    """A scene of a kind of `CLIPS` with exactly `num_expressions` expressions: `(scene, its expressions)`."""
     while True:
         scene = sample_veiled_scene(rng) if kind == "veiled" else sample_scene(rng)
         if kind == "dimmed":
             scene.veil = (float(rng.uniform(0.2, 0.6)), float(rng.choice([rng.uniform(0.65, 0.95), 2.0])))
-        count = 4 * expressions if kind == "visit" else expressions
+        count = 4 * num_expressions if kind == "visit" else num_expressions
         sampled = sample_expressions(rng, scene, count, {"static": 1.0} if kind == "veiled" else weights)
         if kind == "visit":  # those about a visitor first
-            sampled.sort(key=lambda sentence: -any(scene.sprites[i].motion in VISITS for i in sentence.object_ids))
+            sampled.sort(key=lambda expression: -any(scene.sprites[i].motion in VISITS for i in expression.object_ids))
             if not sampled or not visitors(scene, sampled[0]):
                 continue
         if sampled:
-            return scene, [sampled[index % len(sampled)] for index in range(expressions)]
+            return scene, [sampled[index % len(sampled)] for index in range(num_expressions)]
 
 
-def visitors(scene: Scene, sentence) -> list:
+def visitors(scene: Scene, expression) -> list:
     """The sprites meant that enter or leave."""
-    return [scene.sprites[index] for index in sentence.object_ids if scene.sprites[index].motion in VISITS]
+    return [scene.sprites[index] for index in expression.object_ids if scene.sprites[index].motion in VISITS]
 
 
-def sample_pass(rng: np.random.Generator, kind: str, scene: Scene, sentences, length: int, frames: int) -> range:
+def sample_pass(rng: np.random.Generator, kind: str, scene: Scene, expressions, length: int, frames: int) -> range:
     """Which frames of a clip of `length` a pass over `frames` of them sees, in its order (a third go backward)."""
     start = 0 if rng.random() < 0.5 else int(rng.integers(0, length - frames + 1))
     if scene.veil is not None:  # the pass starts in the clear, not long before the veil falls
         last_clear = int(scene.veil[0] * (length - 1))
         start = int(rng.integers(0, max(1, min(last_clear, length - frames) + 1)))
     if kind == "visit":  # the target comes or goes during the pass
-        times = visitors(scene, sentences[0])[0].times
+        times = visitors(scene, expressions[0])[0].times
         moment = int(times[1:3].mean() * (length - 1))
         start = int(np.clip(moment - rng.integers(1, frames), 0, length - frames))
     if scene.veil is None and rng.random() < 1 / 3:
@@ -61,31 +61,31 @@ def sample_pass(rng: np.random.Generator, kind: str, scene: Scene, sentences, le
 
 
 @torch.no_grad()
-def read_clip(model, processor, scene: Scene, sentences, length: int, frames: range) -> tuple[Tensor, np.ndarray]:
+def read_clip(model, processor, scene: Scene, expressions, length: int, frames: range) -> tuple[Tensor, np.ndarray]:
     """[SEG] embeddings of a pass over `frames` of a clip of `length` frames, as inference computes them, and targets.
 
     Returns `[expressions, frames, dim]`, targets `[expressions, frames, 64, 64]`, images and masks of all sprites.
     """
     images, masks = scene.render(np.linspace(0, 1, length), SIZE)
-    session = processor.init_video_session(images, [sentence.text for sentence in sentences])
-    way = PropagationPass(frames.start, frames.step, list(range(len(sentences))), MemoryBank(0, 1))
+    session = processor.init_video_session(images, [expression.text for expression in expressions])
+    way = PropagationPass(frames.start, frames.step, list(range(len(expressions))), MemoryBank(0, 1))
     readings = WindowReader(model, session, batch_size=64).read(frames, [[way]] * len(frames))
     prompts = torch.stack([reading.embeddings for reading in readings], dim=1)
-    targets = np.stack([masks[sentence.object_ids].any(0) for sentence in sentences])[:, frames]
+    targets = np.stack([masks[expression.object_ids].any(0) for expression in expressions])[:, frames]
     return prompts, targets, images[frames], masks.any(0)[frames]
 
 
-def memory_batch(model, processor, rng, clips: int, expressions: int, frames: int, weights: dict[str, float]):
-    """`mask_pixel_values [clips, frames, 3, 64, 64]`, `prompts` and `targets [clips * expressions, frames, ...]`, and
-    `objects [clips, frames, 64, 64]` for the loss."""
+def memory_batch(model, processor, rng, clips: int, num_expressions: int, frames: int, weights: dict[str, float]):
+    """`mask_pixel_values [clips, frames, 3, 64, 64]`, `prompts` and `targets [clips * num_expressions, frames, ...]`,
+    and `objects [clips, frames, 64, 64]` for the loss."""
     model.eval()
     rows = []
     for _ in range(clips):
         kind = str(rng.choice(list(CLIPS), p=list(CLIPS.values())))
         length = int(rng.integers(max(frames, 8), 25))
-        scene, sentences = sample_clip(rng, kind, expressions, weights)
-        order = sample_pass(rng, kind, scene, sentences, length, frames)
-        rows.append(read_clip(model, processor, scene, sentences, length, order))
+        scene, expressions = sample_clip(rng, kind, num_expressions, weights)
+        order = sample_pass(rng, kind, scene, expressions, length, frames)
+        rows.append(read_clip(model, processor, scene, expressions, length, order))
     model.train()
     prompts, targets, images, objects = zip(*rows, strict=True)
     _, pixels = normalize(processor, np.stack(images))

@@ -78,10 +78,10 @@ def test_cell_labels_name_the_sprite_under_the_cell(tiny):
 def test_the_memory_stage_prompts_with_what_inference_reads(tiny, order):
     model, processor = tiny
     scene = sample_veiled_scene(np.random.default_rng(0))
-    sentences = sample_expressions(np.random.default_rng(1), scene, 2, {"static": 1.0})
-    prompts, targets, images, _ = read_clip(model, processor, scene, sentences, 9, order)
+    expressions = sample_expressions(np.random.default_rng(1), scene, 2, {"static": 1.0})
+    prompts, targets, images, _ = read_clip(model, processor, scene, expressions, 9, order)
     frames, _ = scene.render(np.linspace(0, 1, 9), 64)
-    session = processor.init_video_session(frames, [sentence.text for sentence in sentences])
+    session = processor.init_video_session(frames, [expression.text for expression in expressions])
     outputs = {out.frame_idx: out for out in model.propagate_in_video_iterator(session, key_frame=order.start)}
     for position, frame in enumerate(order):
         torch.testing.assert_close(prompts[:, position], outputs[frame].seg_embeddings, atol=1e-5, rtol=1e-5)
@@ -94,15 +94,15 @@ def test_the_memory_stage_shows_what_each_kind_of_clip_is_for(kind):
     changes, backward = 0, 0
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        scene, sentences = sample_clip(rng, kind, 3, {"static": 0.6, "motion": 0.3, "multi": 0.1})
-        order = sample_pass(rng, kind, scene, sentences, 16, 6)
-        assert len(sentences) == 3 and len(order) == 6 and min(order) >= 0 and max(order) < 16
+        scene, expressions = sample_clip(rng, kind, 3, {"static": 0.6, "motion": 0.3, "multi": 0.1})
+        order = sample_pass(rng, kind, scene, expressions, 16, 6)
+        assert len(expressions) == 3 and len(order) == 6 and min(order) >= 0 and max(order) < 16
         assert (scene.veil is not None) == (kind in ("veiled", "dimmed"))
         backward += order.step < 0
         if kind == "visit":
-            assert visitors(scene, sentences[0])
+            assert visitors(scene, expressions[0])
             _, masks = scene.render(np.linspace(0, 1, 16), 64)
-            ids = [index for index in sentences[0].object_ids if scene.sprites[index].motion in VISITS]
+            ids = [index for index in expressions[0].object_ids if scene.sprites[index].motion in VISITS]
             shown = masks[ids].any((0, 2, 3))[list(order)]
             changes += shown.any() and not shown.all()
         if scene.veil is not None:  # in the clear at first

@@ -158,18 +158,18 @@ def _place_frames(video: dict, source: Path, folder: Path, copy: bool) -> int:
 
 
 def _expressions(file: Path, name: str, video: dict, annotations: list[dict], categories: dict) -> Iterable[dict]:
-    objects_by_text: dict[str, list[dict]] = {}
+    objects_by_expression: dict[str, list[dict]] = {}
     for position, annotation in enumerate(annotations):
         number = check_name(str(annotation.get("id", f"place {position}")), "annotation", str(file))
         where = f"{file}: annotation {number}"
         found = {"id": number, "masks": _track(where, annotation.get("segmentations"), video)}
-        for text in _texts(where, annotation, categories):
-            objects_by_text.setdefault(text, []).append(found)
-    for text, objects in objects_by_text.items():
-        yield {"video": name, "expression": text, "objects": objects}
+        for expression in _expressions_of(where, annotation, categories):
+            objects_by_expression.setdefault(expression, []).append(found)
+    for expression, objects in objects_by_expression.items():
+        yield {"video": name, "expression": expression, "objects": objects}
 
 
-def _texts(where: str, annotation: dict, categories: dict) -> list[str]:
+def _expressions_of(where: str, annotation: dict, categories: dict) -> list[str]:
     given = next((annotation[field] for field in TEXT_FIELDS if annotation.get(field)), None)
     if given is None:
         known = annotation.get("category_id")
@@ -177,11 +177,11 @@ def _texts(where: str, annotation: dict, categories: dict) -> list[str]:
         if not isinstance(category, str) or not category.strip():
             raise DatasetFileError(f"{where}: has no 'expression', no 'caption' and no known category")
         given = f"the {category.strip().replace('_', ' ')}"
-    texts = given if isinstance(given, list) else [given]
-    for text in texts:
-        if not isinstance(text, str) or not plain_expression(text):
-            raise DatasetFileError(f"{where}: the expression {text!r} is no text")
-    return list(dict.fromkeys(text.strip() for text in texts))
+    expressions = given if isinstance(given, list) else [given]
+    for expression in expressions:
+        if not isinstance(expression, str) or not plain_expression(expression):
+            raise DatasetFileError(f"{where}: the expression {expression!r} is no text")
+    return list(dict.fromkeys(expression.strip() for expression in expressions))
 
 
 def _track(where: str, segmentations, video: dict) -> list[dict | None]:

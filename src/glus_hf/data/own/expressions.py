@@ -60,7 +60,7 @@ def field_problems(entry: dict) -> Iterator[str]:
     if "video" not in misspelt:
         yield from _name_problems(entry.get("video"), "video", slash=True)
     if "expression" not in misspelt:
-        yield from _text_problems(entry.get("expression"))
+        yield from _expression_problems(entry.get("expression"))
     if entry.get("id") is not None:
         yield from _name_problems(entry["id"], "id", slash=False)
     kind = entry.get("type")
@@ -79,10 +79,10 @@ def _unknown_fields(entry: dict, known: Sequence[str]) -> tuple[list[str], set[s
     return [problem] if unknown else [], near - set(entry)
 
 
-def _text_problems(text) -> Iterator[str]:
-    if not isinstance(text, str):
-        yield f"'expression' must be a text, got {type(text).__name__}"
-    elif not plain_expression(text):
+def _expression_problems(expression) -> Iterator[str]:
+    if not isinstance(expression, str):
+        yield f"'expression' must be a text, got {type(expression).__name__}"
+    elif not plain_expression(expression):
         yield "'expression' is empty"
 
 

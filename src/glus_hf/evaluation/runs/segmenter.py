@@ -130,8 +130,8 @@ class Segmenter:
                 flags = self._flag_no_target(job, scores[position])
                 if flags.get("no_target"):
                     scores[position] = 0
-                    for index in range(len(frames)):
-                        writer.write(index, np.zeros((row["height"], row["width"]), dtype=bool))
+                    for frame_idx in range(len(frames)):
+                        writer.write(frame_idx, np.zeros((row["height"], row["width"]), dtype=bool))
                 writer.commit()
                 yield _result(job, row, scores[position], sorted(missing[position]), seconds, flags)
 

@@ -89,12 +89,12 @@ def score_expressions(
     if any(row["masks"] != first["masks"] or row["frames"] != first["frames"] for row in rows):
         return [score_expression(row, reader, protocol) for row in rows]
     size = (first["height"], first["width"])
-    for index in range(len(first["frames"])):
-        if any(index in score.frames for score in scores):
-            mask = _decode(first["masks"][index], size, f"{scores[0].name}, frame {first['frames'][index]}")
+    for frame_idx in range(len(first["frames"])):
+        if any(frame_idx in score.frames for score in scores):
+            mask = _decode(first["masks"][frame_idx], size, f"{scores[0].name}, frame {first['frames'][frame_idx]}")
             target = ScoredMask(mask)
             for score in scores:
-                score.add_frame(index, mask, target)
+                score.add_frame(frame_idx, mask, target)
     return [score.record() for score in scores]
 
 
@@ -116,18 +116,18 @@ class _ExpressionScores:
         if not row["frames"]:
             raise UserError(f"{self.name}: the video has no frames")
         every = range(len(row["frames"]))
-        annotated = [index for index in every if row["masks"][index] is not None]
+        annotated = [frame_idx for frame_idx in every if row["masks"][frame_idx] is not None]
         self.frames = set(annotated if protocol.frames == "annotated" else every)
         if not self.frames:
             raise UserError(f"{self.name}: no frame is annotated")
         self.missing = 0
         self.values: dict[str, list] = {name: [] for name in ("J", "F", "A", "R", "predicted", "present")}
 
-    def add_frame(self, index: int, mask: np.ndarray, target: ScoredMask) -> None:
-        if index not in self.frames:
+    def add_frame(self, frame_idx: int, mask: np.ndarray, target: ScoredMask) -> None:
+        if frame_idx not in self.frames:
             return
         try:
-            raw = self._read(index, mask.shape)
+            raw = self._read(frame_idx, mask.shape)
         except MissingPrediction as error:
             self.missing += 1
             if self.protocol.missing == "error":
@@ -137,16 +137,16 @@ class _ExpressionScores:
             if self.protocol.missing != "empty":
                 return
             raw = np.zeros(mask.shape, dtype=np.uint8)
-        self._add_scores(index, raw, mask, target)
+        self._add_scores(frame_idx, raw, mask, target)
 
-    def _read(self, index: int, shape: tuple[int, int]) -> np.ndarray:
-        frame = self.row["frames"][index]
+    def _read(self, frame_idx: int, shape: tuple[int, int]) -> np.ndarray:
+        frame = self.row["frames"][frame_idx]
         raw = np.asarray(self.reader(self.row, frame))
         if raw.shape != shape or raw.dtype not in (np.bool_, np.uint8):
             raise UserError(f"{self.name}, frame {frame}: got {raw.dtype} {raw.shape}, not bool or uint8 {shape}")
         return raw
 
-    def _add_scores(self, index: int, raw: np.ndarray, mask: np.ndarray, target: ScoredMask) -> None:
+    def _add_scores(self, frame_idx: int, raw: np.ndarray, mask: np.ndarray, target: ScoredMask) -> None:
         prediction = raw > 0
         scored = ScoredMask(prediction)
         j, f = scored.j_and_f(target)
@@ -155,25 +155,25 @@ class _ExpressionScores:
             arguments = (prediction, mask)
         elif "raw_robustness" in self.protocol.extras:
             # a boolean prediction has the bytes that we would write
-            arguments = (raw * np.uint8(255) if raw.dtype == np.bool_ else raw, self._overlapping_target(index))
+            arguments = (raw * np.uint8(255) if raw.dtype == np.bool_ else raw, self._overlapping_target(frame_idx))
         else:
             arguments = None
         if arguments is not None:
             new["A"] = pixel_accuracy(*arguments)
-            new["R"] = robustness(*arguments, self._foreground(index, mask.shape))
+            new["R"] = robustness(*arguments, self._foreground(frame_idx, mask.shape))
         for name, value in new.items():
             self.values[name].append(value)
 
-    def _overlapping_target(self, index: int) -> np.ndarray:
+    def _overlapping_target(self, frame_idx: int) -> np.ndarray:
         """Number of target objects at each pixel, uint8."""
         size = (self.row["height"], self.row["width"])
         tracks = self.row.get("object_masks") or [self.row["masks"]]
-        return np.sum([decode_rle(track[index], size) for track in tracks], axis=0, dtype=np.uint8)
+        return np.sum([decode_rle(track[frame_idx], size) for track in tracks], axis=0, dtype=np.uint8)
 
-    def _foreground(self, index: int, size: tuple[int, int]) -> np.ndarray:
+    def _foreground(self, frame_idx: int, size: tuple[int, int]) -> np.ndarray:
         if self.row.get("foreground") is None:
             raise UserError(f"{self.name}: R needs the foreground masks of ReVOS, which this dataset does not have")
-        return decode_rle(self.row["foreground"][index], size)
+        return decode_rle(self.row["foreground"][frame_idx], size)
 
     def record(self) -> dict:
         row, num_frames = self.row, len(self.frames)

@@ -82,18 +82,18 @@ class PropagationPass:
     bank: MemoryBank
     key_frame_memory: dict = field(default_factory=dict)
 
-    def position(self, frame: int) -> int:
+    def position(self, frame_idx: int) -> int:
         """Where in the pass a frame is; 0 is the key frame."""
-        return (frame - self.start) * self.step
+        return (frame_idx - self.start) * self.step
 
-    def covers(self, frame: int) -> bool:
+    def covers(self, frame_idx: int) -> bool:
         """Whether the pass segments a frame; the key frame belongs to the way forward."""
-        return self.position(frame) >= (0 if self.step == 1 else 1)
+        return self.position(frame_idx) >= (0 if self.step == 1 else 1)
 
-    def window(self, frame: int, size: int) -> list[int]:
-        """The frames that are read to segment `frame`, itself last."""
-        length = min(self.position(frame) + 1, size)
-        return [frame - age * self.step for age in range(length - 1, -1, -1)]
+    def window(self, frame_idx: int, size: int) -> list[int]:
+        """The frames that are read to segment `frame_idx`, itself last."""
+        length = min(self.position(frame_idx) + 1, size)
+        return [frame_idx - age * self.step for age in range(length - 1, -1, -1)]
 
     def reversed_pass(self) -> PropagationPass:
         """The pass back: its bank starts with the memory of the key frame, which is decoded already."""
@@ -130,9 +130,9 @@ def propagate_in_video(
 def _sweep(model, session, reader: WindowReader, passes: list[PropagationPass], frames: range):
     for begin in range(0, len(frames), CHUNK):
         chunk = frames[begin : begin + CHUNK]
-        active = [[each for each in passes if each.covers(frame)] for frame in chunk]
-        for frame, covering, predictions in zip(chunk, active, reader.read(chunk, active), strict=True):
-            yield _decode_frame(model, session, covering, predictions, frame)
+        active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
+        for frame_idx, covering, predictions in zip(chunk, active, reader.read(chunk, active), strict=True):
+            yield _decode_frame(model, session, covering, predictions, frame_idx)
 
 
 class WindowReader:
@@ -153,9 +153,11 @@ class WindowReader:
     def read(self, frames: Sequence[int], active: list[list[PropagationPass]]) -> list[SegPredictions]:
         """[SEG] of each of `frames` for the expressions of its `active` passes, in their order."""
         size = self.model.config.num_query_frames
-        windows = [[each.window(frame, size) for each in passes] for frame, passes in zip(frames, active, strict=True)]
-        needed = sorted({frame for row in windows for window in row for frame in window})
-        self._encode([frame for frame in needed if frame not in self.tokens])
+        windows = [
+            [each.window(frame_idx, size) for each in passes] for frame_idx, passes in zip(frames, active, strict=True)
+        ]
+        needed = sorted({frame_idx for row in windows for window in row for frame_idx in window})
+        self._encode([frame_idx for frame_idx in needed if frame_idx not in self.tokens])
         jobs = [
             (window, text)
             for row, passes in zip(windows, active, strict=True)
@@ -166,13 +168,14 @@ class WindowReader:
         counts = [sum(len(each.texts) for each in passes) for passes in active]
         parts = [torch.cat(part).split(counts) for part in zip(*results, strict=True)]
         kept = {self.kept_frame}.union(*windows[-1])
-        self.tokens = {frame: tokens for frame, tokens in self.tokens.items() if frame in kept} | self.context
+        tokens = {frame_idx: self.tokens[frame_idx] for frame_idx in self.tokens if frame_idx in kept}
+        self.tokens = tokens | self.context
         return [SegPredictions(*part) for part in zip(*parts, strict=True)]
 
     def _read_batch(self, jobs: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor, Tensor]:
         turns, lasts = self.session.turn_input_ids, self.session.last_turn_input_ids
         ids = [turns[text] * (len(window) - 1) + lasts[text] for window, text in jobs]
-        tokens = [torch.stack([self.tokens[frame] for frame in window]) for window, _ in jobs]
+        tokens = [torch.stack([self.tokens[frame_idx] for frame_idx in window]) for window, _ in jobs]
         return self.model.read_windows(self.prefix, ids, tokens)
 
     @torch.no_grad()
@@ -180,31 +183,31 @@ class WindowReader:
         length = max(self.session.num_frames - 1, 1)
         for at in range(0, len(frames), self.batch_size):
             part = frames[at : at + self.batch_size]
-            pixels = self.session.image_processor.clip_view([self.session.frames[frame] for frame in part])
-            times = torch.tensor([frame / length for frame in part])
+            pixels = self.session.image_processor.clip_view([self.session.frames[frame_idx] for frame_idx in part])
+            times = torch.tensor([frame_idx / length for frame_idx in part])
             self.tokens.update(zip(part, self.model.model.encode_frames(pixels, times), strict=True))
 
 
 @torch.no_grad()
 def _decode_frame(
-    model, session: GLUSInferenceSession, passes: list[PropagationPass], predictions: SegPredictions, frame: int
+    model, session: GLUSInferenceSession, passes: list[PropagationPass], predictions: SegPredictions, frame_idx: int
 ) -> GLUSVideoSegmentationOutput:
     texts = [text for each in passes for text in each.texts]
     emitted = predictions.emitted.tolist()
     missing = sorted(text for text, is_emitted in zip(texts, emitted, strict=True) if not is_emitted)
     for text in missing:
-        session.missing_seg_frames[text].append(frame)
+        session.missing_seg_frames[text].append(frame_idx)
     embeddings, size = predictions.embeddings, (session.height, session.width)
     logits = torch.full((len(texts), *size), NO_SEG_LOGIT, device=embeddings.device)
     if any(emitted):
-        pixels = session.image_processor.mask_view([session.frames[frame]])
-        low = _decode_passes(model, passes, model.model.encode_mask_frames(pixels), embeddings, emitted, frame)
+        pixels = session.image_processor.mask_view([session.frames[frame_idx]])
+        low = _decode_passes(model, passes, model.model.encode_mask_frames(pixels), embeddings, emitted, frame_idx)
         decoded = F.interpolate(low[:, None].float(), size=size, mode="bilinear", align_corners=False)[:, 0]
         logits = torch.where(torch.tensor(emitted, device=decoded.device)[:, None, None], decoded, NO_SEG_LOGIT)
     scores = predictions.probabilities.to(logits.device) * _mask_confidence(logits)
     order = sorted(range(len(texts)), key=texts.__getitem__)
     return GLUSVideoSegmentationOutput(
-        frame_idx=frame,
+        frame_idx=frame_idx,
         text_indices=sorted(texts),
         mask_logits=logits[order],
         scores=scores[order],
@@ -214,14 +217,14 @@ def _decode_frame(
 
 
 def _decode_passes(
-    model, passes: list[PropagationPass], features, embeddings: Tensor, emitted: list[bool], frame: int
+    model, passes: list[PropagationPass], features, embeddings: Tensor, emitted: list[bool], frame_idx: int
 ) -> Tensor:
     """Low-resolution logits of all expressions; each pass has its own memories."""
     device, low, begin = features.embedding.device, [], 0
     for each in passes:
         part = slice(begin, begin + len(each.texts))
         repeated = features.select(torch.zeros(len(each.texts), dtype=torch.long, device=device))
-        position, prompts = each.position(frame), embeddings[part].to(device)
+        position, prompts = each.position(frame_idx), embeddings[part].to(device)
         low.append(model.model.decode_frame(repeated, prompts, each.bank, position, emitted[part]))
         if position == 0:
             each.key_frame_memory = dict(each.bank.entries)

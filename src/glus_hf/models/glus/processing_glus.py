@@ -283,15 +283,15 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
             `UserError`: no expression, an expression [`~GLUSProcessor.clean_expression`] refuses, an empty video,
                 frames of different sizes, or wrong context indices.
         """
-        texts = [text] if isinstance(text, str) else list(text)
-        if not texts:
+        expressions = [text] if isinstance(text, str) else list(text)
+        if not expressions:
             raise UserError("no expression given; pass a text or a list of texts")
-        texts = [self.clean_expression(text) for text in texts]
+        expressions = [self.clean_expression(expression) for expression in expressions]
         frames = load_frames(video)
-        splits = [self._split_window(text) for text in texts]
+        splits = [self._split_window(expression) for expression in expressions]
         return GLUSInferenceSession(
             frames=frames,
-            texts=texts,
+            texts=expressions,
             context_frame_indices=self._context_indices(len(frames), context_frames),
             image_processor=self.image_processor,
             prefix_input_ids=splits[0][0],
@@ -391,7 +391,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         if sample.get("conversations") is not None:
             prompts = list(sample["conversations"])
         else:
-            prompts = [self.sample_conversation(text, rng) for text in sample["expressions"]]
+            prompts = [self.sample_conversation(expression, rng) for expression in sample["expressions"]]
         if not prompts:
             raise UserError("a sample needs at least one expression")
         return prompts

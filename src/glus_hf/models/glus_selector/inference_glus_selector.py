@@ -59,8 +59,8 @@ def score_video(model, session: GLUSSelectorSession, batch_size: int | None = No
     _check_fit(model, session, batch_size)
     batch_size = batch_size or _default_batch_size(model, session)
     targets = [[] for _ in session.contexts]
-    for frame, context in enumerate(session.context_of_frame):
-        targets[context].append(frame)
+    for frame_idx, context in enumerate(session.context_of_frame):
+        targets[context].append(frame_idx)
     needed = [set(frames) | set(context) for frames, context in zip(targets, session.contexts, strict=True)]
     encoder = _Encoder(model, session, density_noise)
     scores = torch.zeros(len(session.texts), session.num_frames)
@@ -71,13 +71,13 @@ def score_video(model, session: GLUSSelectorSession, batch_size: int | None = No
         for at in range(0, len(targets[index]), FRAMES_AT_ONCE):
             frames = targets[index][at : at + FRAMES_AT_ONCE]
             encoder.encode(frames)
-            jobs = [(frame, text) for frame in frames for text in range(len(session.texts))]
+            jobs = [(frame_idx, text) for frame_idx in frames for text in range(len(session.texts))]
             for start in range(0, len(jobs), batch_size):
                 part = jobs[start : start + batch_size]
                 ids = [session.target_input_ids[text] for _, text in part]
-                found, _ = model.read_scores(prefix, ids, [encoder.tokens[frame] for frame, _ in part])
-                for (frame, text), score in zip(part, found.tolist(), strict=True):
-                    scores[text, frame] = score
+                found, _ = model.read_scores(prefix, ids, [encoder.tokens[frame_idx] for frame_idx, _ in part])
+                for (frame_idx, text), score in zip(part, found.tolist(), strict=True):
+                    scores[text, frame_idx] = score
             encoder.keep(later | set(context))
         encoder.keep(later)
     return scores.to(model.device) if model.device.type != "meta" else scores
@@ -91,17 +91,17 @@ class _Encoder:
         self.tokens: dict[int, Tensor] = {}
 
     def encode(self, frames: list[int]) -> None:
-        missing = [frame for frame in frames if frame not in self.tokens]
+        missing = [frame_idx for frame_idx in frames if frame_idx not in self.tokens]
         for at in range(0, len(missing), FRAMES_AT_ONCE):
             part = missing[at : at + FRAMES_AT_ONCE]
-            pixels = clip_view(self.session.image_processor, [self.session.frames[frame] for frame in part])
+            pixels = clip_view(self.session.image_processor, [self.session.frames[frame_idx] for frame_idx in part])
             self.tokens.update(zip(part, self.model.model.encode_images(pixels, self.density_noise), strict=True))
 
     def stack(self, frames: list[int]) -> Tensor:
-        return torch.stack([self.tokens[frame] for frame in frames])
+        return torch.stack([self.tokens[frame_idx] for frame_idx in frames])
 
     def keep(self, frames: set[int]) -> None:
-        self.tokens = {frame: tokens for frame, tokens in self.tokens.items() if frame in frames}
+        self.tokens = {frame_idx: tokens for frame_idx, tokens in self.tokens.items() if frame_idx in frames}
 
 
 def _check_fit(model, session: GLUSSelectorSession, batch_size: int | None) -> None:

@@ -208,28 +208,30 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             `UserError`: no expression, an expression [`~GLUSSelectorProcessor.clean_expression`] refuses, an empty
                 video, frames of different sizes, or wrong context indices.
         """
-        texts = [text] if isinstance(text, str) else list(text)
-        if not texts:
+        expressions = [text] if isinstance(text, str) else list(text)
+        if not expressions:
             raise UserError("no expression given; pass a text or a list of texts")
-        texts = [self.clean_expression(text) for text in texts]
+        expressions = [self.clean_expression(expression) for expression in expressions]
         frames = load_frames(video)
-        of_frame = [tuple(self._context_indices(len(frames), frame, context_frames)) for frame in range(len(frames))]
+        of_frame = [
+            tuple(self._context_indices(len(frames), frame_idx, context_frames)) for frame_idx in range(len(frames))
+        ]
         contexts = list(dict.fromkeys(of_frame))
-        prompts = [self._split_prompt(text, len(contexts[0])) for text in texts]
+        prompts = [self._split_prompt(expression, len(contexts[0])) for expression in expressions]
         return GLUSSelectorSession(
             frames=frames,
-            texts=texts,
+            texts=expressions,
             contexts=[list(context) for context in contexts],
             context_of_frame=[contexts.index(context) for context in of_frame],
             image_processor=self.image_processor,
             num_image_tokens=self.num_image_tokens,
-            prefix_input_ids=[self._split_prompt(texts[0], len(context))[0] for context in contexts],
+            prefix_input_ids=[self._split_prompt(expressions[0], len(context))[0] for context in contexts],
             target_input_ids=[target for _, target in prompts],
         )
 
-    def _context_indices(self, num_frames: int, frame: int, context_frames) -> list[int]:
+    def _context_indices(self, num_frames: int, frame_idx: int, context_frames) -> list[int]:
         if context_frames is None or isinstance(context_frames, str):
-            return self.sample_context_frames(num_frames, frame, context_frames)
+            return self.sample_context_frames(num_frames, frame_idx, context_frames)
         indices = [int(index) for index in context_frames]
         if not indices or any(not 0 <= index < num_frames for index in indices):
             raise UserError(f"context_frames must be indices in 0..{num_frames - 1}, got {indices}")
@@ -293,7 +295,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
         if sample.get("conversations") is not None:
             prompts = list(sample["conversations"])
         else:
-            prompts = [self.sample_conversation(text, num_context, rng) for text in sample["expressions"]]
+            prompts = [self.sample_conversation(expression, num_context, rng) for expression in sample["expressions"]]
         if not prompts:
             raise UserError("a sample needs at least one expression")
         return prompts

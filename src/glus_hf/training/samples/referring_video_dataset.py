@@ -164,11 +164,11 @@ class ReferringVideoDataset(EpochDataset):
         }
 
     def _expression(self, row: dict) -> str:
-        text = row["expression"].as_py()
-        prepared = plain_expression(text)
+        expression = row["expression"].as_py()
+        prepared = plain_expression(expression)
         if not prepared:
-            raise UserError(f"expression {row['expression_id'].as_py()} is empty ({text!r})")
-        return prepared if self.prepare_expressions else text
+            raise UserError(f"expression {row['expression_id'].as_py()} is empty ({expression!r})")
+        return prepared if self.prepare_expressions else expression
 
     def _masks(self, row: dict, indices: list[int], size: tuple[int, int]) -> np.ndarray:
         """`[query frames, height, width]` uint8 of one expression."""

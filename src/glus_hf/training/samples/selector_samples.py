@@ -202,7 +202,7 @@ class SelectorCollator:
 
     def _with_conversations(self, sample: dict) -> dict:
         num_context = len(sample["frames"]) - 1
-        sample_conversation = lambda text, rng: self.processor.sample_conversation(text, num_context, rng)
+        sample_conversation = lambda expression, rng: self.processor.sample_conversation(expression, num_context, rng)
         return add_conversations(sample, sample_conversation, self.random_templates)
 
 
