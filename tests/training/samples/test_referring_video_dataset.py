@@ -16,7 +16,6 @@ from glus_hf.training.samples.referring_video_dataset import (
     group_by_video,
     sample_from_segments,
 )
-from glus_hf.training.samples.resumable_sampler import ResumableSampler
 from tests.paths import FIXTURES
 
 
@@ -193,17 +192,6 @@ def test_workers_do_not_change_samples(shapes, context):
         loaded = [sample for batch in loader for sample in batch]
         for sample, expected in zip(loaded, (dataset[index] for index in range(7)), strict=True):
             assert_equal_samples(sample, expected)
-
-
-def test_ranks_share_an_epoch(shapes):
-    whole = ReferringVideoDataset(shapes)
-    order = list(ResumableSampler(whole, seed=3))
-    ranks = [list(ResumableSampler(whole, seed=3, rank=rank, num_ranks=2, remainder="drop")) for rank in (0, 1)]
-    assert sorted(order) == list(range(7)) and order != sorted(order)
-    assert [index for pair in zip(*ranks, strict=True) for index in pair] == order[:6]
-    loaded = DataLoader(ReferringVideoDataset(shapes), sampler=ranks[1], batch_size=None, collate_fn=dict)
-    for sample, index in zip(loaded, ranks[1], strict=True):
-        assert_equal_samples(sample, whole[index])
 
 
 # --- what is wrong with a dataset

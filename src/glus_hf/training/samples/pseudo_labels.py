@@ -33,7 +33,7 @@ from ...rows import all_have, column, filter_rows
 EMPTY_POLICIES = {"1": 1.0, "0": 0.0, "skip": None}
 """Label of a frame in which nothing is to be found and nothing was found."""
 
-SELECTION_STREAM = 6  # beside those of data/resumable_sampler.py
+SELECTION_STREAM = 6  # beside those of resumable_sampler.py
 
 
 @dataclass(frozen=True)

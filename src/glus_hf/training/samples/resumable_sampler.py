@@ -1,4 +1,4 @@
-"""The order in which a dataset is read, and where an interrupted epoch goes on."""
+"""Datasets whose samples depend on the epoch, and the order in which they are read."""
 
 from __future__ import annotations
 
@@ -65,119 +65,34 @@ class EpochDataset(Dataset):
 
 
 class ResumableSampler(Sampler):
-    """Indices of an [`EpochDataset`], shuffled anew in every epoch, that goes on in the middle of an epoch.
+    """Indices of an [`EpochDataset`], shuffled anew in every epoch.
 
-    The order is a function of `(seed, epoch)` alone. Rank `r` of `w` reads places `r`, `r + w`, ... of it, all ranks
-    the same number: `remainder="pad"` lets the order start again at its end until every rank has its share (at most
-    `w - 1` samples come twice), `"drop"` leaves out the at most `w - 1` samples that are too many.
-
-    Workers read ahead, so a sampler cannot know which of its indices were used. Say so with [`advance`], or let
-    `transformers.Trainer` do it: there, return `ResumableSampler(self.train_dataset, seed)` from `_get_train_sampler`
-    and nothing else. Trainer shards and skips batches of indices itself, without loading what it skips, so `rank` and
-    `num_ranks` keep their defaults.
+    The order is a function of `(seed, epoch)` alone. `transformers.Trainer` shares batches of indices among processes
+    and skips those that an interrupted epoch has used, without loading them; return
+    `ResumableSampler(self.train_dataset, seed)` from its `_get_train_sampler`.
 
     Args:
         dataset: its epoch is the epoch of the sampler; there is only this one number.
         seed: of the order.
-        shuffle: False reads 0, 1, 2, ...
-        rank, num_ranks: this process and the number of processes, where nothing else shards.
-        remainder: "pad" or "drop".
 
     Example:
 
-        >>> sampler = ResumableSampler(dataset, seed=0)  # doctest: +SKIP
-        >>> for batch in DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=2):  # doctest: +SKIP
-        ...     train(batch)
-        ...     sampler.advance(2)
-        ...     save(sampler.state_dict())
+        >>> loader = DataLoader(dataset, batch_size=2, sampler=ResumableSampler(dataset))  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        dataset: EpochDataset,
-        seed: int = 0,
-        shuffle: bool = True,
-        rank: int = 0,
-        num_ranks: int = 1,
-        remainder: str = "pad",
-    ):
-        if remainder not in ("pad", "drop"):
-            raise UserError(f"unknown remainder {remainder!r}; use pad or drop")
-        if not 0 <= rank < num_ranks:
-            raise UserError(f"rank {rank} of {num_ranks} ranks: a rank is 0 to {num_ranks - 1}")
-        if len(dataset) == 0 or (remainder == "drop" and len(dataset) < num_ranks):
-            raise UserError(f"{len(dataset)} samples do not suffice for {num_ranks} ranks; use more data")
-        self.dataset, self.seed, self.shuffle = dataset, int(seed), shuffle
-        self.rank, self.num_ranks, self.remainder = rank, num_ranks, remainder
-        self._used, self._used_epoch = 0, dataset.epoch
-
-    @property
-    def epoch(self) -> int:
-        return self.dataset.epoch
+    def __init__(self, dataset: EpochDataset, seed: int = 0):
+        if len(dataset) == 0:
+            raise UserError("the dataset has no samples; use more data")
+        self.dataset, self.seed = dataset, int(seed)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of `epoch`; where the dataset is in that epoch already, stay where we are."""
+        """Set the epoch of the dataset; accelerate calls this."""
         self.dataset.set_epoch(epoch)
 
-    @property
-    def used(self) -> int:
-        """Places of the order of this epoch that all ranks together have used."""
-        # accelerate may set the epoch of the dataset without telling the sampler
-        return self._used if self._used_epoch == self.epoch else 0
-
-    def advance(self, num_samples: int) -> None:
-        """Tell that each rank used `num_samples` more samples; the last ones of an epoch start the next."""
-        left = len(self)
-        if not 0 <= num_samples <= left:
-            raise UserError(f"{num_samples} samples used, but this rank has {left} left in this epoch")
-        used = self.used + num_samples * self.num_ranks
-        if num_samples == left:
-            self.set_epoch(self.epoch + 1)
-            used = 0
-        self._used, self._used_epoch = used, self.epoch
-
-    def state_dict(self) -> dict:
-        """What [`load_state_dict`] needs: plain numbers, equal on all ranks; any number of ranks can load them."""
-        return {
-            "epoch": self.epoch,
-            "used": self.used,
-            "seed": self.seed,
-            "shuffle": self.shuffle,
-            "num_samples": len(self.dataset),
-        }
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on where `state` was taken: the samples left are those that were left, in their order.
-
-        Raises:
-            ValueError: it belongs to another seed, another order or a dataset of another length.
-        """
-        own = self.state_dict()
-        for name in ("seed", "shuffle", "num_samples"):
-            if state.get(name) != own[name]:
-                raise UserError(f"the saved sampler has {name} {state.get(name)}, this one {own[name]}; use the same")
-        self.set_epoch(state["epoch"])
-        self._used, self._used_epoch = int(state["used"]), self.epoch
-        if len(self) == 0:  # the rest of that epoch is too short for this number of ranks
-            self.set_epoch(self.epoch + 1)
-
     def __iter__(self) -> Iterator[int]:
-        order = self._order()
-        left = order[self.used :]
-        surplus = len(left) % self.num_ranks
-        if surplus and self.remainder == "drop":
-            left = left[:-surplus]
-        elif surplus:
-            left = np.concatenate([left, np.resize(order, self.num_ranks - surplus)])
-        yield from left[self.rank :: self.num_ranks].tolist()
+        order = np.arange(len(self.dataset))
+        np.random.default_rng([ORDER_STREAM, self.seed, self.dataset.epoch]).shuffle(order)
+        yield from order.tolist()
 
     def __len__(self) -> int:
-        """Samples that this rank still has in this epoch."""
-        left = max(len(self.dataset) - self.used, 0)
-        return left // self.num_ranks if self.remainder == "drop" else -(-left // self.num_ranks)
-
-    def _order(self) -> np.ndarray:
-        order = np.arange(len(self.dataset))
-        if self.shuffle:
-            np.random.default_rng([ORDER_STREAM, self.seed, self.epoch]).shuffle(order)
-        return order
+        return len(self.dataset)
