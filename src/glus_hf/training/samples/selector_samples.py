@@ -100,11 +100,6 @@ class SelectorDataset(EpochDataset):
         return self.sample(int(index), (SAMPLE_STREAM, self.seed, self.epoch, int(index)))
 
     @property
-    def num_labelled(self) -> int:
-        """Expressions with labels."""
-        return sum(len(video.rows) for video in self._videos)
-
-    @property
     def skipped(self) -> list[dict]:
         """What was left out because it could not be read; see [`ReferringVideoDataset.skipped`]."""
         return [] if self._log is None else self._log.read()
