@@ -75,7 +75,7 @@ def _pack_row(processor: GLUSProcessor, texts: list[str], window: int) -> dict:
     context = list(range(processor.num_context_frames))
     ids, positions, branch, images, segs = [], [], [], [*context, len(context)], []
     for number, text in enumerate(texts, start=1):
-        prefix, turn, last = processor._split_window(processor.clean_expression(text))
+        prefix, turn, last = processor.split_window(processor.clean_expression(text))
         shared, alone = prefix + last[:block], (turn * (window - 1) + last)[block:]
         if number == 1:
             ids, positions, branch = shared, list(range(len(shared))), [0] * len(shared)

@@ -87,7 +87,7 @@ def pack_targets(
 
 
 def _pack_row(processor: GLUSSelectorProcessor, texts: list[str], num_context: int, targets: list[int]) -> dict:
-    pairs = [processor._split_prompt(processor.clean_expression(text), num_context) for text in texts]
+    pairs = [processor.split_prompt(processor.clean_expression(text), num_context) for text in texts]
     prefix, asked = pairs[0][0], [question for _, question in pairs]
     shared = 0
     while len({tuple(question[: shared + 1]) for question in asked}) == 1 and shared + 1 < min(map(len, asked)):

@@ -2,10 +2,10 @@
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -139,6 +139,6 @@ def test_a_disk_that_gets_full_at_last(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_seen_before_writing(tmp_path, monkeypatch):
-    usage = lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6)
+    usage = lambda path: SimpleNamespace(total=10**9, used=10**9, free=10**6)
     monkeypatch.setattr(conversion_plan_glus.shutil, "disk_usage", usage)
     assert_refused(tmp_path, "are free")

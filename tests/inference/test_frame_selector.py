@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import glus_hf
-from glus_hf import GLUSSelectorProcessor, UserError, VideoSegmentationOutput
+from glus_hf import GLUSSelector, GLUSSelectorProcessor, UserError, VideoSegmentationOutput
 from glus_hf.cli.main import app
 from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.evaluation.evaluator import evaluate_model
@@ -127,14 +127,17 @@ def test_auto_is_the_best_frame_of_each_text(pipe):
     np.testing.assert_array_equal(single["masks"], results[0]["masks"])
 
 
-def test_a_selector_by_name_and_in_memory(folder):
+def test_a_selector_by_name_and_in_memory(folder, monkeypatch):
     model, processor = small_selector()
     named = glus_hf.pipeline(model="glus-tiny", device="cpu", selector=str(folder))  # key_frame="auto" by itself
+    loads, load = [], GLUSSelector.from_pretrained
+    monkeypatch.setattr(
+        GLUSSelector, "from_pretrained", lambda name, **options: loads.append(name) or load(name, **options)
+    )
     by_name = named(FRAMES, [TEXT, OTHER])
-    first = named._selector
     again = named(FRAMES, TEXT)
     named(FRAMES, TEXT, selector=folder, key_frame="auto")
-    assert named._selector is first  # loaded once, whether by str or by Path
+    assert len(loads) == 1  # whether by str or by Path
     pipe = glus_hf.pipeline(model=named.model, processor=named.processor, device="cpu")
     in_memory = pipe(FRAMES, [TEXT, OTHER], key_frame="auto", selector=model, selector_processor=processor)
     session = processor.init_video_session(FRAMES, [TEXT, OTHER])
@@ -165,7 +168,7 @@ def test_a_selector_by_name_has_its_own_precision(folder):
     pipe = glus_hf.pipeline(model="glus-tiny", device="cpu", dtype=torch.bfloat16)
     found = pipe(FRAMES, TEXT, selector=folder)["frame_scores"]
     np.testing.assert_array_equal(found, load_selector(folder).score(FRAMES, [TEXT])[0])
-    assert pipe._selector[1].model.dtype == torch.float32
+    assert load_selector(folder).model.dtype == torch.float32
 
 
 @pytest.mark.parametrize("key_frame", [np.array(2), np.int64(2), np.array([2]), torch.tensor(2), [torch.tensor(2)]])

@@ -185,7 +185,7 @@ class TestGLUS(ModelTests):
         def positions(model):
             size = model.config.mask_config.image_size
             features = model.model.encode_mask_frames(torch.zeros(2, 3, size, size))
-            image = model.model._to_map(features.embedding, model.model.mask_model.backbone_feature_sizes[-1])
+            image = model.model.condition_on_memory(features, MemoryBank(7, 1), 0)
             logits = torch.zeros(2, 4 * image.shape[-2], 4 * image.shape[-1], dtype=image.dtype)
             return features.position, model.model.encode_memory(image, logits)[1]
 

@@ -232,7 +232,7 @@ def test_every_loader_takes_a_revision(tmp_path, monkeypatch):
         pinned = {} if revision is None else {"revision": revision}
         for loader in (GLUSConfig, GLUSProcessor, GLUSForVideoSegmentation, AutoModelForReferringVideoSegmentation):
             loader.from_pretrained(name, **pinned)
-        assert pipeline(model=name, **pinned).model.config._name_or_path == str(tmp_path / f"glus-s@{OTHER}")
+        assert pipeline(model=name, **pinned).model.name_or_path == str(tmp_path / f"glus-s@{OTHER}")
 
 
 # ---- waiting

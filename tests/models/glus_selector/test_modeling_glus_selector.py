@@ -11,7 +11,7 @@ from transformers import AutoModel
 
 from glus_hf import ChatUniViConfig, ChatUniViForConditionalGeneration, CheckpointError, GLUSSelector
 from glus_hf.models.glus_selector import inference_glus_selector
-from glus_hf.models.glus_selector.modeling_glus_selector import _score_loss
+from glus_hf.models.glus_selector.modeling_glus_selector import score_loss
 from tests.models.common import ModelTests, assert_same, gradients, randomize
 from tests.models.glus_selector.small_selector import (
     PAD,
@@ -148,7 +148,7 @@ class TestGLUSSelector(ModelTests):
         assert model(**{**batch, "labels": None, "score_labels": None}).loss is None
 
     def test_every_video_counts_once(self):
-        loss = _score_loss(torch.tensor([1.0, 3.0, 10.0]), torch.zeros(3), [2, 1])
+        loss = score_loss(torch.tensor([1.0, 3.0, 10.0]), torch.zeros(3), [2, 1])
         assert loss.item() == pytest.approx((2 + 10) / 2)
 
     def test_only_the_frozen_parts_get_no_gradient(self):

@@ -1,5 +1,6 @@
 import json
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -238,12 +239,12 @@ def test_skip_log_can_be_kept(tmp_path, cache):
     assert json.loads(line)["sample"].startswith("mevis/clip0, expressions ")
 
 
-def test_temporary_skip_log_goes_with_the_dataset(shapes):
+def test_temporary_skip_log_goes_with_the_dataset(shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dataset = ReferringVideoDataset(shapes, on_error="skip")
-    path = dataset._log.path
-    assert path.exists()
+    assert len(list(tmp_path.iterdir())) == 1
     del dataset
-    assert not path.exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_left(tmp_path, cache):

@@ -288,7 +288,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
             raise UserError("no expression given; pass a text or a list of texts")
         expressions = [self.clean_expression(expression) for expression in expressions]
         frames = load_frames(video)
-        splits = [self._split_window(expression) for expression in expressions]
+        splits = [self.split_window(expression) for expression in expressions]
         return GLUSInferenceSession(
             frames=frames,
             texts=expressions,
@@ -299,7 +299,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
             last_turn_input_ids=[last for _, _, last in splits],
         )
 
-    def _split_window(self, expression: str) -> tuple[list[int], list[int], list[int]]:
+    def split_window(self, expression: str) -> tuple[list[int], list[int], list[int]]:
         """Expanded ids of (prefix, one earlier turn, last turn): a window of q frames is prefix + turn*(q-1) + last.
 
         Pieces next to `<im_start>` are encoded alone, so cutting there changes no id.

@@ -163,7 +163,7 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
             output.ce_loss = answer_loss(self.lm_head, states, labels)
             output.loss = self.config.ce_loss_weight * output.ce_loss
         if score_labels is not None:
-            output.score_loss = _score_loss(output.scores, score_labels, counts)
+            output.score_loss = score_loss(output.scores, score_labels, counts)
             weighted = self.config.score_loss_weight * output.score_loss
             output.loss = weighted if output.loss is None else output.loss + weighted.to(output.loss.device)
         return output if return_dict else output.to_tuple()
@@ -268,7 +268,7 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
         return self.score_head(states), states
 
 
-def _score_loss(scores: Tensor, score_labels: Tensor, counts: list[int]) -> Tensor:
+def score_loss(scores: Tensor, score_labels: Tensor, counts: list[int]) -> Tensor:
     """Mean over videos of the mean distance of their scores (upstream divides by the number of videos + 1e-8)."""
     distances = (scores - score_labels.to(scores)).abs().split(counts)
     return sum(video.mean() for video in distances) / (len(counts) + SAMPLES_EPS)

@@ -217,7 +217,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             tuple(self._context_indices(len(frames), frame_idx, context_frames)) for frame_idx in range(len(frames))
         ]
         contexts = list(dict.fromkeys(of_frame))
-        prompts = [self._split_prompt(expression, len(contexts[0])) for expression in expressions]
+        prompts = [self.split_prompt(expression, len(contexts[0])) for expression in expressions]
         return GLUSSelectorSession(
             frames=frames,
             texts=expressions,
@@ -225,7 +225,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             context_of_frame=[contexts.index(context) for context in of_frame],
             image_processor=self.image_processor,
             num_image_tokens=self.num_image_tokens,
-            prefix_input_ids=[self._split_prompt(expressions[0], len(context))[0] for context in contexts],
+            prefix_input_ids=[self.split_prompt(expressions[0], len(context))[0] for context in contexts],
             target_input_ids=[target for _, target in prompts],
         )
 
@@ -237,7 +237,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             raise UserError(f"context_frames must be indices in 0..{num_frames - 1}, got {indices}")
         return indices
 
-    def _split_prompt(self, expression: str, num_context: int) -> tuple[list[int], list[int]]:
+    def split_prompt(self, expression: str, num_context: int) -> tuple[list[int], list[int]]:
         """Expanded ids up to the target frame, and from there to the position that predicts `[SCORE]`.
 
         Chunks between images are encoded alone, so the first part depends only on the number of context frames, and
