@@ -106,10 +106,30 @@ def check_checkpoint(name_or_path, model_types: Sequence[str], subfolder: str = 
     path = os.path.join(folder, "config.json")
     if os.path.isfile(os.path.join(folder, "adapter_config.json")) and not os.path.exists(path):
         return  # a LoRA adapter; transformers loads the model it names
-    model_type = _read_model_type(folder, path)
+    model_type = _read_field(folder, path, "model_type")
     if model_type not in model_types:
         hint = "convert original GLUS weights first" if model_type == "llava" else "pass the folder of such a model"
         raise CheckpointError(f"{folder}: holds a {model_type!r} model, not {' or '.join(model_types)!r}; {hint}")
+
+
+def model_type_of(name_or_path: str | os.PathLike) -> str:
+    """The `model_type` of a checkpoint; of an adapter that of the model it was trained on.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it cannot be read; one line.
+
+    Example:
+        >>> model_type_of("glus-tiny")
+        'glus'
+    """
+    name = resolve_name(name_or_path)
+    adapter, path = os.path.join(name, "adapter_config.json"), os.path.join(name, "config.json")
+    if os.path.isfile(adapter) and not os.path.exists(path):
+        return model_type_of(_read_field(name, adapter, "base_model_name_or_path"))
+    if os.path.isdir(name):
+        return _read_field(name, path, "model_type")
+    with readable_errors(name):
+        return PreTrainedConfig.get_config_dict(name)[0].get("model_type", "")
 
 
 def load_strictly(load: Callable, name_or_path, *args, **kwargs):
@@ -177,10 +197,10 @@ def _listed(kind: str, keys: list[str]) -> str:
     return f"{len(keys)} {kind} ({', '.join(keys[:SHOWN_KEYS])}{more})"
 
 
-def _read_model_type(folder: str, path: str) -> str:
+def _read_field(folder: str, path: str, name: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
-            return str(json.load(file).get("model_type"))
+            return str(json.load(file).get(name))
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: has no config.json; pass a folder made by save_pretrained") from None
     except (ValueError, AttributeError, OSError) as error:
@@ -206,4 +226,4 @@ def _quiet_loading() -> Iterator[None]:
         logger.removeFilter(hide)
 
 
-__all__ = ["CheckpointMixin", "check_checkpoint", "load_strictly", "readable_errors", "resolve_name"]
+__all__ = ["CheckpointMixin", "check_checkpoint", "load_strictly", "model_type_of", "readable_errors", "resolve_name"]

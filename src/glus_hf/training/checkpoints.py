@@ -30,9 +30,9 @@ REMEDY = "resume from another checkpoint, or remove this one"
 def checkpoints(output_dir: str | os.PathLike) -> list[Path]:
     """Folders `checkpoint-<step>` of a run, the newest first."""
     folder = Path(output_dir)
-    found = [one for one in folder.iterdir() if one.is_dir()] if folder.is_dir() else []
-    steps = {one: re.fullmatch(r"checkpoint-(\d+)", one.name) for one in found}
-    return sorted((one for one in found if steps[one]), key=lambda one: int(steps[one][1]), reverse=True)
+    found = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    steps = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in found}
+    return sorted((path for path in found if steps[path]), key=lambda path: int(steps[path][1]), reverse=True)
 
 
 def check_complete(checkpoint: str | os.PathLike) -> int:
@@ -104,4 +104,25 @@ def last_checkpoint(output_dir: str | os.PathLike) -> Path:
     raise CheckpointError(f"{output_dir}: has no {what} to resume from; start without resuming, in another folder")
 
 
-__all__ = ["STATE_FILE", "check_complete", "check_same_parts", "checkpoints", "last_checkpoint", "other_options"]
+def check_new_folder(folder: str | os.PathLike) -> None:
+    """A model is written to a folder that is new or empty.
+
+    Raises:
+        CheckpointError: it is neither; one line.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file; choose a new folder for the model")
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder}: is not empty; choose a new folder for the model, or remove this one")
+
+
+__all__ = [
+    "STATE_FILE",
+    "check_complete",
+    "check_new_folder",
+    "check_same_parts",
+    "checkpoints",
+    "last_checkpoint",
+    "other_options",
+]

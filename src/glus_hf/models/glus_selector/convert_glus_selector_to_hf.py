@@ -6,7 +6,6 @@ records and the rule that every weight is used exactly once are those of the con
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -42,21 +41,6 @@ UPSTREAM_MODEL_TYPE = "ChatUniVi"
 FIELDS_OF_A_SELECTOR = ("train_mask_decoder", "out_dim")
 RELEASED_HEAD_SIZE = 256
 MODELS = {"chat_univi": ChatUniViForConditionalGeneration, "glus_selector": GLUSSelector}
-
-
-def is_chat_univi(folder: str | os.PathLike) -> bool:
-    """Whether a folder holds a Chat-UniVi or a selector in upstream's format.
-
-    Example:
-
-        >>> is_chat_univi("no-such-folder")
-        False
-    """
-    try:
-        fields = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(fields, dict) and fields.get("model_type") == UPSTREAM_MODEL_TYPE
 
 
 def convert_checkpoint(
@@ -280,4 +264,4 @@ def _make_processor(config: ChatUniViConfig, source: Path, clip: Path, tokenizer
     )
 
 
-__all__ = ["convert_checkpoint", "convert_starting_selector", "is_chat_univi"]
+__all__ = ["convert_checkpoint", "convert_starting_selector"]
