@@ -69,7 +69,7 @@ def test_show_prints_the_recipe():
         (["data.train.0.name=mevs"], "unknown dataset 'mevs'"),
         (["--resume"], "has no checkpoint to resume from"),
         (["data.train.0.options.num_frames=3"], "3 frames, a sample needs 4"),
-        (["training.lr_scheduler_type=steep"], "training: 'steep' is not a valid SchedulerType"),
+        (["training.lr_scheduler_type=steep"], "training: steep is not a valid SchedulerType"),
         (["training.report_to=[clearml]"], "clearml"),
     ],
 )
