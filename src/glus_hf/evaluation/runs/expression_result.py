@@ -27,7 +27,8 @@ class ExpressionRecord:
 
     def to_dict(self) -> dict:
         """The line of the manifest, without what is not known."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        names = sorted((field.name for field in fields(self)), key="dataset".__ne__)  # comes first, as ever
+        values = {name: getattr(self, name) for name in names}
         return {NAMES.get(name, name): value for name, value in values.items() if value is not None}
 
     @classmethod
