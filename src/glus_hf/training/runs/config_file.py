@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...errors import ConfigError
 import dataclasses
 import difflib
 import os
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
+
+from ...errors import ConfigError
 
 
 Config = TypeVar("Config")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import CheckpointError
+from ...errors import CheckpointError, ConfigError
 from ..checkpoints import checkpoints
-from ...errors import ConfigError
 from ..export import check_new_folder
 
 
