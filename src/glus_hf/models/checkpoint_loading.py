@@ -61,6 +61,11 @@ class CheckpointMixin:
         """Hook: options of a family's own as those of transformers."""
         return kwargs
 
+    def post_init(self) -> None:
+        """As in transformers, but what a part may ignore when it is loaded alone, the whole model may not."""
+        super().post_init()
+        self._keys_to_ignore_on_load_unexpected = set(type(self)._keys_to_ignore_on_load_unexpected or ())
+
     @classmethod
     def register_for_auto_class(cls, *args, **kwargs):
         """As in transformers: from now on the code is saved with the weights."""
