@@ -73,30 +73,34 @@ def clip(size: tuple[int, int], kind: str, seed: int) -> tuple[list, list[list]]
         moved = [[y, x + 5 * frame] for y, x in centres]
         shape_seed = int(random.integers(1 << 30))
 
-        def draw(shift: float, growth: float, seed=shape_seed, moved=moved) -> np.ndarray:
+        def paint(shift: float, growth: float, seed=shape_seed, moved=moved) -> np.ndarray:
             shapes = np.random.default_rng(seed)  # the same outlines, moved and grown a little
             return np.any(
                 [blob(size, (y + shift, x - shift), growth * share * size[0], shapes) for y, x in moved], axis=0
             )
 
-        targets.append(draw(0, 1))
-        predictions.append([draw(random.normal(0, 4), random.normal(1, 0.04)) for _ in range(NUM_EXPRESSIONS)])
+        targets.append(paint(0, 1))
+        predictions.append([paint(random.normal(0, 4), random.normal(1, 0.04)) for _ in range(NUM_EXPRESSIONS)])
     return targets, predictions
 
 
 def run_official(targets, predictions) -> list:
-    return [official_scores(one, target) for target, row in zip(targets, predictions) for one in row]
+    return [official_scores(prediction, target) for target, row in zip(targets, predictions) for prediction in row]
 
 
 def run_pairs(targets, predictions) -> list:
-    return [ScoredMask(one).j_and_f(ScoredMask(target)) for target, row in zip(targets, predictions) for one in row]
+    return [
+        ScoredMask(prediction).j_and_f(ScoredMask(target))
+        for target, row in zip(targets, predictions)
+        for prediction in row
+    ]
 
 
 def run_shared(targets, predictions) -> list:
     scores = []
     for target, row in zip(targets, predictions):
         prepared = ScoredMask(target)
-        scores += [ScoredMask(one).j_and_f(prepared) for one in row]
+        scores += [ScoredMask(prediction).j_and_f(prepared) for prediction in row]
     return scores
 
 

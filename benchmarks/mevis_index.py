@@ -44,7 +44,7 @@ def make_index(root: Path, seed: int = 0) -> None:
             objects = list(range(int(rng.integers(*OBJECTS_PER_VIDEO))))
             first = annotation
             for _ in objects:
-                track = [_draw(rng, pool[size]) for _ in frames]
+                track = [_sample_mask(rng, pool[size]) for _ in frames]
                 file.write(f"{', ' if annotation else ''}{json.dumps(str(annotation))}: {json.dumps(track)}")
                 annotation += 1
             videos[video_id] = {
@@ -86,7 +86,7 @@ def _rle(rng, size: tuple[int, int]) -> dict:
     return {"size": [height, width], "counts": rle["counts"].decode()}
 
 
-def _draw(rng, pool: list[dict]) -> dict | None:
+def _sample_mask(rng, pool: list[dict]) -> dict | None:
     return None if rng.random() < 0.12 else pool[rng.integers(len(pool))]
 
 

@@ -128,12 +128,12 @@ def calculate(setting: Setting) -> dict[str, float]:
     clips = setting.videos * setting.expressions
     for_backward, language = language_activations(base, setting, clips)
     encoder = encoder_activations(base, setting)
-    drawing = drawing_activations(base, setting, clips)
-    parts["activations, at their peak"] = max(language, for_backward + max(encoder, drawing))
+    decoding = decoding_activations(base, setting, clips)
+    parts["activations, at their peak"] = max(language, for_backward + max(encoder, decoding))
     parts["  language model: kept for the backward pass"] = for_backward
     parts["  language model: peak of its backward pass"] = language
     parts["  SAM-2 image encoder (no gradient)"] = encoder
-    parts["  memory, mask decoder and losses"] = drawing
+    parts["  memory, mask decoder and losses"] = decoding
     return parts
 
 
@@ -183,8 +183,8 @@ def encoder_activations(model, setting: Setting) -> float:
     return meter.peak
 
 
-def drawing_activations(model, setting: Setting, clips: int) -> float:
-    """Features of all frames, drawing, losses and their backward pass."""
+def decoding_activations(model, setting: Setting, clips: int) -> float:
+    """Features of all frames, decoding, losses and their backward pass."""
     frames = setting.videos * 4
     with torch.device("meta"):
         shapes = [(4096, frames, 256), (4096, frames, 256)]
@@ -198,7 +198,7 @@ def drawing_activations(model, setting: Setting, clips: int) -> float:
             for frame in range(4):
                 prompts = torch.empty(clips, 256, dtype=HALF, requires_grad=True)
                 view = features.select(torch.zeros(clips, dtype=torch.long))
-                masks.append(model.model.draw_masks(view, prompts, bank, frame, [True] * clips))
+                masks.append(model.model.decode_frame(view, prompts, bank, frame, [True] * clips))
             logits = torch.stack(masks, 1).split([setting.expressions] * setting.videos)
             labels = [torch.empty(setting.expressions, 4, setting.height, setting.width) for _ in logits]
             bce, dice = mask_losses(list(logits), labels)

@@ -1,1 +1,1 @@
-"""One `datasets` builder per data set, `<name>/<name>.py`; installed as `glus_hf.datasets_scripts`."""
+"""One `datasets` builder per dataset, `<name>/<name>.py`; installed as `glus_hf.datasets_scripts`."""

@@ -40,7 +40,7 @@ KINDS = ("static", "motion", "conjunction", "multi")
 @dataclass(frozen=True)
 class Setting:
     """What one run differs in: fields of the configuration, of the arguments, and how often samples about motion and
-    about looks are drawn (None: all expressions of a video alike)."""
+    about looks are sampled (None: all expressions of a video alike)."""
 
     title: str
     model: dict = field(default_factory=dict)
@@ -198,15 +198,15 @@ def table(found: dict[str, list[dict]]) -> Iterator[str]:
     yield "| | all | " + " | ".join(KINDS) + " | occlusion clips | seeds |"
     yield "|" + " --- |" * (len(columns) + 3)
     for runs in found.values():
-        cells = [spread([one["test"].get(column) for one in runs]) for column in columns]
-        cells.append(spread([one["occlusion"]["J&F"] for one in runs]))
+        cells = [spread([run["test"].get(column) for run in runs]) for column in columns]
+        cells.append(spread([run["occlusion"]["J&F"] for run in runs]))
         yield f"| {runs[0]['title']} | " + " | ".join(cells) + f" | {len(runs)} |"
     base = found.get("all", [])
     if base:
         yield ""
         yield "| memory stride, clips of 40 frames | " + " | ".join(map(str, STRIDES)) + " |"
         yield "|" + " --- |" * (len(STRIDES) + 1)
-        yield "| J&F | " + " | ".join(spread([one["strides"][str(s)]["J&F"] for one in base]) for s in STRIDES) + " |"
+        yield "| J&F | " + " | ".join(spread([run["strides"][str(s)]["J&F"] for run in base]) for s in STRIDES) + " |"
     yield from curve_table([runs for runs in found.values() if "curve" in runs[0]])
 
 
@@ -216,7 +216,7 @@ def curve_table(followed: list[list[dict]]) -> Iterator[str]:
         if number == 0:
             yield from ("", "| optimizer steps | " + " | ".join(map(str, steps)) + " |")
             yield "|" + " --- |" * (len(steps) + 1)
-        values = zip(*([value for _, value in one["curve"]] for one in runs), strict=True)
+        values = zip(*([value for _, value in run["curve"]] for run in runs), strict=True)
         yield f"| {runs[0]['title']} | " + " | ".join(spread(list(column)) for column in values) + " |"
 
 

@@ -87,12 +87,12 @@ def measure(pipe, selector, split: str, seed: int, num_videos: int, size: int) -
         for start, chosen in keys.items():
             masks = first if start == "first" else segment(pipe, clip.frames, texts, chosen)
             found["hits"][start] += [bool(row[frame]) for row, frame in zip(shown, chosen, strict=True)]
-            for one, target in zip(masks, truth, strict=True):
+            for mask, target in zip(masks, truth, strict=True):
                 there = target.any((1, 2))
-                found["J&F"][start].append(j_and_f(one, target)["j_and_f"])
-                found["shown"][start].append(true_ious(one, target)[there].mean())
+                found["J&F"][start].append(j_and_f(mask, target)["j_and_f"])
+                found["shown"][start].append(true_ious(mask, target)[there].mean())
                 if not there.all():
-                    found["empty"][start].append((~one.any((1, 2)))[~there].mean())
+                    found["empty"][start].append((~mask.any((1, 2)))[~there].mean())
         correlations += [spearman(row, iou) for row, iou in zip(scores, ious, strict=True)]
         late += sum(not row[0] for row in shown)
     return {

@@ -101,23 +101,23 @@ def sample_times(rng: np.random.Generator, processor: GLUSProcessor, window: int
 def sample_batch(
     rng: np.random.Generator, processor: GLUSProcessor, clips: int, expressions: int, window: int, weights=None
 ) -> TinyBatch:
-    """Draw and render a batch."""
+    """Sample and render a batch."""
     frames, masks, targets, times, texts, kinds, scenes = [], [], [], [], [], [], []
     while len(frames) < clips:
         scene = sample_scene(rng)
-        drawn = sample_expressions(rng, scene, expressions, weights)
-        if not drawn:
+        sampled = sample_expressions(rng, scene, expressions, weights)
+        if not sampled:
             continue
-        drawn = [drawn[index % len(drawn)] for index in range(expressions)]
+        sampled = [sampled[index % len(sampled)] for index in range(expressions)]
         at = sample_times(rng, processor, window)
         pixels, visible = scene.render(at, SIZE)
         query = visible[:, -window:]
         frames.append(pixels)
         masks.append(visible)
-        targets.append(np.stack([query[one.object_ids].any(0) for one in drawn]))
+        targets.append(np.stack([query[expression.object_ids].any(0) for expression in sampled]))
         times.append(at)
-        texts.append([one.text for one in drawn])
-        kinds.append([one.kind for one in drawn])
+        texts.append([expression.text for expression in sampled])
+        kinds.append([expression.kind for expression in sampled])
         scenes.append(scene)
     clip_view, mask_view = normalize(processor, np.stack(frames))
     labels = [cell_labels(scene, visible) for scene, visible in zip(scenes, masks, strict=True)]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glus_hf.data.motion_shapes import sample_scene, sample_veiled_scene
+from glus_hf.metrics.overlap import overlap
 from glus_hf.models.glus.loss_glus import mask_bce_loss, mask_dice_loss
 from glus_hf.models.glus.memory_glus import MemoryBank
 
@@ -28,7 +29,7 @@ def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
             for _ in range(groups)
         ]
         pixels.append(image)
-        targets.append(np.stack([masks[one].any(0) for one in chosen]))
+        targets.append(np.stack([masks[object_ids].any(0) for object_ids in chosen]))
         objects.append(masks.any(0))
     _, mask_view = normalize(processor, np.stack(pixels))
     targets = np.stack(targets)
@@ -93,5 +94,5 @@ def mean_iou(predictions: Tensor, targets: Tensor) -> float:
 
 
 def ious(predictions: Tensor, targets: Tensor) -> Tensor:
-    union = (predictions | targets).flatten(-2).sum(-1)
-    return torch.where(union > 0, (predictions & targets).flatten(-2).sum(-1) / union.clamp(min=1), 1.0)
+    intersection, union = overlap(predictions, targets)
+    return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)

@@ -31,13 +31,13 @@ def sample_clip(rng: np.random.Generator, kind: str, expressions: int, weights: 
         if kind == "dimmed":
             scene.veil = (float(rng.uniform(0.2, 0.6)), float(rng.choice([rng.uniform(0.65, 0.95), 2.0])))
         count = 4 * expressions if kind == "visit" else expressions
-        drawn = sample_expressions(rng, scene, count, {"static": 1.0} if kind == "veiled" else weights)
+        sampled = sample_expressions(rng, scene, count, {"static": 1.0} if kind == "veiled" else weights)
         if kind == "visit":  # those about a visitor first
-            drawn.sort(key=lambda sentence: -any(scene.sprites[i].motion in VISITS for i in sentence.object_ids))
-            if not drawn or not visitors(scene, drawn[0]):
+            sampled.sort(key=lambda sentence: -any(scene.sprites[i].motion in VISITS for i in sentence.object_ids))
+            if not sampled or not visitors(scene, sampled[0]):
                 continue
-        if drawn:
-            return scene, [drawn[index % len(drawn)] for index in range(expressions)]
+        if sampled:
+            return scene, [sampled[index % len(sampled)] for index in range(expressions)]
 
 
 def visitors(scene: Scene, sentence) -> list:

@@ -33,11 +33,14 @@ def score(pipe, clips: list[Clip], kinds: tuple[str, ...], say: Callable[[Expres
     """Mean J&F (percent) of the expressions of some kinds, as put into words by `say`."""
     values = []
     for clip in logging.tqdm(clips, leave=False):
-        expressions = [one for one in clip.expressions if one.kind in kinds]
+        expressions = [expression for expression in clip.expressions if expression.kind in kinds]
         if expressions:
-            results = pipe(clip.frames, [say(one) for one in expressions], progress=False, **options)
+            results = pipe(clip.frames, [say(expression) for expression in expressions], progress=False, **options)
             pairs = zip(expressions, results, strict=True)
-            values += [100 * j_and_f(result["masks"], clip.target_masks(one))["j_and_f"] for one, result in pairs]
+            values += [
+                100 * j_and_f(result["masks"], clip.target_masks(expression))["j_and_f"]
+                for expression, result in pairs
+            ]
     return float(np.mean(values))
 
 
@@ -66,7 +69,7 @@ def measure(pipe, seed: int, num_videos: int, size: int) -> dict[str, tuple[floa
 
 
 def without_motion(expression: Expression) -> str:
-    """The sentence's look alone, in words drawn from the sentence itself."""
+    """The sentence's look alone, in words taken from the sentence itself."""
     rng = np.random.default_rng(list(expression.text.encode()))
     return phrase(rng, replace(expression.filter, motion=None), len(expression.object_ids))
 
@@ -75,7 +78,7 @@ def table(rows: list[dict[str, tuple[float, float]]]) -> str:
     """Markdown: mean over the seeds (lowest to highest)."""
     lines = ["| J&F | with | without | difference |", "| --- | --- | --- | --- |"]
     for part in rows[0]:
-        having, lacking = (np.array([row[part][place] for row in rows]) for place in (0, 1))
+        having, lacking = (np.array([row[part][column] for row in rows]) for column in (0, 1))
         lines.append(f"| {part} | " + " | ".join(map(spread, (having, lacking, having - lacking))) + " |")
     return "\n".join(lines)
 

@@ -98,7 +98,8 @@ def _pack_row(processor: GLUSSelectorProcessor, texts: list[str], num_context: i
     for number, target in enumerate(targets, start=1):
         starts.append(len(ids) + asked[0].index(processor.image_token_id))
         images.append(target)
-        parts, ends = [(asked[0][:shared], 0, 0), *((one[shared:], shared, k + 1) for k, one in enumerate(asked))], []
+        branches = [(question[shared:], shared, branch) for branch, question in enumerate(asked, start=1)]
+        parts, ends = [(asked[0][:shared], 0, 0), *branches], []
         for part, offset, branch in parts:
             ids = ids + part
             positions = positions + [len(prefix) + offset + step for step in range(len(part))]
@@ -124,11 +125,11 @@ def sample_partial_scene(rng: np.random.Generator, partial: float) -> Scene:
 def sample_texts(rng: np.random.Generator, scene: Scene, count: int) -> list[Expression]:
     """`count` expressions: first those about something that enters or leaves, and last a look that is there or is
     nearly there, equally often: otherwise few words would mean "probably nothing"."""
-    drawn = sample_expressions(rng, scene, 3 * count, WEIGHTS if scene.veil is None else {"static": 1.0})
+    sampled = sample_expressions(rng, scene, 3 * count, WEIGHTS if scene.veil is None else {"static": 1.0})
     away = {index for index, sprite in enumerate(scene.sprites) if sprite.motion in ("enter", "leave")}
-    order = sorted(range(len(drawn)), key=lambda index: (not away & set(drawn[index].object_ids), rng.random()))
+    order = sorted(range(len(sampled)), key=lambda index: (not away & set(sampled[index].object_ids), rng.random()))
     first, rest = order[: count // 2], order[count // 2 :]
-    chosen = [drawn[index] for index in [*first, *rng.permutation(rest).astype(int)]][: count - 1]
+    chosen = [sampled[index] for index in [*first, *rng.permutation(rest).astype(int)]][: count - 1]
     wanted = sample_look(rng, scene)
     ids = scene.targets(wanted)
     chosen.append(Expression(phrase(rng, wanted, len(ids) if 0 < len(ids) < 4 else 1), "look", ids, wanted))
@@ -157,7 +158,7 @@ def sample_selector_batch(
     expressions: int,
     partial: float = 0.75,
 ) -> SelectorBatch:
-    """Draw and render a batch: context frames as upstream draws them, the targets among them."""
+    """Sample and render a batch: context frames as upstream samples them, the targets among them."""
     frames, masks, labels, texts, targets, scores = [], [], [], [], [], []
     for _ in range(clips):
         is_veiled = rng.random() < VEILED
@@ -168,7 +169,7 @@ def sample_selector_batch(
         times = rng.integers(bounds[:-1], bounds[1:]) / (length - 1)
         pixels, visible = scene.render(times, SIZE)
         asked = np.sort(rng.choice(num_context, size=num_targets, replace=False))
-        meant = np.stack([visible[one.object_ids].any(0) for one in chosen])
+        meant = np.stack([visible[expression.object_ids].any(0) for expression in chosen])
         meant[:, scene.is_veiled(times)] = False
         frames.append(pixels)
         masks.append(meant)
@@ -179,12 +180,12 @@ def sample_selector_batch(
     targets = np.stack(targets)
     return SelectorBatch(
         normalize(processor, np.stack(frames)),
-        pack_targets(processor, [[one.text for one in row] for row in texts], num_context, targets),
+        pack_targets(processor, [[expression.text for expression in row] for row in texts], num_context, targets),
         torch.from_numpy(targets),
         torch.from_numpy(np.stack(scores)).float(),
         {name: torch.from_numpy(np.stack([label[name] for label in labels])) for name in ATTRIBUTES},
         torch.from_numpy(np.stack([coverage(meant, grid) for meant in masks])),
-        [[one.kind for one in row] for row in texts],
+        [[expression.kind for expression in row] for row in texts],
     )
 
 

@@ -52,7 +52,7 @@ def test_the_packaged_selector_finds_the_frames_that_tell():
     pipe = glus_hf.pipeline(model="glus-tiny", device="cpu", selector="glus-selector-tiny")
     for index in range(3):
         clip = generate_clip(index, split="reveal", size=64, num_frames=12)
-        results = pipe(clip.frames, [one.text for one in clip.expressions])
+        results = pipe(clip.frames, [expression.text for expression in clip.expressions])
         veiled = clip.scene.is_veiled(np.linspace(0, 1, 12))
         assert not any(veiled[result["key_frame"]] for result in results)
         masks, truth = results[0]["masks"], clip.target_masks(clip.expressions[0])

@@ -66,12 +66,12 @@ def test_labels_go_into_a_strip_that_does_not_cover_the_frame():
 
 
 def test_long_labels_wrap():
-    one = draw_overlay(grey_frame(), square_mask(), ["short"])
+    short = draw_overlay(grey_frame(), square_mask(), ["short"])
     words = draw_overlay(grey_frame(), square_mask(), ["a label that says a lot about the square " * 4])
     unbroken = draw_overlay(grey_frame(), square_mask(), ["x" * 300])
-    assert words.shape[0] > one.shape[0] + 30
-    assert unbroken.shape[0] > one.shape[0] + 30
-    assert one.shape[1] == words.shape[1] == unbroken.shape[1]
+    assert words.shape[0] > short.shape[0] + 30
+    assert unbroken.shape[0] > short.shape[0] + 30
+    assert short.shape[1] == words.shape[1] == unbroken.shape[1]
 
 
 def test_overlays_of_a_video_have_one_size_though_an_object_disappears():

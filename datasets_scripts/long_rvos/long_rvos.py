@@ -22,7 +22,7 @@ class LongRVOS(ExpressionFileBuilder):
 
     SPLITS = ("train", "valid", "test")
     FOLDERS = ("long_rvos", "Long-RVOS", "Long_RVOS")
-    LICENSE = "Apache-2.0 as stated with the download; the videos come from other data sets"
+    LICENSE = "Apache-2.0 as stated with the download; the videos come from other datasets"
 
     def source_files(self, root: str, split: str) -> SourceFiles:
         folder = os.path.join(root, split)

@@ -1,1 +1,1 @@
-"""ReasonVOS: reasoning expressions on videos of four data sets, for testing."""
+"""ReasonVOS: reasoning expressions on videos of four datasets, for testing."""

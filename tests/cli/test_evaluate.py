@@ -109,7 +109,7 @@ def test_key_frames_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--dataset", "nothing", "--split", "test"], "unknown data set 'nothing'"),
+        (["--dataset", "nothing", "--split", "test"], "unknown dataset 'nothing'"),
         (["--dataset", "mevis", "--data-dir", "nowhere", "--split", "valid_u"], "nowhere"),
         ([*SMALL, "--data-option", "size"], "NAME=VALUE"),
         ([*SMALL, "--data-option", "colour=red"], "colour"),

@@ -106,7 +106,7 @@ def test_missing_predictions_of_a_fused_protocol(tmp_path):
         (["--missing", "ignore"], "missing 'ignore' is unknown; use error, zero"),
         (["--predictions", "nowhere"], "nowhere: there is no such folder"),
         (["--split", "test"], "unknown split 'test'"),
-        (["--dataset", "coco"], "unknown data set 'coco'"),
+        (["--dataset", "coco"], "unknown dataset 'coco'"),
         (["--protocol", "long_rvos", "--missing", "empty", "--data-option", "x"], "write NAME=VALUE"),
         (["--output", "/proc/none/records.jsonl"], "/proc/none/records.jsonl"),
         (["--output", "."], "is a folder; name a file"),

@@ -89,6 +89,6 @@ def test_a_missing_frame_leaves_no_file(tmp_path):
 @pytest.mark.parametrize("embed_images", [False, True])
 def test_streams_are_refused(embed_images, tmp_path):
     rows = load("mevis", TREES, "valid_u", tmp_path, streaming=True)
-    with pytest.raises(ValueError, match="IterableDataset: load the data set without streaming"):
+    with pytest.raises(ValueError, match="IterableDataset: load the dataset without streaming"):
         export_parquet(rows, tmp_path / "rows.parquet", embed_images=embed_images)
     assert not list(tmp_path.glob("*.parquet"))

@@ -245,9 +245,9 @@ def test_an_empty_folder_and_none_at_all(name, split, tmp_path):
 
 
 def test_unknown_names_list_the_known():
-    with pytest.raises(ValueError, match=r"unknown data set 'MEVIS': known are .*mevis.*revos"):
+    with pytest.raises(ValueError, match=r"unknown dataset 'MEVIS': known are .*mevis.*revos"):
         load_referring_dataset("MEVIS", TREES)
-    with pytest.raises(ValueError, match="unknown data set '../mevis'"):
+    with pytest.raises(ValueError, match="unknown dataset '../mevis'"):
         load_referring_dataset("../mevis", TREES)
     with pytest.raises(ValueError, match="mevis: unknown split 'validation': it has train, valid_u, valid"):
         load_referring_dataset("mevis", TREES, split="validation")

@@ -11,7 +11,7 @@ from tests.data.dataset_trees import HEIGHT, NUM_FRAMES, STEMS, TREES, WIDTH, de
 
 FIVES = [f"{5 * t:05d}" for t in range(NUM_FRAMES)]
 DISC = "the disc moving right"
-# (data set, folder, split): per row video, expression id, text, type, objects drawn (None: no ground truth)
+# (dataset, folder, split): per row video, expression id, text, type, objects drawn (None: no ground truth)
 MEVIS = "0ab4afe7fb46"
 MEVIS_V1 = [
     (MEVIS, "0", DISC, None, (1,)),

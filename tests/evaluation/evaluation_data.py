@@ -1,4 +1,4 @@
-"""What the tests of the evaluator share: rows of the miniature data sets, and trees as bytes."""
+"""What the tests of the evaluator share: rows of the miniature datasets, and trees as bytes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The evaluator on every miniature data set, with a small random model."""
+"""The evaluator on every miniature dataset, with a small random model."""
 
 import json
 import os

@@ -30,7 +30,7 @@ def done(output):
     """Ids by manifest."""
     lines = {path.name: path.read_text().splitlines() for path in output.glob(".glus_hf/rank-*.jsonl")}
     ids = {name: [json.loads(line) for line in listed] for name, listed in lines.items()}
-    return {name: {(one["video_id"], one["expression_id"]) for one in listed} for name, listed in ids.items()}
+    return {name: {(job["video_id"], job["expression_id"]) for job in listed} for name, listed in ids.items()}
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def processor():
     return GLUSProcessor.from_pretrained("glus-tiny")
 
 
-def test_the_mixtures_draw_sentences_about_motion_as_often_as_they_say(processor):
+def test_the_mixtures_sample_sentences_about_motion_as_often_as_they_say(processor):
     rows = load_referring_dataset("motion_shapes", split="train", num_videos=SETTINGS["motion"].videos, size=64)
     keys = zip(rows["video_id"], rows["expression_id"], strict=True)
     kind_of = dict(zip(keys, rows["expression_type"], strict=True))
@@ -29,7 +29,7 @@ def test_the_mixtures_draw_sentences_about_motion_as_often_as_they_say(processor
     for name in ("motion", "motion3-looks1", "looks"):
         videos = training_set(SETTINGS[name], processor, Budget(steps=15, batch=4), seed=0)
         samples = [videos[index] for index in range(60)]
-        moving = [kind_of[one["video_id"], one["expression_ids"][0]] in MOVING for one in samples]
+        moving = [kind_of[sample["video_id"], sample["expression_ids"][0]] in MOVING for sample in samples]
         shares[name] = np.mean(moving)
     assert shares["motion"] == 1 and shares["looks"] == 0 and 0.6 < shares["motion3-looks1"] < 0.9
 

@@ -34,7 +34,7 @@ def test_packed_prompts_give_the_states_of_the_strict_prompts(tiny):
     packed = pack_targets(processor, [texts], 3, targets)
     tokens = torch.randn(1, 3, processor.num_image_tokens, model.config.text_config.hidden_size)
     states, _ = run_packed(model, packed, tokens[:, packed.image_frames[0]])
-    for place, target in enumerate(targets[0]):
+    for position, target in enumerate(targets[0]):
         for number, text in enumerate(texts):
             ids = processor.tokenize(processor.build_conversation(text, 3))
             ids = processor.expand_image_tokens(ids[: ids.index(processor.score_token_id)])
@@ -42,7 +42,7 @@ def test_packed_prompts_give_the_states_of_the_strict_prompts(tiny):
                 torch.tensor([ids]), torch.cat([tokens[0], tokens[:, target]]).flatten(0, 1)
             )
             expected = model.model.language_model(inputs_embeds=alone).last_hidden_state[0, -1]
-            found = states[0, packed.score_positions[0, place, number]]
+            found = states[0, packed.score_positions[0, position, number]]
             torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
 
 

@@ -83,9 +83,9 @@ def test_the_memory_stage_prompts_with_what_inference_reads(tiny, order):
     frames, _ = scene.render(np.linspace(0, 1, 9), 64)
     session = processor.init_video_session(frames, [sentence.text for sentence in sentences])
     outputs = {out.frame_idx: out for out in model.propagate_in_video_iterator(session, key_frame=order.start)}
-    for place, frame in enumerate(order):
-        torch.testing.assert_close(prompts[:, place], outputs[frame].seg_embeddings, atol=1e-5, rtol=1e-5)
-        assert (images[place] == frames[frame]).all()
+    for position, frame in enumerate(order):
+        torch.testing.assert_close(prompts[:, position], outputs[frame].seg_embeddings, atol=1e-5, rtol=1e-5)
+        assert (images[position] == frames[frame]).all()
     assert targets.shape == (2, 5, 64, 64)
 
 

@@ -81,8 +81,8 @@ def paint_masks(session, key_frame=None, batch_size=None):
     """In place of the model: forward from the key frame, then backward; a mask says which frame it was made from."""
     starts, count = np.broadcast_to(key_frame or 0, len(session.texts)), len(session.frames)
     for index, is_forward in [
-        *((one, True) for one in range(count)),
-        *((one, False) for one in reversed(range(count))),
+        *((frame_idx, True) for frame_idx in range(count)),
+        *((frame_idx, False) for frame_idx in reversed(range(count))),
     ]:
         texts = [text for text, start in enumerate(starts) if (index >= start) == is_forward]
         mask = torch.from_numpy(np.asarray(session.frames[index])[..., 0] > 128)
@@ -120,7 +120,7 @@ def test_auto_is_the_best_frame_of_each_text(pipe):
     for result, other in zip(results, expected, strict=True):
         np.testing.assert_array_equal(result["masks"], other["masks"])
         assert "frame_scores" not in other and result["frame_scores"].shape == (6,)
-    assert [result["key_frame"] for result in results] == [4, 2] and not any(one["no_target"] for one in results)
+    assert [result["key_frame"] for result in results] == [4, 2] and not any(result["no_target"] for result in results)
     mixed = pipe(FRAMES, [TEXT, OTHER], key_frame=[3, "auto"], selector=selector)
     assert [result["key_frame"] for result in mixed] == [3, 2]
     single = pipe({"video": FRAMES, "text": TEXT, "key_frame": "auto"}, selector=selector)
@@ -153,7 +153,9 @@ def test_another_processor_is_another_selector(folder):
     pipe = glus_hf.pipeline(model="glus-tiny", device="cpu")
     model, processor = small_selector()
     paper = GLUSSelectorProcessor.from_pretrained(folder, context_frames="paper", num_context_frames=2)
-    results = [pipe(FRAMES, TEXT, selector=model, selector_processor=one) for one in (processor, paper, str(folder))]
+    results = [
+        pipe(FRAMES, TEXT, selector=model, selector_processor=given) for given in (processor, paper, str(folder))
+    ]
     first, second, third = (result["frame_scores"] for result in results)
     assert not np.array_equal(first, second) and np.array_equal(first, third)
 

@@ -60,7 +60,7 @@ def test_the_size_comes_from_the_first_mask():
     assert clean_track([None, rle], 2, None, "x")[1] == (4, 5)
     assert clean_track([None, None], 2, None, "x") == ([None, None], None)
     assert clean_track([None, None], 2, (7, 8), "x") == ([None, None], (7, 8))
-    with pytest.raises(DatasetFileError, match=r"x, mask 1 is \[4, 5\] \(height, width\) but \[4, 4\] was expected"):
+    with pytest.raises(DatasetFileError, match=r"x, mask 1: is \[4, 5\] \(height, width\), but the video is \[4, 4\]"):
         clean_track([encode_rle(np.eye(4, dtype=bool)), rle], 2, None, "x")
 
 

@@ -147,7 +147,7 @@ def test_grey_levels_of_palettes_are_those_of_the_public_evaluators(tmp_path):
         (Image.new("RGB", (64, 48)), "mode RGB"),
         (Image.new("LA", (64, 48)), "mode LA"),
         (Image.new("I;16", (64, 48)), "mode I;16"),
-        (Image.new("L", (48, 64)), "48x64 but the video is 64x48"),
+        (Image.new("L", (48, 64)), r"is \[64, 48\] \(height, width\), but the video is \[48, 64\]"),
     ],
 )
 def test_other_images_are_refused(tmp_path, image, words):

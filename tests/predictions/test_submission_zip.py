@@ -133,7 +133,7 @@ def break_format(path):
         (break_palette, "mode P, the server needs L"),
         (break_bits, "mode 1, the server needs L"),
         (break_values, "the value 1, masks have 0 and 255"),
-        (break_size, "is 32x24, the video is 64x48"),
+        (break_size, "is [24, 32] (height, width), but the video is [48, 64]"),
         (break_bytes, "cannot be read"),
         (break_format, "cannot be read (not a PNG)"),
     ],
@@ -166,7 +166,7 @@ def test_what_has_no_server(tree, tmp_path):
     root, rows = tree("revos")
     with pytest.raises(ValueError, match="revos has no submission server"):
         validate_submission(root, rows, "revos", "valid")
-    with pytest.raises(ValueError, match="is of data set revos, not mevis"):
+    with pytest.raises(ValueError, match="is of dataset revos, not mevis"):
         write_submission_zip(root, rows, "mevis", "valid", tmp_path / "a.zip")
     with pytest.raises(ValueError, match="no expressions"):
         write_submission_zip(root, [], "mevis", "valid", tmp_path / "a.zip")

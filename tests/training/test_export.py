@@ -41,7 +41,7 @@ def test_saving_an_adapter_does_not_ask_the_hub_for_its_base(tmp_path, base, mon
     model = prepare_model(load(base), base_name="glus-tiny")
     model.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] == "glus-tiny"
-    assert not asked and not [one for one in recwarn if "config file" in str(one.message)]
+    assert not asked and not [warning for warning in recwarn if "config file" in str(warning.message)]
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ def test_every_configuration_runs_a_step(tmp_path, base, file):
 
 def test_the_recipes_are_those_of_the_paper():
     small, large = (load_run_config(RECIPES / f"glus_{name}.yaml") for name in "sa")
-    assert [(one.name, one.weight) for one in small.data.train] == [("mevis", 1), ("refer_youtube_vos", 1)]
-    weights = {one.name: one.weight for one in large.data.train}
+    assert [(dataset.name, dataset.weight) for dataset in small.data.train] == [("mevis", 1), ("refer_youtube_vos", 1)]
+    weights = {dataset.name: dataset.weight for dataset in large.data.train}
     assert weights == {"mevis": 40, "refer_youtube_vos": 150, "ref_davis17": 4, "revos": 30, "lvvis": 30}
     assert (small.training["contrastive_loss_weight"], large.training["contrastive_loss_weight"]) == (0.1, 0.0)
     assert (small.training["max_steps"], large.training["max_steps"]) == (3000, 5000)

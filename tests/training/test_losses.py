@@ -51,7 +51,7 @@ def test_what_is_positive_and_negative():
         assert negative[0].nonzero().flatten().tolist() == expected
 
 
-def test_upstream_draws_the_same_object_of_other_frames_as_negative():
+def test_upstream_samples_the_same_object_of_other_frames_as_negative():
     """A1_TOO is the same object as the anchor A0, in another frame: an exact negative upstream, none by default."""
     embeddings = torch.eye(4)[[0, 0, 0, 1]]
     tokens = ids(A0, A0_TOO, A1_TOO, B0)
@@ -105,7 +105,7 @@ def test_nothing_takes_part(negatives):
         assert result.num_anchors == 0 and result.loss == 0
 
 
-def test_negatives_are_drawn_once_each():
+def test_negatives_are_sampled_once_each():
     """128 of 128: without replacement every one of them is there."""
     term = ObjectContrastiveLoss(temperature=1.0)
     others = torch.randn(128, 4, generator=torch.Generator().manual_seed(2))

@@ -213,7 +213,7 @@ def test_evaluation_and_export(data, start, tmp_path):
 def test_the_table_b_configuration_takes_a_step(data, start, tmp_path):
     config = load_selector_config(EXAMPLES / "configs" / "selector.yaml")
     assert config.training["total_train_batch_size"] == 80 and config.training["learning_rate"] == 3e-4
-    assert {one.name: one.weight for one in config.data.train} == {"mevis": 4, "refer_youtube_vos": 15}
+    assert {dataset.name: dataset.weight for dataset in config.data.train} == {"mevis": 4, "refer_youtube_vos": 15}
     two_sets = "[{name: motion_shapes, split: test, weight: 4, options: {num_videos: 4, size: 48, num_frames: 6}}, "
     two_sets += "{name: motion_shapes, split: test, weight: 15, options: {num_videos: 4, size: 48, num_frames: 6}}]"
     command = [sys.executable, str(EXAMPLES / "train_selector.py"), str(EXAMPLES / "configs" / "selector.yaml")]
@@ -274,7 +274,7 @@ def test_errors_of_configurations_are_one_line(overrides, words):
 
 def test_every_set_of_the_tiny_configuration_has_its_own_labels():
     config = load_selector_config(EXAMPLES / "configs" / "selector_tiny.yaml")
-    labels = [Path(one.labels) for one in (*config.data.train, config.validation)]
+    labels = [Path(labelled.labels) for labelled in (*config.data.train, config.validation)]
     script = (EXAMPLES / "self_refine.sh").read_text()
     assert len(set(labels)) == 3 and all(f'--output "$runs/{folder.name}"' in script for folder in labels)
 

@@ -357,7 +357,7 @@ def test_evaluation_does_not_disturb_training(tmp_path):
     for trainer in (plain, evaluated):
         trainer.train()
     assert history(evaluated)[0] == history(plain)[0]
-    assert history(evaluated) == pytest.approx(history(plain), rel=1e-2)  # data loaders draw seeds: other dropout
+    assert history(evaluated) == pytest.approx(history(plain), rel=1e-2)  # data loaders sample seeds: other dropout
 
 
 def test_early_stopping_keeps_the_best(tmp_path):
@@ -594,8 +594,8 @@ def test_one_batch_is_learned_by_heart(tmp_path):
         areas = sample["masks"].sum((-2, -1)).min(-1)
         lists = ("expressions", "masks", "object_ids", "annotation_ids", "expression_ids")
         chosen = int(areas.argmax())
-        one = {**sample, **{name: sample[name][chosen : chosen + 1] for name in lists}}
-        largest.append((int(areas.max()), index, one))
+        single = {**sample, **{name: sample[name][chosen : chosen + 1] for name in lists}}
+        largest.append((int(areas.max()), index, single))
     batch = Listed([sample for *_, sample in sorted(largest, key=lambda entry: -entry[0])[:2]])
     trainer = quick_trainer(
         tmp_path,

@@ -39,7 +39,7 @@ def add_rows(name: str, tensor: Tensor, rows: int, fields: Mapping, seed: int) -
 
 
 def random_layers(prefix: str, sizes: Mapping[int, tuple[int, int]], seed: int) -> dict[str, Tensor]:
-    """Linear layers drawn as `nn.Linear` does: uniform in +-1/sqrt(inputs).
+    """Linear layers sampled as `nn.Linear` does: uniform in +-1/sqrt(inputs).
 
     Args:
         prefix: of the names, before the number of the layer.

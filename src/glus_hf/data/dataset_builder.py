@@ -19,7 +19,7 @@ ROWS_VERSION = "1.0.0"
 
 @dataclass
 class ReferringDatasetConfig(datasets.BuilderConfig):
-    """Options of a builder; a data set with options of its own adds fields.
+    """Options of a builder; a dataset with options of its own adds fields.
 
     Attributes:
         split: the one split to build; None builds all that are there.
@@ -39,9 +39,9 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
 
     Args:
         cache_dir: where prepared rows are kept, by default that of `datasets`.
-        data_dir: folder of the data set, or the folder that holds it.
+        data_dir: folder of the dataset, or the folder that holds it.
         split: one of `SPLITS` (or an alias); None takes all that are there.
-        options: of the data set's config.
+        options: of the dataset's config.
 
     Raises:
         DatasetFileError: unknown split or option, or files are missing.
@@ -56,7 +56,7 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
     DEFAULT_WRITER_BATCH_SIZE = 64  # rows hold masks: 1000, the default of datasets, is hundreds of megabytes
     SPLITS: tuple[str, ...] = ()
     ALIASES: dict[str, str] = {"validation": "valid"}
-    FOLDERS: tuple[str, ...] = ()  # names of the data set's folder, looked for inside data_dir
+    FOLDERS: tuple[str, ...] = ()  # names of the dataset's folder, looked for inside data_dir
     OPTION_NAMES: dict[str, str] = {}  # option: field of the config, where the config cannot have the option's name
     LICENSE = ""
 
@@ -77,7 +77,7 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
             **options,
         )
 
-    # --- what a data set implements -------------------------------------------------------------------------------
+    # --- what a dataset implements -------------------------------------------------------------------------------
 
     @property
     def needs_data_dir(self) -> bool:
@@ -85,7 +85,7 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
         return True
 
     def folders(self) -> tuple[str, ...]:
-        """Names of the data set's folder, best first."""
+        """Names of the dataset's folder, best first."""
         return self.FOLDERS
 
     def splits(self, root: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Files of a data set: where they are, whether their names are safe, and when they last changed."""
+"""Files of a dataset: where they are, whether their names are safe, and when they last changed."""
 
 from __future__ import annotations
 

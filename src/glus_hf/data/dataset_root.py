@@ -1,4 +1,4 @@
-"""Find the folder of a data set from what the user passes as `data_dir`."""
+"""Find the folder of a dataset from what the user passes as `data_dir`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..errors import DatasetFileError
 def find_root(
     name: str, data_dir, folders: Sequence[str], source_files: Callable[[str], dict], required: bool
 ) -> tuple[str | None, dict]:
-    """Absolute folder of the data set, and its files by split.
+    """Absolute folder of the dataset, and its files by split.
 
     Args:
-        name: of the data set, for errors.
+        name: of the dataset, for errors.
         data_dir: the folder itself or its parent.
         folders: names the folder may have in its parent, best first.
         source_files: finds the files in a folder or raises `DatasetFileError`.
@@ -28,7 +28,7 @@ def find_root(
             raise DatasetFileError(f"{name}: is generated and takes no data_dir: leave it out")
         return None, source_files("")
     if data_dir is None:
-        raise DatasetFileError(f"{name}: needs data_dir: the folder of the data set, see docs/datasets.md")
+        raise DatasetFileError(f"{name}: needs data_dir: the folder of the dataset, see docs/datasets.md")
     root = os.path.abspath(os.path.expanduser(os.fspath(data_dir)))
     if not os.path.isdir(root):
         raise DatasetFileError(f"{name}: data_dir {root}: no such folder: pass the folder that holds the splits")
@@ -39,5 +39,5 @@ def find_root(
             return candidate, source_files(candidate)
         except DatasetFileError as error:
             problems[candidate] = error
-    # a folder with the data set's own name says more about what is wrong than its parent
+    # a folder with the dataset's own name says more about what is wrong than its parent
     raise list(problems.values())[1 if len(problems) > 1 else 0]

@@ -1,4 +1,4 @@
-"""One row schema and one builder base for all referring video segmentation data sets."""
+"""One row schema and one builder base for all referring video segmentation datasets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class VideoEntry:
     """What all rows of one video share.
 
     Attributes:
-        dataset: name of the data set.
+        dataset: name of the dataset.
         video_id: as in the files; may hold `_` and `/`.
         frames: stems in order.
         frame_paths: one address per frame, see [`read_frame`].

@@ -1,4 +1,4 @@
-"""Builder base for data sets with a `meta_expressions.json`."""
+"""Builder base for datasets with a `meta_expressions.json`."""
 
 from __future__ import annotations
 

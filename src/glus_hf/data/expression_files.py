@@ -1,4 +1,4 @@
-"""Read and check `meta_expressions.json`, which all data sets of the Refer-YouTube-VOS family share.
+"""Read and check `meta_expressions.json`, which all datasets of the Refer-YouTube-VOS family share.
 
 {"videos": {<video>: {"expressions": {<id>: {"exp": text, ...}}, "frames": [<stem>, ...], ...}}}
 """

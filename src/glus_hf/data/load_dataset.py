@@ -1,4 +1,4 @@
-"""Load any referring video segmentation data set by its name."""
+"""Load any referring video segmentation dataset by its name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_referring_dataset(
     cache_dir: str | os.PathLike | None = None,
     **options,
 ):
-    """Load one split of a data set as rows of one schema, whatever the layout on disk.
+    """Load one split of a dataset as rows of one schema, whatever the layout on disk.
 
     The first call reads and checks the files and writes rows into the cache of `datasets`; later calls map that into
     memory. Edited files (name, size or time of change) are read anew. Images are not decoded and not copied.
@@ -32,12 +32,12 @@ def load_referring_dataset(
     Args:
         name: see [`available_datasets`]: "mevis", "refer_youtube_vos", "ref_davis17", "revos", "reasonvos", "lvvis",
             "long_rvos", "motion_shapes", "own".
-        data_dir: the data set's folder as downloaded, or the folder that holds it. Generated data takes none.
-        split: the data set's own name; "validation" also works where only one split can be meant.
+        data_dir: the dataset's folder as downloaded, or the folder that holds it. Generated data takes none.
+        split: the dataset's own name; "validation" also works where only one split can be meant.
         streaming: give rows one by one without writing a cache.
         num_proc: processes that share the work of the first call.
         cache_dir: where rows are kept; by default where `datasets` keeps its own.
-        options: of the data set, see docs/datasets.md (`version="v2"` for mevis, `seed=1` for motion_shapes).
+        options: of the dataset, see docs/datasets.md (`version="v2"` for mevis, `seed=1` for motion_shapes).
 
     Returns:
         `datasets.Dataset`, or `datasets.IterableDataset` with `streaming`, one row per video and expression, with the
@@ -70,10 +70,10 @@ def load_referring_dataset(
 
 
 def builder_class(name: str) -> type:
-    """The `datasets.GeneratorBasedBuilder` of a data set.
+    """The `datasets.GeneratorBasedBuilder` of a dataset.
 
     Raises:
-        ValueError: there is no such data set; the known ones are listed.
+        ValueError: there is no such dataset; the known ones are listed.
 
     Example:
         >>> builder_class("mevis").__name__
@@ -81,7 +81,7 @@ def builder_class(name: str) -> type:
     """
     name = str(name)
     if name not in available_datasets():
-        raise UserError(f"unknown data set {name!r}: known are {', '.join(available_datasets())}")
+        raise UserError(f"unknown dataset {name!r}: known are {', '.join(available_datasets())}")
     from .dataset_builder import ReferringDatasetBuilder
 
     module = importlib.import_module(f"{PACKAGE}.{name}.{name}")
@@ -114,7 +114,7 @@ def _scripts_package():
         folder = Path(__file__).resolve().parents[3] / "datasets_scripts"
         file = folder / "__init__.py"
         if not file.is_file():
-            raise UserError(f"{folder}: the data set builders are not installed: install glus_hf again")
+            raise UserError(f"{folder}: the dataset builders are not installed: install glus_hf again")
         spec = importlib.util.spec_from_file_location(PACKAGE, file, submodule_search_locations=[str(folder)])
         package = importlib.util.module_from_spec(spec)
         sys.modules[PACKAGE] = package

@@ -1,4 +1,4 @@
-"""Builder base for data sets in the form of MeViS: `meta_expressions.json` and masks in one `mask_dict.json`."""
+"""Builder base for datasets in the form of MeViS: `meta_expressions.json` and masks in one `mask_dict.json`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MeViSLayoutBuilder(ExpressionFileBuilder):
         return None
 
     def foreground(self, split: str, video_id: str, entry: VideoEntry) -> Track | None:
-        """Union of all objects of a video, where the data set has it."""
+        """Union of all objects of a video, where the dataset has it."""
         return None
 
     def video_size(self, path: str, video_id: str, frame_path: str) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Evaluate a model on a data set: predictions as PNG trees, resumable, over many processes, and their scores."""
+"""Evaluate a model on a dataset: predictions as PNG trees, resumable, over many processes, and their scores."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def evaluate_model(
     processes: Processes | None = None,
     progress: bool = False,
 ) -> EvaluationReport | None:
-    """Segment every expression of a data set, write the masks and score them where there is a ground truth.
+    """Segment every expression of a dataset, write the masks and score them where there is a ground truth.
 
     Works with every model that has `propagate_in_video_iterator` and a processor with `init_video_session` and
     `post_process_masks`; see [`iterate_frame_masks`]. An interrupted call is resumed by the same call; expressions
@@ -50,12 +50,12 @@ def evaluate_model(
         model: in eval mode, on its device.
         processor: the model's.
         rows: from `load_referring_dataset`, or a selection of it.
-        output: gets the tree of predictions in the layout of the data set's server, `results.jsonl` (one line per
+        output: gets the tree of predictions in the layout of the dataset's server, `results.jsonl` (one line per
             expression), `summary.json` and the folder `.glus_hf` that makes the run resumable.
         split: name of the split, one of the settings.
         data_options: what else the rows depend on, such as the seed of generated data.
         model_name: for messages; by default where the model was loaded from.
-        protocol: how to score, a name in `evaluation.protocols`; by default the data set's own.
+        protocol: how to score, a name in `evaluation.protocols`; by default the dataset's own.
         options: [`EvaluationOptions`].
         selector: scores all frames before anything is segmented; every expression starts from its best one, unless
             `options` name key frames. The chosen ones are written to `key_frames.json`.

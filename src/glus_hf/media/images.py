@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,50 +16,6 @@ from ..errors import UserError, VideoError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for files that are no images, or too large or damaged ones."""
-
-
-# --- checks ----------------------------------------------------------------------------------------------------------
-
-
-def check_size(
-    name: str,
-    found: tuple[int, int],
-    expected: tuple[int, int],
-    of: str = "the video",
-    error: type[UserError] = UserError,
-) -> None:
-    """Refuse an image of another size than its video.
-
-    Args:
-        name: of the image, for the error.
-        found, expected: `(height, width)`.
-        of: what has the expected size.
-        error: what to raise.
-
-    Raises:
-        UserError: they differ.
-
-    Example:
-        >>> check_size("00000.jpg", (4, 6), (4, 6))
-    """
-    if tuple(found) != tuple(expected):
-        raise error(f"{name}: is {list(found)} (height, width), but {of} is {list(expected)}")
-
-
-def check_same_size(frames: Sequence[np.ndarray], names: Sequence[str] | None = None, origin: str = "") -> None:
-    """Refuse frames of different sizes.
-
-    Raises:
-        VideoError: a frame has another size than the first.
-    """
-    first = frames[0].shape
-    for index, frame in enumerate(frames):
-        if frame.shape != first:
-            name = index if names is None else names[index]
-            raise VideoError(
-                f"{origin}frame {name} is {frame.shape[1]}x{frame.shape[0]} but the first is {first[1]}x{first[0]}: "
-                "resize the frames to one size"
-            )
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -212,8 +167,6 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "array_to_frames",
     "as_rgb_arrays",
-    "check_same_size",
-    "check_size",
     "clip_view",
     "existing_path",
     "list_images",

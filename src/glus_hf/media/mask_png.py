@@ -9,8 +9,9 @@ from PIL import Image
 
 from ..atomic_write import atomic_path
 from ..errors import DatasetFileError
-from .images import UNREADABLE, check_size
+from .images import UNREADABLE
 from .masks import boolean_mask
+from .sizes import check_size
 
 
 MASK_MODES = ("P", "L", "1")

@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 
 from ..errors import DatasetFileError
 from .masks import boolean_mask
+from .sizes import check_size
 
 
 MAX_PIXELS = 1 << 28
@@ -39,7 +40,7 @@ def encode_rle(mask: np.ndarray) -> dict:
 
 
 def decode_rle(rle: dict | None, size: tuple[int, int]) -> np.ndarray:
-    """Decode one COCO run-length dict; `None`, which data sets write for an absent object, gives an empty mask.
+    """Decode one COCO run-length dict; `None`, which datasets write for an absent object, gives an empty mask.
 
     Args:
         rle: `{"size": [height, width], "counts": ...}` with `counts` a string, bytes or a list of runs; or None.
@@ -92,7 +93,7 @@ def clean_track(
     counts = []
     for index in present:
         rle = track[index]
-        size = _check_size(rle, size, f"{name}, mask {index}")
+        size = _checked_size(rle, size, f"{name}, mask {index}")
         counts.append(_counts_bytes(rle["counts"], size, f"{name}, mask {index}"))
     cleaned: Track = [None] * num_frames
     if present:
@@ -134,13 +135,13 @@ def check_rle(rle, size: tuple[int, int], name: str) -> bytes:
         >>> check_rle({"size": [2, 3], "counts": [1, 2, 3]}, (2, 3), "mask 7")
         b'123'
     """
-    _check_size(rle, size, name)
+    _checked_size(rle, size, name)
     counts = _counts_bytes(rle["counts"], size, name)
     _check_runs([counts], size[0] * size[1], [name])
     return counts
 
 
-def _check_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]:
+def _checked_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]:
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
         raise DatasetFileError(f"{name}: a mask must be null or have 'size' and 'counts'")
     found = rle["size"]
@@ -150,10 +151,8 @@ def _check_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]
         raise DatasetFileError(f"{name}: 'size' must be [height, width], got {found!r}")
     if min(found) < 1 or found[0] * found[1] > MAX_PIXELS:
         raise DatasetFileError(f"{name}: 'size' {list(found)} is not that of a video frame")
-    if size is not None and tuple(found) != tuple(size):
-        raise DatasetFileError(
-            f"{name} is {list(found)} (height, width) but {list(size)} was expected: it may belong to another video"
-        )
+    if size is not None:
+        check_size(name, found, size, remedy="it may belong to another video", error=DatasetFileError)
     return tuple(found)
 
 
@@ -193,24 +192,24 @@ def _check_runs(strings: list[bytes], num_pixels: int, names: list[str]) -> np.n
         raise DatasetFileError(f"{names[np.searchsorted(stops, at, 'right')]}: a run in 'counts' is too long")
     first = np.searchsorted(ends, [0, *stops[:-1]])  # run of each mask
     counts = np.diff(first, append=len(ends))
-    place = np.arange(len(ends)) - np.repeat(first, counts)  # of a run in its mask
+    number_in_mask = np.arange(len(ends)) - np.repeat(first, counts)  # of a run in its mask
     runs = _join_symbols(symbols, ends, lengths)
-    odd, even = np.flatnonzero(place & 1), np.flatnonzero((place & 1 == 0) & (place > 0))
+    odd, even = np.flatnonzero(number_in_mask & 1), np.flatnonzero((number_in_mask & 1 == 0) & (number_in_mask > 0))
     for chosen, per_mask in ((odd, counts // 2), (even, (counts - 1) // 2)):
         runs[chosen] = _cumulative_per_mask(runs[chosen], per_mask)
     bad = (np.add.reduceat(runs, first) != num_pixels) | (np.minimum.reduceat(runs, first) < 0)
     if bad.any():
         raise DatasetFileError(f"{names[np.argmax(bad)]}: its runs do not cover the mask's {num_pixels} pixels")
-    return np.add.reduceat(runs * (place & 1), first)
+    return np.add.reduceat(runs * (number_in_mask & 1), first)
 
 
 def _join_symbols(symbols: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The number that each run's symbols make, from the last of them, which has the sign, to the first."""
     runs = symbols[ends].astype(np.int64)
     runs -= (runs & 0x10) << 1
-    for place in range(1, lengths.max()):
-        longer = np.flatnonzero(lengths > place)
-        runs[longer] = runs[longer] << 5 | symbols[ends[longer] - place] & 0x1F
+    for distance in range(1, lengths.max()):
+        longer = np.flatnonzero(lengths > distance)
+        runs[longer] = runs[longer] << 5 | symbols[ends[longer] - distance] & 0x1F
     return runs
 
 

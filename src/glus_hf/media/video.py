@@ -21,7 +21,8 @@ from transformers.utils import logging
 
 from ..atomic_write import atomic_path
 from ..errors import VideoError
-from .images import IMAGE_SUFFIXES, array_to_frames, check_same_size, existing_path, list_images, to_frame
+from .images import IMAGE_SUFFIXES, array_to_frames, existing_path, list_images, to_frame
+from .sizes import check_like_first, check_same_size
 
 
 logger = logging.get_logger(__name__)
@@ -234,9 +235,8 @@ def _checked_frames(path: Path, frames: Iterable) -> Iterator[np.ndarray]:
     first = None
     for index, image in enumerate(frames):
         frame = to_frame(image, f"{path}: frame {index}")
-        first = frame.shape if first is None else first
-        if frame.shape != first:
-            raise VideoError(f"{path}: frame {index} is {frame.shape[:2]} but the first is {first[:2]}: use one size")
+        first = frame if first is None else first
+        check_like_first(f"{path}: frame {index}", frame, first)
         yield frame
     if first is None:
         raise VideoError(f"{path}: there are no frames to write: pass at least one image")

@@ -24,7 +24,8 @@ import torch
 from transformers.utils import ModelOutput
 
 from ..errors import UserError
-from ..media.images import as_rgb_arrays, check_same_size
+from ..media.images import as_rgb_arrays
+from ..media.sizes import check_same_size
 from ..model_families import load_module
 
 

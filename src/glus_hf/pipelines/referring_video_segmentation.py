@@ -71,7 +71,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         Args:
             video: what [`~glus_hf.load_video`] reads (a file, a folder of frames, a list of images, an array), with
                 its `text`; or, without `text`, one dict `{"video": ..., "text": ...}`, a list of such dicts, or a
-                generator or data set of them. A dict may also hold its own `key_frame` or `context_frames`.
+                generator or dataset of them. A dict may also hold its own `key_frame` or `context_frames`.
             text (`str` or `list[str]`): the expression(s). Many share the video's features.
             key_frame (`int`, `"auto"` or a list of them, *optional*): frame to start from, 0..T-1; forward to the end,
                 then backward to the start. "auto" is the frame that the selector likes best. A list, array or tensor
@@ -103,7 +103,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             - where a selector was used: `key_frame` (`int`), `frame_scores` (`np.ndarray [T]` of float32, its scores),
               `confidence` (`float`, the largest selector score x mask score of any frame) and `no_target` (`bool`).
 
-            For a list of dicts, a list of these; for a generator or data set, a generator that segments lazily.
+            For a list of dicts, a list of these; for a generator or dataset, a generator that segments lazily.
 
         Raises:
             ValueError: no text, a text the processor refuses, or a frame index outside the video; one line.
@@ -213,7 +213,7 @@ def _samples(inputs) -> Iterable[Mapping]:
         return list(inputs)
     if isinstance(inputs, (str, os.PathLike, list, tuple)) or hasattr(inputs, "ndim") or hasattr(inputs, "frames"):
         raise UserError(f"no text given: {needs_text}")
-    if hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):  # a data set
+    if hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):  # a dataset
         return _checked_samples((inputs[index] for index in range(len(inputs))), needs_text)
     if not isinstance(inputs, Iterable):
         raise UserError(f"cannot segment a {type(inputs).__name__}: {needs_text}")

@@ -87,7 +87,7 @@ def key_frame_index(
 
     Args:
         key_frames (`Mapping[str, int]`): of [`read_key_frames`].
-        video, expression_id: as in the data set.
+        video, expression_id: as in the dataset.
         frame_names (`Sequence[str]`): names of the video's frames without suffix, in their order. A name that is no
             number is no key frame.
 
@@ -110,7 +110,7 @@ def key_frame_index(
     shown = f"{frame_names[0]} to {frame_names[-1]}" if frame_names else "no frames"
     raise UserError(
         f"video {video}, expression {expression_id}: no frame is named {number}; the video has {shown}; take key "
-        "frames and video from the same data set"
+        "frames and video from the same dataset"
     )
 
 

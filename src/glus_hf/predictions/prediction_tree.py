@@ -16,10 +16,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import MissingPrediction, UserError
+from ..media.sizes import check_size
 
 
 ANNOTATIONS_ON_TOP = ("refer_youtube_vos", "long_rvos")
-"""Data sets whose trees start with a folder `Annotations`."""
+"""Datasets whose trees start with a folder `Annotations`."""
 
 PRIVATE_FOLDER = ".glus_hf"
 """Where a tree keeps what is not part of the submission: half-written expressions, manifests."""
@@ -30,7 +31,7 @@ _GREY = np.array([9797, 19234, 3737])
 
 
 def expression_folder(row: Mapping) -> str:
-    """Folder of one expression inside a tree of predictions, in the layout of its data set's server.
+    """Folder of one expression inside a tree of predictions, in the layout of its dataset's server.
 
     Args:
         row: `dataset`, `video_id` and `expression_id` are read.
@@ -127,9 +128,7 @@ def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np
         raise UserError(f"{path}: cannot be read ({reason}); write this expression again") from None
     if pixels is None:
         raise UserError(f"{path}: has mode {mode}, not 8 bits of one channel; save masks as mode 'L', 0 and 255")
-    if size != (row["width"], row["height"]):
-        expected = f"{row['width']}x{row['height']}"
-        raise UserError(f"{path}: is {size[0]}x{size[1]} but the video is {expected}; save masks at the video's size")
+    check_size(path, size[::-1], (row["height"], row["width"]), remedy="save masks at the video's size")
     return pixels
 
 

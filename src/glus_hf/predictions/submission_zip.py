@@ -1,6 +1,6 @@
 """Submission archives: what each benchmark's server accepts, checked before the archive is written.
 
-| data set | server | inside the archive |
+| dataset | server | inside the archive |
 | --- | --- | --- |
 | `mevis` | CodaLab 15094 (v1), Codabench 11420 (v2) | `<video>/<expression>/<frame>.png` |
 | `refer_youtube_vos` | CodaLab 3282 | `Annotations/<video>/<expression>/<frame>.png` |
@@ -28,19 +28,20 @@ from PIL import Image, UnidentifiedImageError
 
 from ..atomic_write import atomic_path
 from ..errors import SubmissionError, UserError
+from ..media.sizes import check_size
 from ..rows import only_columns
 from .davis_annotators import fused_png, rows_by_annotator
 from .prediction_tree import expression_folder, find_expression_folder
 
 
 SUBMITTABLE = ("mevis", "refer_youtube_vos", "long_rvos", "ref_davis17", "motion_shapes")
-"""Data sets with a server, or with a layout to hand in."""
+"""Datasets with a server, or with a layout to hand in."""
 
 _COLUMNS = ["dataset", "video_id", "expression_id", "frames", "height", "width", "source", "object_ids"]
 
 
 def validate_submission(root: str | os.PathLike, rows: Iterable[Mapping], dataset: str, split: str) -> list[str]:
-    """Check a tree of predictions against the rules of its data set's server.
+    """Check a tree of predictions against the rules of its dataset's server.
 
     Args:
         root: the tree, as [`write_expression`] writes it.
@@ -51,7 +52,7 @@ def validate_submission(root: str | os.PathLike, rows: Iterable[Mapping], datase
         Problems, one line each that names the file; empty where the server would take the tree.
 
     Raises:
-        ValueError: the data set has no server.
+        ValueError: the dataset has no server.
 
     Example:
         >>> rows = [{"dataset": "mevis", "video_id": "v", "expression_id": "0", "frames": ["00000"],
@@ -64,7 +65,7 @@ def validate_submission(root: str | os.PathLike, rows: Iterable[Mapping], datase
     problems = [] if len(rows) else [f"{dataset} {split}: there are no expressions"]
     for row in rows:
         if row["dataset"] != dataset:
-            problems.append(f"{expression_folder(row)}: is of data set {row['dataset']}, not {dataset}")
+            problems.append(f"{expression_folder(row)}: is of dataset {row['dataset']}, not {dataset}")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding PNGs releases the interpreter
         for found in pool.map(partial(_expression_problems, root), rows):
             problems.extend(found)
@@ -74,7 +75,7 @@ def validate_submission(root: str | os.PathLike, rows: Iterable[Mapping], datase
 def write_submission_zip(
     root: str | os.PathLike, rows: Iterable[Mapping], dataset: str, split: str, output: str | os.PathLike
 ) -> None:
-    """Check a tree, then write the archive for its data set's server, complete or not at all.
+    """Check a tree, then write the archive for its dataset's server, complete or not at all.
 
     Equal trees give equal bytes.
 
@@ -84,7 +85,7 @@ def write_submission_zip(
 
     Raises:
         SubmissionError: the tree breaks the server's rules; its `problems` lists how.
-        ValueError: the data set has no server, or `output` is no `.zip`.
+        ValueError: the dataset has no server, or `output` is no `.zip`.
 
     Example:
         >>> write_submission_zip("preds", rows, "mevis", "valid", "mevis.zip")  # doctest: +SKIP
@@ -106,7 +107,7 @@ def check_submission(output: str | os.PathLike, dataset: str) -> None:
     """Refuse what can never become an archive, before the long work.
 
     Raises:
-        ValueError: `output` is no `.zip`, or the data set has no server.
+        ValueError: `output` is no `.zip`, or the dataset has no server.
     """
     if Path(output).suffix.lower() != ".zip":
         raise UserError(f"{output}: a submission is a .zip file; choose such a name")
@@ -151,11 +152,12 @@ def _png_problem(path: Path, width: int, height: int) -> str | None:
         with Image.open(path, formats=("PNG",)) as image:
             if image.mode != "L":
                 return f"{path}: has mode {image.mode}, the server needs L (8 bits of one channel)"
-            if image.size != (width, height):
-                return f"{path}: is {image.size[0]}x{image.size[1]}, the video is {width}x{height}"
+            check_size(path, (image.height, image.width), (height, width))
             values = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
     except FileNotFoundError:
         return f"{path}: the file is missing"
+    except UserError as error:
+        return str(error)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "not a PNG" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
         return f"{path}: cannot be read ({reason})"

@@ -31,7 +31,7 @@ class GLUSTrainingArguments(RecipeArguments):
         contrastive_negatives: "other_objects" or "upstream", see [`ObjectContrastiveLoss`].
         contrastive_bank_size, contrastive_num_negatives, contrastive_temperature: 512, 128, 0.07.
         contrastive_gather: one bank for all processes.
-        contrastive_datasets: names of the data sets that take part (upstream: MeViS only); all by default.
+        contrastive_datasets: names of the datasets that take part (upstream: MeViS only); all by default.
         language_model_training, embedding_training, mask_branch_training, train_projections, train_vision_tower,
             memory_gradient, lora_rank, lora_alpha, lora_dropout, lora_targets: see [`prepare_model`].
         supervised_text: "seg" computes the cross entropy on [SEG] only, as GLUS; "answer" on whole answers.
@@ -78,7 +78,7 @@ class GLUSTrainingArguments(RecipeArguments):
     contrastive_num_negatives: int = default(128, "Negatives per anchor.")
     contrastive_temperature: float = default(0.07, "Temperature of the contrastive loss.")
     contrastive_gather: bool = default(False, "One bank for all processes.")
-    contrastive_datasets: list[str] | None = default(None, "Data sets that take part; all by default.")
+    contrastive_datasets: list[str] | None = default(None, "Datasets that take part; all by default.")
     embedding_training: str = default("full", "Embeddings and head: full, new_tokens or frozen.")
     mask_branch_training: str = default("decoder", "decoder, full or frozen.")
     train_projections: bool = default(True, "Train the projections of images and of [SEG].")

@@ -79,7 +79,7 @@ class RecipeArguments(TrainingArguments):
         super().__post_init__()
 
     def _check_numbers(self) -> None:
-        weights = [one.name for one in fields(self) if one.name.endswith("_loss_weight")]
+        weights = [entry.name for entry in fields(self) if entry.name.endswith("_loss_weight")]
         for names, bound, is_good in (
             (self.AT_LEAST_ONE, "1 or more", lambda value: value >= 1),
             (self.MORE_THAN_ZERO, "more than 0", lambda value: value > 0),

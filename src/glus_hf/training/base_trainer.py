@@ -150,7 +150,7 @@ class _WithSamples:
 
 
 def _frozen(data):
-    """Data sets, or a dict of them, in an epoch that stays; what has no epoch as it is."""
+    """Datasets, or a dict of them, in an epoch that stays; what has no epoch as it is."""
     if isinstance(data, dict):
         return {name: _frozen(part) for name, part in data.items()}
     return data.frozen() if isinstance(data, EpochDataset) else data

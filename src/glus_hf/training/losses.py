@@ -40,7 +40,7 @@ def token_ids(sample: Mapping, num_query_frames: int, datasets: Sequence[str] | 
         sample: as of [`ReferringVideoDataset`]: `dataset`, `video_id`, `expression_ids`, `frame_names` and
             `object_ids` (per expression a list of ids, empty where they are not known).
         num_query_frames: the last frames of `frame_names`, the ones with a [SEG].
-        datasets: names of the data sets that take part; all by default.
+        datasets: names of the datasets that take part; all by default.
 
     Example:
         >>> sample = {"dataset": "mevis", "video_id": "v", "expression_ids": ["0", "1"]}
@@ -102,21 +102,21 @@ class ContrastiveTerm:
 class ObjectContrastiveLoss:
     """InfoNCE of [SEG] embeddings against a bank: `-log(e^(s+/t) / (e^(s+/t) + sum e^(s-/t)))`, s cosine similarities.
 
-    All current tokens are put into the bank first. One positive is drawn for every anchor.
+    All current tokens are put into the bank first. One positive is sampled for every anchor.
 
     Args:
         bank_size: tokens kept (a window of four frames and three expressions has 12).
         temperature: t.
-        num_negatives: negatives drawn per anchor.
+        num_negatives: negatives sampled per anchor.
         negatives: what a negative is, and what happens to few of them.
-            * "other_objects" (default): tokens of other objects (or of other videos), drawn without replacement, all
+            * "other_objects" (default): tokens of other objects (or of other videos), sampled without replacement, all
               of them if they are fewer than `num_negatives`. An anchor needs one.
             * "upstream": everything that is neither positive nor of the anchor's own expression. That includes the
-              same objects *in other frames*, which the loss then pushes away. Drawn with replacement; an anchor needs
-              as many as are drawn; and a batch in which only one anchor is valid counts nothing.
+              same objects *in other frames*, which the loss then pushes away. Sampled with replacement; an anchor
+              needs as many as are sampled; and a batch in which only one anchor is valid counts nothing.
         gather: share current tokens among processes, so that the bank holds those of all.
-        seed: of the draws. With `gather` every process draws for all anchors, so that N processes with one video each
-            do what one process with N videos does.
+        seed: of the sampling. With `gather` every process samples for all anchors, so that N processes with one video
+            each do what one process with N videos does.
 
     Example:
         >>> loss = ObjectContrastiveLoss(num_negatives=1)
@@ -154,25 +154,25 @@ class ObjectContrastiveLoss:
         embeddings, ids = embeddings[kept].float(), ids.to(embeddings.device)[kept]
         all_embeddings, all_ids, own = self._gather(embeddings, ids)
         self.bank.push(all_embeddings, all_ids)
-        chosen, is_drawn, valid = self._draw(all_ids.cpu())
+        chosen, is_sampled, valid = self._sample(all_ids.cpu())
         count = int(valid.sum())
         if count < (2 if self.negatives == "upstream" else 1):
             return ContrastiveTerm(embeddings.sum() * 0, 0)
         mine = torch.zeros_like(valid)
         mine[own] = True
         anchors = embeddings[valid[own].to(embeddings.device)]
-        losses = self._info_nce(anchors, chosen[valid & mine], is_drawn[valid & mine])
+        losses = self._info_nce(anchors, chosen[valid & mine], is_sampled[valid & mine])
         return ContrastiveTerm(losses.sum() / count, count)
 
-    def _info_nce(self, anchors: Tensor, chosen: Tensor, is_drawn: Tensor) -> Tensor:
-        """Loss per anchor; column 0 of `chosen [n, 1 + negatives]` is the positive, the rest counts where drawn."""
+    def _info_nce(self, anchors: Tensor, chosen: Tensor, is_sampled: Tensor) -> Tensor:
+        """Loss per anchor; column 0 of `chosen [n, 1 + negatives]` is the positive, the rest counts where sampled."""
         bank = F.normalize(self.bank.embeddings.to(anchors.device), dim=-1)
         others = bank[chosen.to(anchors.device)]
         scores = torch.einsum("nd,nkd->nk", F.normalize(anchors, dim=-1), others) / self.temperature
-        scores = scores.masked_fill(~is_drawn.to(anchors.device), -torch.inf)
+        scores = scores.masked_fill(~is_sampled.to(anchors.device), -torch.inf)
         return scores.logsumexp(-1) - scores[:, 0]
 
-    def _draw(self, anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _sample(self, anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Places in the bank of one positive and the negatives `[n, 1 + k]`, which of them count, valid anchors."""
         positive, negative = self.relations(anchors)
         keys = torch.rand(positive.shape, generator=self.generator)
@@ -184,13 +184,13 @@ class ObjectContrastiveLoss:
             rest = first.new_empty(0, count)
             if len(anchors):
                 rest = torch.multinomial(weights, count, replacement=True, generator=self.generator)
-            is_drawn = enough[:, None].expand(-1, count)
+            is_sampled = enough[:, None].expand(-1, count)
         else:
             keys = torch.rand(negative.shape, generator=self.generator).masked_fill(~negative, -1.0)
             values, rest = keys.topk(count, dim=-1)
-            is_drawn = values >= 0
-        valid = positive.any(-1) & is_drawn.any(-1)
-        counts = torch.cat([torch.ones_like(first, dtype=torch.bool), is_drawn], dim=-1)
+            is_sampled = values >= 0
+        valid = positive.any(-1) & is_sampled.any(-1)
+        counts = torch.cat([torch.ones_like(first, dtype=torch.bool), is_sampled], dim=-1)
         return torch.cat([first, rest], dim=-1), counts, valid
 
     def relations(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,7 +213,7 @@ class ObjectContrastiveLoss:
         return *gathered, slice(start, start + len(ids))
 
     def save(self, file: str | Path) -> None:
-        """Write bank and state of the draws (safetensors)."""
+        """Write bank and state of the sampling (safetensors)."""
         embeddings = torch.empty(0, 0) if self.bank.embeddings is None else self.bank.embeddings.cpu()
         state = {"embeddings": embeddings, "ids": self.bank.ids.cpu(), "generator": self.generator.get_state()}
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)

@@ -34,7 +34,7 @@ DECODER_PARTS = (
     *("transformer", "upscale_conv1", "upscale_conv2", "upscale_layer_norm", "output_hypernetworks_mlps.0"),
     *("iou_token", "mask_tokens", "obj_score_token"),
 )
-"""Parts of SAM-2's mask decoder that get a gradient. Its other heads judge masks or draw others."""
+"""Parts of SAM-2's mask decoder that get a gradient. Its other heads judge masks or decode others."""
 
 
 def prepare_model(
@@ -181,7 +181,8 @@ def _train_vision_tower(model: GLUSForVideoSegmentation) -> None:
 def in_float32(model: nn.Module) -> nn.Module:
     """Optimizers need more digits than bfloat16 has: 3e-4 steps on weights near 1 would be rounded away."""
     low = {torch.bfloat16, torch.float16}
-    dtype = next((one.dtype for one in model.parameters() if one.dtype in low and not one.requires_grad), None)
+    frozen = (parameter.dtype for parameter in model.parameters() if not parameter.requires_grad)
+    dtype = next((found for found in frozen if found in low), None)
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.dtype in low:
             parameter.data = parameter.data.float()

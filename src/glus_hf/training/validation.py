@@ -25,7 +25,7 @@ class VideoValidation:
         folder: predictions of the last evaluation; written over at the next.
         split: name of the split, for the record.
         max_videos: the first so many videos only; all by default.
-        protocol: how to score; by default the data set's own.
+        protocol: how to score; by default the dataset's own.
         options: fields of `EvaluationOptions`.
 
     Raises:
@@ -114,7 +114,7 @@ def video_sums(output, mask_labels: list[Tensor], tokens: list[Tensor]) -> Tenso
 
 
 def sums_to_means(sums) -> dict[str, float]:
-    """Means over masks and tokens. `J_given_text`: region similarity of masks drawn after the true answers, with the
+    """Means over masks and tokens. `J_given_text`: region similarity of masks decoded after the true answers, with the
     training templates; not what a model does on its own.
 
     Example:
@@ -122,7 +122,7 @@ def sums_to_means(sums) -> dict[str, float]:
         >>> sums_to_means([2.0, 1.0, 3.0, 4.0, 5.0, 10.0])
         {'ce_loss': 0.5, 'mask_bce_loss': 0.5, 'mask_dice_loss': 0.25, 'J_given_text': 0.75}
     """
-    bce, dice, iou, masks, ce, tokens = (float(one) for one in sums)
+    bce, dice, iou, masks, ce, tokens = (float(value) for value in sums)
     return {
         "ce_loss": ce / tokens,
         "mask_bce_loss": bce / masks,

@@ -122,7 +122,7 @@ DAMAGES = [
     (change(["videos", 0, "file_names", 3], "a1/00099.png"), "00099.png: no such frame of video 1"),
     (change(["videos", 0, "height"], 0), "video 1: has no 'height' and 'width'"),
     (change(["videos", 0, "height"], 32), r"00000.png: is \[64, 64\] .*, but video 1 is \[32, 64\]"),
-    (change(["annotations", 0, "segmentations", 1], {"size": [32, 64], "counts": "0"}), "annotation 11, mask 1 is"),
+    (change(["annotations", 0, "segmentations", 1], {"size": [32, 64], "counts": "0"}), "annotation 11, mask 1: is"),
     (change(["annotations", 0, "id"], "../11"), "annotation '../11' is not a plain name"),
     (change(["annotations", 0, "id"], "12"), "two annotations have the id 12"),
     (change(["annotations", 0, "segmentations"], []), "annotation 11 has 0 masks but its video has 4 frames"),

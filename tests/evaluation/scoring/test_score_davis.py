@@ -173,7 +173,7 @@ def test_unusable_data(tmp_path):
         score(rows[:-1], tmp_path / "pred")
     with pytest.raises(ValueError, match="one object per expression"):
         score([rows[0] | {"object_ids": ["1", "2"]}], tmp_path / "pred")
-    with pytest.raises(ValueError, match="unpack the data set"):
+    with pytest.raises(ValueError, match="unpack the dataset"):
         score([row | {"frame_paths": ["video://0::/x/JPEGImages/seq.mp4"]} for row in rows], tmp_path / "pred")
     (tmp_path / "valid" / "Annotations" / "seq" / "00001.png").unlink()
     with pytest.raises(ValueError, match="00001.png"):

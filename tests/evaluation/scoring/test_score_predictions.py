@@ -1,4 +1,4 @@
-"""Every number of the official evaluators on the miniature data sets."""
+"""Every number of the official evaluators on the miniature datasets."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ EXPECTED = json.loads((DATASETS / "expected_official.json").read_text())
 
 @pytest.fixture(scope="module")
 def score(tmp_path_factory):
-    """Score a fixture's predictions: `score(data set, folder, split, predictions, protocol)`."""
+    """Score a fixture's predictions: `score(dataset, folder, split, predictions, protocol)`."""
     cache = tmp_path_factory.mktemp("cache")
 
     def run(name, folder, split, predictions, protocol=None, **options):

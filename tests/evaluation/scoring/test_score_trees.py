@@ -104,9 +104,9 @@ def test_missing_is_empty(tmp_path):
     remove_frames(tmp_path, rows)
     report = score_predictions(rows, tmp_path, "long_rvos")
     # the target is absent in the removed frame, so an empty mask is right there
-    one = {record["expression_id"]: record for record in report.records[:3]}
-    assert one["0"]["tIoU"] == 1 and one["0"]["missing_frames"] == 1
-    assert [one["1"][name] for name in ("J", "F", "tIoU", "vIoU")] == [0, 0, 0, 0]
+    by_expression = {record["expression_id"]: record for record in report.records[:3]}
+    assert by_expression["0"]["tIoU"] == 1 and by_expression["0"]["missing_frames"] == 1
+    assert [by_expression["1"][name] for name in ("J", "F", "tIoU", "vIoU")] == [0, 0, 0, 0]
     assert report.totals["missing"] == 2
 
 
@@ -125,7 +125,7 @@ def test_broken_files_are_named(tmp_path, num_workers):
     path = tmp_path / "v/1/2/00005.png"
     good = path.read_bytes()
     cases = {
-        "is 30x20 but the video is 70x20": lambda: Image.new("L", (30, 20)).save(path),
+        r"is \[20, 30\] \(height, width\), but the video is \[20, 70\]": lambda: Image.new("L", (30, 20)).save(path),
         "mode RGB": lambda: Image.new("RGB", (70, 20)).save(path),
         "cannot be read": lambda: path.write_bytes(good[: len(good) // 2]),
         "not a PNG": lambda: path.write_bytes(b"nothing"),
@@ -146,11 +146,11 @@ def test_broken_rows_are_named(tmp_path):
     with pytest.raises(ValueError, match="expression 0: this split has no masks"):
         score_predictions([rows[0] | {"masks": None}], tmp_path)
     wrong = [{"size": [20, 71], "counts": "1"}, None, None]
-    with pytest.raises(ValueError, match=r"expression 0, frame 00000: the mask is \[20, 71\]"):
+    with pytest.raises(ValueError, match=r"expression 0, frame 00000: the mask: is \[20, 71\]"):
         score_predictions([rows[0] | {"masks": wrong}], tmp_path)
     with pytest.raises(ValueError, match="R needs the foreground"):
         score_predictions(rows, tmp_path, "revos")
-    with pytest.raises(ValueError, match="several data sets"):
+    with pytest.raises(ValueError, match="several datasets"):
         score_predictions([rows[0], rows[1] | {"dataset": "mevis"}], tmp_path)
     with pytest.raises(ValueError, match="no frame is annotated"):
         score_predictions([rows[0] | {"masks": [None] * 3}], tmp_path, "reasonvos")

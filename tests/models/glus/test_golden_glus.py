@@ -250,11 +250,11 @@ def test_seg_embeddings(model, processor, frames, image_tokens, golden, frames_a
     assert_close(torch.cat(embeddings), golden["seg_embedding"], EMBEDDING_TOLERANCE)
 
 
-# ---- draw
+# ---- decode
 
 
 @torch.no_grad()
-def draw(model, mask_features, seg_embeddings, order, stride):
+def decode(model, mask_features, seg_embeddings, order, stride):
     """Logits `[frames, 96, 128]` of one pass over the frames of `order`."""
     bank = MemoryBank(model.config.num_maskmem, stride)
     masks = []
@@ -267,7 +267,7 @@ def draw(model, mask_features, seg_embeddings, order, stride):
 
 @pytest.mark.parametrize(("stride", "name"), [(3, "mask_logits"), (1, "mask_logits_stride1")])
 def test_masks(model, mask_features, golden, stride, name):
-    logits = draw(model, mask_features, golden["seg_embedding"], range(10), stride)
+    logits = decode(model, mask_features, golden["seg_embedding"], range(10), stride)
     assert_close(logits, golden[name], LOGIT_TOLERANCE)
 
 
@@ -283,7 +283,7 @@ def test_masks_tell_the_options_apart(model, mask_features, golden, monkeypatch,
     monkeypatch.setattr(model.config, option, value)
     decoder = model.model.mask_model.mask_decoder  # got its option when it was made
     monkeypatch.setattr(decoder, "dynamic_multimask_via_stability", model.config.multimask_fallback)
-    logits = draw(model, mask_features, golden["seg_embedding"], range(2), 3)
+    logits = decode(model, mask_features, golden["seg_embedding"], range(2), 3)
     assert (logits - golden["mask_logits"][:2]).abs().max() > 1000 * LOGIT_TOLERANCE
 
 

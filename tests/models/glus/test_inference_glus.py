@@ -69,9 +69,9 @@ def test_expressions_with_different_key_frames_equal_one_by_one(model, processor
     outputs = list(model.propagate_in_video_iterator(processor.init_video_session(frames, texts), key_frame=starts))
     for output in outputs:
         assert output.mask_logits.shape[0] == len(output.text_indices) == len(output.scores)
-        for place, text in enumerate(output.text_indices):
+        for row, text in enumerate(output.text_indices):
             assert output.frame_idx not in found[text]
-            found[text][output.frame_idx] = output.mask_logits[place], output.scores[place]
+            found[text][output.frame_idx] = output.mask_logits[row], output.scores[row]
     for text, start in enumerate(starts):
         alone = run(model, processor.init_video_session(frames, texts[text]), key_frame=start)
         assert list(found[text]) == list(alone)  # forward first, then back

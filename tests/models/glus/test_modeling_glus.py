@@ -224,7 +224,7 @@ class TestGLUS(ModelTests):
         with pytest.raises(ValueError, match="memory_stride must be 1 or more, got 0"):
             GLUSConfig(memory_stride=0)
 
-    # ---- drawing with failed expressions
+    # ---- decoding with failed expressions
 
     def test_failed_expression_writes_no_memory_and_disturbs_no_other(self):
         model = self.tiny_model().model
@@ -233,7 +233,7 @@ class TestGLUS(ModelTests):
         with torch.no_grad():
             features = model.encode_mask_frames(torch.randn(6, 3, 64, 64, generator=generator))
 
-        def draw(texts, failed, skipped=()):
+        def decode(texts, failed, skipped=()):
             bank, masks = MemoryBank(7, 2), []
             for frame in range(6):
                 active = [not (text == 1 and frame in failed) for text in texts]
@@ -245,10 +245,10 @@ class TestGLUS(ModelTests):
             return torch.stack(masks, dim=1)
 
         for failed in ({2}, {0, 1}):
-            both = draw([0, 1], failed)
-            assert_same(both[:1], draw([0], ()), rtol=1e-4, atol=1e-5)
-            assert_same(both[1:], draw([1], (), skipped=failed), rtol=1e-4, atol=1e-5)
-            assert_differs(both[1:, max(failed) + 1 :], draw([1], ())[:, max(failed) + 1 :])
+            both = decode([0, 1], failed)
+            assert_same(both[:1], decode([0], ()), rtol=1e-4, atol=1e-5)
+            assert_same(both[1:], decode([1], (), skipped=failed), rtol=1e-4, atol=1e-5)
+            assert_differs(both[1:, max(failed) + 1 :], decode([1], ())[:, max(failed) + 1 :])
 
     def test_a_frame_without_any_memory_uses_the_no_memory_embedding(self):
         model = self.tiny_model().model

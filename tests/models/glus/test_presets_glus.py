@@ -193,7 +193,7 @@ def mask_branch(**options):
     return model.model, features, prompts
 
 
-def draw_two_frames(model, features, prompts):
+def decode_two_frames(model, features, prompts):
     """Masks of two equal frames, and the memory of the second."""
     bank = MemoryBank(7, 1)
     masks = [model.decode_frame(features, prompts, bank, frame, [True]) for frame in range(2)]
@@ -204,7 +204,7 @@ def draw_two_frames(model, features, prompts):
 @pytest.mark.parametrize("kind", ["conditioned", "raw"])
 def test_memory_of_conditioned_or_raw_features(kind):
     model, features, prompts = mask_branch(memory_features=kind)
-    masks, memory = draw_two_frames(model, features, prompts)
+    masks, memory = decode_two_frames(model, features, prompts)
     bank = MemoryBank(7, 1)
     model.decode_frame(features, prompts, bank, 0, [True])
     conditioned = model.condition_on_memory(features, bank, 1)
@@ -219,12 +219,12 @@ def test_identity_is_the_scale_that_the_public_script_leaves():
     """It leaves 1e-6, the initial value. `x + 1e-6 f(x)` differs from `x` by rounding of float32, and less in
     bfloat16."""
     model, features, prompts = mask_branch(fuser_scale="identity")
-    identity = draw_two_frames(model, features, prompts)
+    identity = decode_two_frames(model, features, prompts)
     model.config.fuser_scale = "checkpoint"
-    checkpoint = draw_two_frames(model, features, prompts)
+    checkpoint = decode_two_frames(model, features, prompts)
     for layer in model.mask_model.memory_encoder.memory_fuser.layers:
         layer.scale.fill_(1e-6)
-    script = draw_two_frames(model, features, prompts)
+    script = decode_two_frames(model, features, prompts)
     assert_same(script, identity, rtol=0, atol=2e-5)
     assert (checkpoint[1] - identity[1]).abs().max() > 1e-2
     assert_same(checkpoint[0][0], identity[0][0])  # the first frame reads no memory
@@ -284,8 +284,8 @@ def targets(masks, **options):
 @pytest.mark.parametrize(("overlap", "total", "most"), [("union", 64 + 64 - 16, 1), ("sum", 64 + 64, 2)])
 def test_overlap_of_objects(overlap, total, most):
     objects = two_objects()
-    one = objects[:1]
-    for masks in ([objects, one], [objects.astype(np.uint8) * 255, one], [objects.sum(0), one[0]]):
+    first = objects[:1]
+    for masks in ([objects, first], [objects.astype(np.uint8) * 255, first], [objects.sum(0), first[0]]):
         labels = targets(masks, overlap=overlap)
         assert labels.shape == (2, 4, 16, 16) and labels.dtype == torch.float32
         assert labels.sum((-2, -1)).tolist() == [[total] * 4, [64] * 4]

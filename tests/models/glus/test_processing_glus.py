@@ -337,7 +337,7 @@ def test_batch_equals_upstream(processor, frames, golden, labels):
         assert torch.equal(masks, golden[f"train.masks.{index}"].float())
 
 
-def test_batch_template_draws(word_processor, frames, golden):
+def test_batch_sampled_templates(word_processor, frames, golden):
     samples = training_samples(frames, golden, masks=None)
     first, again = (word_processor(samples, rng=np.random.default_rng(3)) for _ in range(2))
     assert torch.equal(first.input_ids, again.input_ids) and "mask_labels" not in first

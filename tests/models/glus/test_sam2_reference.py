@@ -127,7 +127,7 @@ class Reference:
         self.sam2, self.stride, self.memories = sam2, stride, []
         self.features, self.positions, self.sizes = backbone
 
-    def draw(self, frame, prompts):
+    def decode_frame(self, frame, prompts):
         features = [level[:, [frame] * len(prompts)] for level in self.features]
         conditioned = self.attend(features[-1], self.positions[-1][:, [frame] * len(prompts)], frame)
         masks = self.decode(conditioned, [as_map(f, s) for f, s in zip(features[:2], self.sizes)], prompts)
@@ -178,7 +178,7 @@ def test_memory_conditioned_frames_of_glus(glus, sam2, pixels, backbone, stride)
     for frame in range(FRAMES):
         ours = features.select(torch.tensor([frame, frame]))
         masks = glus.decode_frame(ours, prompts[frame], bank, frame, [True, True])
-        assert_close(masks, reference.draw(frame, prompts[frame]))
+        assert_close(masks, reference.decode_frame(frame, prompts[frame]))
         for found, expected in zip(bank.entries[frame], reference.memories[frame]):
             assert_close(found, expected, TOLERANCE * expected.abs().max().item())
 

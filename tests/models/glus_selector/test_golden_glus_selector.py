@@ -9,7 +9,7 @@ from tests.models.glus_selector.upstream_selector import (
     META,
     SCORE,
     TOKENS_PER_IMAGE,
-    VIDEO_DRAWS,
+    VIDEO_NOISE,
     convert,
     golden,
     load_selector,
@@ -86,11 +86,11 @@ def test_prompt_with_images(model, processor):
 
 def test_prompt_with_a_video(model, processor):
     frames = read_frames("frames_long")[:20]
-    draws = [f"univi_video.noise.{name}" for name in VIDEO_DRAWS]
+    samples = [f"univi_video.noise.{name}" for name in VIDEO_NOISE]
     with torch.no_grad():
-        tokens = model.model.encode_video(processor.clip_view(frames), replay(*draws))
+        tokens = model.model.encode_video(processor.clip_view(frames), replay(*samples))
     assert_close(tokens, golden()["univi_video.image_tokens"], PATH_TOLERANCE)
-    noise = replay(*draws)
+    noise = replay(*samples)
     states, logits = read_prompt(
         model, processor, "univi_video", frames, True, frames_per_group=[20], density_noise=noise
     )

@@ -172,8 +172,8 @@ class TestGLUSSelector(ModelTests):
         with torch.no_grad():
             assert_same(model(**batch, density_noise=noise).scores, model(**batch).scores, rtol=1e-5, atol=1e-5)
         assert shapes == [(1, 16), (1, 8), (1, 4)] * 7
-        draws = [model(**batch, density_noise=torch.Generator().manual_seed(seed)).scores for seed in (0, 0)]
-        assert_same(draws[0], draws[1])
+        scores = [model(**batch, density_noise=torch.Generator().manual_seed(seed)).scores for seed in (0, 0)]
+        assert_same(scores[0], scores[1])
 
     # ---- what is refused
 
@@ -337,7 +337,7 @@ def test_sessions_that_do_not_fit():
         model.score_frames(small_processor(image=40).init_video_session(video(3), TEXTS))
 
 
-def test_noise_of_a_session_is_drawn_once_per_frame():
+def test_noise_of_a_session_is_sampled_once_per_frame():
     model, processor = small_selector()
     session = processor.init_video_session(video(23), TEXTS)
     shapes = []
@@ -422,7 +422,7 @@ def test_groups(base):
                 model.encode_groups(pixels, wrong)
 
 
-def test_draws_of_groups_come_in_upstreams_order(base):
+def test_samples_of_groups_come_in_upstreams_order(base):
     shapes = []
 
     def noise(shape):

@@ -238,7 +238,7 @@ def test_batch(words):
     assert torch.equal(words(samples[0]).input_ids, words(samples[:1]).input_ids)
 
 
-def test_drawn_prompts(any_processor):
+def test_sampled_prompts(any_processor):
     sample = {"frames": video(3), "expressions": [" The Red square "]}
     rows = {}
     for seed in range(40):

@@ -13,7 +13,7 @@ from glus_hf.models.glus_selector.token_merger_glus_selector import (
     merge_tokens,
     merge_video,
 )
-from tests.models.glus_selector.upstream_selector import VIDEO_DRAWS, golden, replay
+from tests.models.glus_selector.upstream_selector import VIDEO_NOISE, golden, replay
 
 
 CLUSTERS, NEIGHBOURS = (64, 32, 16), (5, 3, 3)
@@ -47,9 +47,9 @@ def test_stages(name):
 
 @pytest.mark.parametrize("silent", range(3))
 def test_the_recorded_noise_matters(silent):
-    draws = [golden()[f"merge_noise.noise{stage}"] for stage in range(3)]
-    draws[silent] = torch.zeros_like(draws[silent])
-    stages = merge_stages(golden()["merge_noise.x"], CLUSTERS, NEIGHBOURS, lambda shape: draws.pop(0))
+    samples = [golden()[f"merge_noise.noise{stage}"] for stage in range(3)]
+    samples[silent] = torch.zeros_like(samples[silent])
+    stages = merge_stages(golden()["merge_noise.x"], CLUSTERS, NEIGHBOURS, lambda shape: samples.pop(0))
     assert not torch.equal(stages[silent].labels, golden()[f"merge_noise.labels{silent}"].long())
 
 
@@ -58,7 +58,7 @@ def test_video():
     events = find_events(tokens, density_noise=replay("video.noise.temporal"))
     event_of_frame = golden()["video.event_of_frame"].tolist()
     assert events == [[frame for frame in range(20) if event_of_frame[frame] == event] for event in range(2)]
-    merged = merge_video(tokens, density_noise=replay(*(f"video.noise.{name}" for name in VIDEO_DRAWS)))
+    merged = merge_video(tokens, density_noise=replay(*(f"video.noise.{name}" for name in VIDEO_NOISE)))
     assert_close(merged, golden()["video.tokens"][0])
 
 
@@ -161,7 +161,7 @@ def test_too_few_tokens():
         merge_image(torch.zeros(1, 49, 4))
 
 
-def test_noise_is_drawn_in_upstreams_order():
+def test_noise_is_sampled_in_upstreams_order():
     shapes = []
 
     def noise(shape):
@@ -189,7 +189,7 @@ def test_noise_from_a_generator_repeats_and_global_generators_are_left_alone():
 
 
 def test_noise_of_the_wrong_shape():
-    with pytest.raises(ValueError, match=r"draws of shape \[1, 256\], got \[256\]"):
+    with pytest.raises(ValueError, match=r"samples of shape \[1, 256\], got \[256\]"):
         merge_image(random_tokens(1, 256, 8), density_noise=lambda shape: torch.zeros(256))
 
 

@@ -19,7 +19,7 @@ CHECKPOINT, CLIP = FIXTURE / "checkpoint", FIXTURE / "clip"
 META = json.loads((FIXTURE / "meta.json").read_text())
 SCORE = META["score_token_id"]
 TOKENS_PER_IMAGE = 112
-VIDEO_DRAWS = (
+VIDEO_NOISE = (
     ["temporal"]
     + [f"spatial{stage}" for stage in range(3)]
     + [f"event{event}.{stage}" for event in range(2) for stage in range(3)]
@@ -37,9 +37,9 @@ def read_frames(folder):
 
 
 def replay(*names):
-    """Density noise that gives recorded draws in their order and refuses other shapes (the merger does)."""
-    draws = iter([golden()[name] for name in names])
-    return lambda shape: next(draws)
+    """Density noise that gives recorded samples in their order and refuses other shapes (the merger does)."""
+    samples = iter([golden()[name] for name in names])
+    return lambda shape: next(samples)
 
 
 def selector_weights():

@@ -7,6 +7,7 @@ from glus_hf.data.load_dataset import load_referring_dataset
 from glus_hf.models.glus.processing_glus import ANSWERS, QUESTIONS
 from glus_hf.training.samples.collators import GLUSCollator
 from glus_hf.training.samples.referring_video_dataset import ReferringVideoDataset
+from glus_hf.training.samples.resumable_sampler import TEMPLATE_STREAM
 from tests.models.glus.small_glus import small_model, small_processor
 from tests.paths import FIXTURES
 
@@ -25,9 +26,9 @@ def shapes(tmp_path_factory):
     return load_referring_dataset("motion_shapes", split="train", num_videos=4, size=64, num_frames=9, cache_dir=cache)
 
 
-def assert_equal_batches(one, other):
-    assert one.keys() == other.keys()
-    for name, value in one.items():
+def assert_equal_batches(batch, other):
+    assert batch.keys() == other.keys()
+    for name, value in batch.items():
         pairs = zip(value, other[name], strict=True) if isinstance(value, list) else [(value, other[name])]
         for a, b in pairs:
             torch.testing.assert_close(a, b, rtol=0, atol=0, msg=name)
@@ -87,6 +88,13 @@ def test_templates_depend_on_the_sample_alone(shapes):
     assert not torch.equal(collate([dataset[0]])["input_ids"][:1], first[:1])
 
 
+def test_templates_are_those_of_the_processor(shapes):
+    """Collator and processor sample from one generator in the same order; its seed is the sample's key."""
+    sample, processor = ReferringVideoDataset(shapes)[0], small_processor()
+    rng = np.random.default_rng([TEMPLATE_STREAM, *sample["key"]])
+    assert_equal_batches(GLUSCollator(processor)([sample]), processor([sample], rng=rng))
+
+
 def test_all_templates_come_up(shapes):
     dataset, processor = ReferringVideoDataset(shapes), small_processor()
     texts = []
@@ -94,8 +102,7 @@ def test_all_templates_come_up(shapes):
     class Reader:
         """A processor that keeps the conversations it is given."""
 
-        num_query_frames = processor.num_query_frames
-        clean_expression, build_conversation = processor.clean_expression, processor.build_conversation
+        sample_conversation = processor.sample_conversation
 
         def __call__(self, samples, labels):
             texts.extend(text for sample in samples for text in sample["conversations"])

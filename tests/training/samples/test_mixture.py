@@ -60,43 +60,45 @@ def test_glus_a_on_the_real_layouts(tmp_path):
     mixture = MixtureDataset({name: ReferringVideoDataset(rows) for name, rows in tables.items()}, "glus-a")
     assert len(mixture) == 5
     seen = set()
-    for epoch in range(60):  # 1.6 % of the draws are Ref-DAVIS17's
+    for epoch in range(60):  # 1.6 % of the samples are Ref-DAVIS17's
         mixture.set_epoch(epoch)
         seen.update(mixture[index]["dataset"] for index in range(len(mixture)))
     assert seen == set(MIXTURES["glus-a"])
 
 
 def test_weights(parts):
-    """Pearson's chi square of 20,000 draws, one degree of freedom: above 10.8 once in a thousand seeds."""
+    """Pearson's chi square of 20,000 samples, one degree of freedom: above 10.8 once in a thousand seeds."""
     mixture = mixture_of(parts, length=20_000)
-    drawn = [mixture.draw(index) for index in range(len(mixture))]
-    counts = np.array([sum(name == part for name, _ in drawn) for part in ("mevis", "motion_shapes")])
+    sampled = [mixture.sample_video(index) for index in range(len(mixture))]
+    counts = np.array([sum(name == part for name, _ in sampled) for part in ("mevis", "motion_shapes")])
     expected = np.array([5_000, 15_000])
     assert ((counts - expected) ** 2 / expected).sum() < 10.8
-    videos = np.bincount([video for name, video in drawn if name == "motion_shapes"], minlength=5)
+    videos = np.bincount([video for name, video in sampled if name == "motion_shapes"], minlength=5)
     assert ((videos - videos.mean()) ** 2 / videos.mean()).sum() < 18.5  # four degrees of freedom
 
 
-def test_draws_do_not_depend_on_the_order_of_the_parts(parts):
+def test_samples_do_not_depend_on_the_order_of_the_parts(parts):
     turned = dict(reversed(parts.items()))
     other = MixtureDataset(turned, {"motion_shapes": 6, "mevis": 2}, 50)  # the scale of weights is free
-    assert [other.draw(index) for index in range(50)] == [mixture_of(parts, 50).draw(index) for index in range(50)]
+    assert [other.sample_video(index) for index in range(50)] == [
+        mixture_of(parts, 50).sample_video(index) for index in range(50)
+    ]
 
 
 def test_sample_depends_on_seed_epoch_and_index_alone(parts):
-    one = [identity(sample) for sample in (mixture_of(parts)[index] for index in range(8))]
+    first_epoch = [identity(sample) for sample in (mixture_of(parts)[index] for index in range(8))]
     mixture = mixture_of(parts)
     mixture.set_epoch(1)
     other_epoch = [identity(mixture[index]) for index in range(8)]
     parts["mevis"].set_epoch(7)  # of no importance
     mixture.set_epoch(0)
-    assert [identity(mixture[index]) for index in reversed(range(8))] == one[::-1]
+    assert [identity(mixture[index]) for index in reversed(range(8))] == first_epoch[::-1]
     parts["mevis"].set_epoch(0)
     other_seed = mixture_of(parts, seed=1)
-    assert one != other_epoch and one != [identity(other_seed[index]) for index in range(8)]
+    assert first_epoch != other_epoch and first_epoch != [identity(other_seed[index]) for index in range(8)]
 
 
-def test_one_video_twice_in_an_epoch_is_drawn_anew(parts):
+def test_one_video_twice_in_an_epoch_is_sampled_anew(parts):
     mixture = MixtureDataset({"mevis": parts["mevis"]}, {"mevis": 1}, 40)
     assert len({identity(mixture[index]) for index in range(40)}) > 10  # of 24
 
@@ -174,14 +176,14 @@ def test_pad_and_drop(length, ranks):
     order = list(ResumableSampler(Numbers(length)))
     padded = [list(ResumableSampler(Numbers(length), rank=rank, num_ranks=ranks)) for rank in range(ranks)]
     assert {len(share) for share in padded} == {-(-length // ranks)}
-    together = [index for place in zip(*padded, strict=True) for index in place]
+    together = [index for batch in zip(*padded, strict=True) for index in batch]
     assert together[:length] == order and together[length:] == (order * 3)[: len(together) - length]
     if length >= ranks:
         dropped = [
             list(ResumableSampler(Numbers(length), rank=rank, num_ranks=ranks, remainder="drop"))
             for rank in range(ranks)
         ]
-        together = [index for place in zip(*dropped, strict=True) for index in place]
+        together = [index for batch in zip(*dropped, strict=True) for index in batch]
         assert together == order[: length // ranks * ranks]
 
 

@@ -27,7 +27,7 @@ def run(folder, num_processes):
 
 def done(folder):
     lines = [path.read_text().splitlines() for path in sorted(folder.glob(".glus_hf/rank-*.jsonl"))]
-    return [{(one["video_id"], one["expression_id"]) for one in map(json.loads, listed)} for listed in lines]
+    return [{(job["video_id"], job["expression_id"]) for job in map(json.loads, listed)} for listed in lines]
 
 
 def test_two_processes_make_what_one_makes(tmp_path):

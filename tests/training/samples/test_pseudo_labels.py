@@ -166,7 +166,7 @@ def test_the_command(tmp_path, monkeypatch):
     files = list((tmp_path / "labels" / "motion_shapes").glob("train_0_*/*.json"))
     assert report["num_expressions"] == len(files) > 0 and len({file.parent for file in files}) == 1
     assert all(len(json.loads(file.read_text())) == 4 for file in files)
-    # --seed is that of generated data, as in glus-hf evaluate; --fraction-seed draws
+    # --seed is that of generated data, as in glus-hf evaluate; --fraction-seed samples
     for seed in (["--seed", "3"], ["--data-option", "seed=3"]):  # the same run
         result = CliRunner().invoke(app, [*arguments, *seed, "--output", str(tmp_path / "other")])
         assert result.exit_code == 0, result.stderr

@@ -13,9 +13,8 @@ from glus_hf.data.load_dataset import load_referring_dataset
 from glus_hf.errors import BrokenSampleError
 from glus_hf.training.samples.referring_video_dataset import (
     ReferringVideoDataset,
-    draw_from_segments,
     group_by_video,
-    prepare_expression,
+    sample_from_segments,
 )
 from glus_hf.training.samples.resumable_sampler import ResumableSampler
 from tests.paths import FIXTURES
@@ -54,9 +53,9 @@ def copy_of_mevis(folder, cache, videos=3):
     return load_referring_dataset("mevis", folder, split="train", cache_dir=cache)
 
 
-def assert_equal_samples(one, other):
-    assert one.keys() == other.keys()
-    for name, value in one.items():
+def assert_equal_samples(sample, other):
+    assert sample.keys() == other.keys()
+    for name, value in sample.items():
         if name == "frames":
             assert all(np.array_equal(a, b) for a, b in zip(value, other[name], strict=True))
         elif name == "masks":
@@ -93,13 +92,6 @@ def test_a_sample_is_what_the_files_say(mevis):
     assert sample["masks"].any(axis=(2, 3)).sum() >= 9  # objects 1 and 2 are always there
 
 
-@pytest.mark.parametrize(
-    "text, expected", [("The Dog. ", "the dog"), ("  a .", "a"), ("x", "x"), ("U.S. car", "u.s. car")]
-)
-def test_prepared_expressions(text, expected):
-    assert prepare_expression(text) == expected
-
-
 def test_expressions_can_stay_as_they_are(mevis):
     texts = ReferringVideoDataset(mevis, prepare_expressions=False)[0]["expressions"]
     assert "the two things moving toward each other." in texts
@@ -108,10 +100,10 @@ def test_expressions_can_stay_as_they_are(mevis):
 @settings(max_examples=80, deadline=None)
 @given(st.integers(4, 300), st.integers(1, 4), st.integers(0, 10**6))
 def test_one_frame_of_each_segment(num_frames, segments, seed):
-    drawn = draw_from_segments(num_frames, segments, np.random.default_rng(seed))
+    sampled = sample_from_segments(num_frames, segments, np.random.default_rng(seed))
     bounds = np.linspace(0, num_frames, segments + 1, dtype=int)
-    assert len(drawn) == segments
-    assert all(low <= index < high for index, low, high in zip(drawn, bounds[:-1], bounds[1:], strict=True))
+    assert len(sampled) == segments
+    assert all(low <= index < high for index, low, high in zip(sampled, bounds[:-1], bounds[1:], strict=True))
 
 
 def test_all_windows_and_context_frames_come_up(shapes):
@@ -139,10 +131,10 @@ def test_expressions_differ_and_are_of_the_video(shapes):
     for epoch in range(25):
         dataset.set_epoch(epoch)
         for sample in (dataset[index] for index in range(len(dataset))):
-            drawn = sample["expression_ids"]
-            assert len(set(drawn)) == len(drawn) == min(3, len(by_video[sample["video_id"]]))
-            assert len(sample["masks"]) == len(sample["expressions"]) == len(sample["object_ids"]) == len(drawn)
-            seen[sample["video_id"]].update(drawn)
+            sampled = sample["expression_ids"]
+            assert len(set(sampled)) == len(sampled) == min(3, len(by_video[sample["video_id"]]))
+            assert len(sample["masks"]) == len(sample["expressions"]) == len(sample["object_ids"]) == len(sampled)
+            seen[sample["video_id"]].update(sampled)
     assert seen == by_video
 
 
@@ -183,11 +175,11 @@ def test_sample_depends_on_seed_epoch_and_index_alone(shapes):
     other.set_epoch(2)
     for expected, index in zip(later, (3, 0, 6), strict=True):
         assert_equal_samples(other[index], expected)
-    drawn = {
+    sampled = {
         str(names(dataset[3]))
         for dataset in (one, ReferringVideoDataset(shapes, seed=5), ReferringVideoDataset(shapes, seed=6))
     }
-    assert len(drawn) == 3  # another epoch, another seed: another sample
+    assert len(sampled) == 3  # another epoch, another seed: another sample
 
 
 @pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
@@ -214,7 +206,7 @@ def test_ranks_share_an_epoch(shapes):
         assert_equal_samples(sample, whole[index])
 
 
-# --- what is wrong with a data set
+# --- what is wrong with a dataset
 
 
 def test_broken_sample_is_reported_with_its_ids(tmp_path, cache):
@@ -245,7 +237,7 @@ def test_broken_samples_are_skipped_and_counted_when_asked(tmp_path, cache, work
     again = ReferringVideoDataset(rows, on_error="skip", seed=2)
     for index, sample in enumerate(loaded):
         assert_equal_samples(again[index], sample)
-    # a replacement is a draw of its own, no copy of the sample it stands beside
+    # a replacement is a sample of its own, no copy of the sample it stands beside
     assert len({str(names(sample)) for sample in loaded[1:]}) > 1
 
 
@@ -286,7 +278,7 @@ def test_short_videos(mevis):
         ReferringVideoDataset(mevis, num_query_frames=6)
     with pytest.raises(ValueError, match="a sample needs 7"):
         ReferringVideoDataset(mevis, num_context_frames=7)
-    with pytest.raises(ValueError, match="no video to draw from"):
+    with pytest.raises(ValueError, match="no video to sample from"):
         ReferringVideoDataset(mevis, num_query_frames=6, on_error="skip")
 
 

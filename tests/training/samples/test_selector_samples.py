@@ -1,4 +1,4 @@
-"""Samples of the selector: drawn as upstream draws them, from rows and labels, and nothing else decides them."""
+"""Samples of the selector: chosen as upstream chooses them, from rows and labels, and nothing else decides them."""
 
 import numpy as np
 import pytest
@@ -38,12 +38,12 @@ def test_a_sample(rows, tmp_path):
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone(rows, tmp_path):
     write_labels(tmp_path, rows, lambda row, frame: 0.5)
-    draw = lambda dataset, index: (dataset[index]["frame_indices"], dataset[index]["expression_ids"])
+    choices = lambda dataset, index: (dataset[index]["frame_indices"], dataset[index]["expression_ids"])
     first, second = SelectorDataset(rows, tmp_path, seed=1), SelectorDataset(rows, tmp_path, seed=1)
     _ = second[3], second[0]
-    assert draw(first, 2) == draw(second, 2) != draw(SelectorDataset(rows, tmp_path, seed=2), 2)
+    assert choices(first, 2) == choices(second, 2) != choices(SelectorDataset(rows, tmp_path, seed=2), 2)
     first.set_epoch(1)
-    assert draw(first, 2) != draw(second, 2)
+    assert choices(first, 2) != choices(second, 2)
 
 
 def test_what_has_no_label_is_left_out(rows, tmp_path):
@@ -82,7 +82,7 @@ def test_no_labels_and_wrong_labels(rows, tmp_path):
         SelectorDataset(rows, tmp_path)
 
 
-def test_the_collator_draws_templates_from_the_key(rows, tmp_path):
+def test_the_collator_samples_templates_from_the_key(rows, tmp_path):
     write_labels(tmp_path, rows, lambda row, frame: 0.5)
     processor, dataset = small_processor(), SelectorDataset(rows, tmp_path, context_frames=(2, 2))
     samples = [dataset[index] for index in range(4)]
@@ -91,8 +91,8 @@ def test_the_collator_draws_templates_from_the_key(rows, tmp_path):
     assert batch["frames_per_video"].tolist() == [3] * 4
     again = SelectorCollator(processor)(samples[::-1])
     last = batch["input_ids"][-1][batch["attention_mask"][-1] == 1]
-    place = int(again["expressions_per_video"][0]) - 1
-    assert (again["input_ids"][place][again["attention_mask"][place] == 1] == last).all()
+    row = int(again["expressions_per_video"][0]) - 1
+    assert (again["input_ids"][row][again["attention_mask"][row] == 1] == last).all()
     lengths = lambda batch: set(batch["attention_mask"].sum(1).tolist())
     assert len(lengths(batch)) > 1
     fixed = SelectorCollator(processor, random_templates=False)([samples[0]])

@@ -40,9 +40,9 @@ def generate_clip(
             and motion that no other split shows. `occlusion` has clips that are veiled from about a third of the clip
             on, with sprites that differ in colour alone: who is who must be remembered. `reveal` has such clips
             that are veiled until about two thirds of the clip: the first frame does not show who is who.
-        seed: a different seed is a different data set.
+        seed: a different seed is a different dataset.
         size: side of the square frames in pixels.
-        num_frames: length; by default 8 to 24, drawn from the seed.
+        num_frames: length; by default 8 to 24, sampled by the seed.
         num_expressions: most expressions per clip.
 
     Example:
@@ -54,13 +54,13 @@ def generate_clip(
     if split not in SPLITS:
         raise UserError(f"MotionShapes has the splits {tuple(SPLITS)}, not {split!r}.")
     rng = np.random.default_rng([SPLITS[split], seed, index])
-    drawn_length = int(rng.integers(8, 25))
+    sampled_length = int(rng.integers(8, 25))
     if split in ("occlusion", "reveal"):
         scene = sample_veiled_scene(rng, late=split == "reveal")
         expressions = sample_expressions(rng, scene, num_expressions, {"static": 1.0, "no_target": 0.0})
     else:
         scene = sample_scene(rng, held_out=split == "test_held_out")
         expressions = sample_expressions(rng, scene, num_expressions)
-    length = num_frames or drawn_length
+    length = num_frames or sampled_length
     frames, masks = scene.render(np.linspace(0, 1, length) if length > 1 else np.zeros(1), size)
     return Clip(frames, masks, expressions, scene)

@@ -25,7 +25,7 @@ class Expression:
 
 
 def sample_expressions(rng, scene: Scene, count: int, weights: dict[str, float] | None = None) -> list[Expression]:
-    """Up to `count` different expressions of a scene, kinds drawn by `weights` (static-rich by default)."""
+    """Up to `count` different expressions of a scene, kinds sampled by `weights` (static-rich by default)."""
     weights = weights or {"static": 0.4, "motion": 0.2, "conjunction": 0.15, "multi": 0.15, "relation": 0.04}
     weights = {"no_target": 0.06, **weights}
     filters: dict[str, list[Filter]] = {}

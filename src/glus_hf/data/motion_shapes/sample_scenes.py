@@ -19,7 +19,7 @@ HELD_OUT = frozenset(
 
 
 def sample_scene(rng: np.random.Generator, held_out: bool = False) -> Scene:
-    """Draw a scene: look-alikes that move differently, movers that look different, and bystanders."""
+    """Sample a scene: look-alikes that move differently, movers that look different, and bystanders."""
     looks = _sample_looks(rng)
     motions = _sample_motions(rng, looks)
     specs = [(*look, motion) for look, motion in zip(looks, motions, strict=True)]
@@ -71,14 +71,14 @@ def _sample_apart(rng) -> list[Sprite] | None:
 def _sample_looks(rng) -> list[tuple[str, str, str]]:
     """Looks (shape, colour, size): a group of look-alikes, relatives that share one attribute, others."""
 
-    def draw():
+    def sample_look():
         return (str(rng.choice(SHAPES)), str(rng.choice(list(COLORS))), str(rng.choice(list(SIZES))))
 
-    first = draw()
+    first = sample_look()
     looks = [first] * int(rng.choice([1, 2, 3], p=[0.35, 0.45, 0.2]))
     total = int(rng.integers(max(2, len(looks)), 6))
     while len(looks) < total:
-        other = draw()
+        other = sample_look()
         if rng.random() < 0.6:  # shares something with the group, so that single words do not suffice
             kept = rng.random(3) < 0.5
             other = tuple(a if keep else b for a, b, keep in zip(first, other, kept, strict=True))
@@ -107,7 +107,7 @@ def _leave_held_out(rng, spec):
 
 
 def _place(rng, spec, others: list[Sprite], labels: set[str]) -> Sprite:
-    """Draw paths until one keeps clear of the sprites placed so far (the clearest of 30)."""
+    """Sample paths until one keeps clear of the sprites placed so far (the clearest of 30)."""
     best, best_gap = None, -np.inf
     times = np.linspace(0, 1, 9)
     for _ in range(30):

@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers.utils import logging
 
 from ...media.rle import clean_track
+from ...media.sizes import check_size
 from ...media.video import IMAGE_SUFFIXES
 from ..frames import read_frame
 from .expressions import EXPRESSIONS, OwnExpression, scan_expressions
@@ -109,16 +110,17 @@ class _SplitCheck:
     def _check_frames(self, line: int, video: OwnVideo) -> None:
         if video.frame_paths[0].startswith("video://"):
             return  # decoded to count its frames
+        first = Path(video.frame_paths[0]).name
         for path in video.frame_paths:
             try:
                 found = read_frame(path).shape[:2]
             except (ValueError, OSError):
                 self._image_error(Path(path), line, "cannot be read as an image")
                 continue
-            if found != video.size:
-                first = Path(video.frame_paths[0]).name
-                message = f"is {list(found)} (height, width), but {first} is {list(video.size)}"
-                self._image_error(Path(path), line, message)
+            try:
+                check_size(path, found, video.size, of=first)
+            except ValueError as error:
+                self._image_error(Path(path), line, str(error).removeprefix(f"{path}: "))
 
     def _check_text(self, expression: OwnExpression) -> None:
         from ...models.glus.processing_glus import PROTOCOL_TOKENS

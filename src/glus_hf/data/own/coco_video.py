@@ -14,6 +14,8 @@ from transformers.utils import logging
 from ...errors import DatasetFileError
 from ...media.images import IMAGE_SUFFIXES, natural_order
 from ...media.rle import clean_track
+from ...media.sizes import check_size
+from ...models.expressions import plain_expression
 from ..dataset_files import check_name, image_size
 from ..strict_json import read_json
 from .expressions import EXPRESSIONS
@@ -150,18 +152,15 @@ def _place_frames(video: dict, source: Path, folder: Path, copy: bool) -> int:
             shutil.copyfile(file, target)
         else:
             target.symlink_to(file.absolute())
-    found, stated = image_size(str(files[0])), (video["height"], video["width"])
-    if found != stated:
-        raise DatasetFileError(
-            f"{files[0]}: is {list(found)} (height, width), but video {video['id']} is {list(stated)}"
-        )
+    stated = video["height"], video["width"]
+    check_size(files[0], image_size(str(files[0])), stated, of=f"video {video['id']}", error=DatasetFileError)
     return len(files)
 
 
 def _expressions(file: Path, name: str, video: dict, annotations: list[dict], categories: dict) -> Iterable[dict]:
     objects_by_text: dict[str, list[dict]] = {}
-    for place, annotation in enumerate(annotations):
-        number = check_name(str(annotation.get("id", f"place {place}")), "annotation", str(file))
+    for position, annotation in enumerate(annotations):
+        number = check_name(str(annotation.get("id", f"place {position}")), "annotation", str(file))
         where = f"{file}: annotation {number}"
         found = {"id": number, "masks": _track(where, annotation.get("segmentations"), video)}
         for text in _texts(where, annotation, categories):
@@ -180,7 +179,7 @@ def _texts(where: str, annotation: dict, categories: dict) -> list[str]:
         given = f"the {category.strip().replace('_', ' ')}"
     texts = given if isinstance(given, list) else [given]
     for text in texts:
-        if not isinstance(text, str) or not text.strip().removesuffix(".").strip():
+        if not isinstance(text, str) or not plain_expression(text):
             raise DatasetFileError(f"{where}: the expression {text!r} is no text")
     return list(dict.fromkeys(text.strip() for text in texts))
 

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ...errors import DatasetFileError
+from ...models.expressions import plain_expression
 from ..dataset_files import check_name
 from ..strict_json import decode_json
 
@@ -81,7 +82,7 @@ def _unknown_fields(entry: dict, known: Sequence[str]) -> tuple[list[str], set[s
 def _text_problems(text) -> Iterator[str]:
     if not isinstance(text, str):
         yield f"'expression' must be a text, got {type(text).__name__}"
-    elif not text.strip().removesuffix(".").strip():
+    elif not plain_expression(text):
         yield "'expression' is empty"
 
 
@@ -187,7 +188,7 @@ def make_expression(line: int, entry: dict, number: int) -> OwnExpression:
     if objects is None and entry.get("masks") is not None:
         objects = [{"masks": entry["masks"]}]
     if objects is not None:
-        objects = [_object_of(item, f"{name}/{place}") for place, item in enumerate(objects)]
+        objects = [_object_of(item, f"{name}/{position}") for position, item in enumerate(objects)]
     kind = "no_target" if objects == [] and entry.get("type") is None else entry.get("type")
     return OwnExpression(line, entry["video"], name, entry["expression"], kind, objects)
 

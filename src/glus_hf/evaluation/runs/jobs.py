@@ -1,6 +1,6 @@
 """What an evaluation has to do: expressions in groups that share a video's features, and who does which group.
 
-Groups depend on the data set and the settings alone, never on what is done already or on the number of processes.
+Groups depend on the dataset and the settings alone, never on what is done already or on the number of processes.
 The expressions of a group go through the model together, so a resumed run computes the same numbers, bit for bit.
 (An expression that a selector cannot score is left out of its group; the run that repairs it groups anew.)
 """
@@ -39,7 +39,7 @@ class Job:
 
     Attributes:
         index: its row.
-        video_id, expression_id: unchanged from the data set.
+        video_id, expression_id: unchanged from the dataset.
         digest: of everything in the row that the prediction depends on.
         num_frames: of the video.
         key_frame: index of the frame to start from, or None for the first.
@@ -54,7 +54,7 @@ class Job:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells expressions of one data set apart."""
+        """What tells expressions of one dataset apart."""
         return self.video_id, self.expression_id
 
 

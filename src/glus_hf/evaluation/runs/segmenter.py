@@ -15,7 +15,7 @@ from ...data.frames import read_frames
 from ...errors import UserError
 from ...inference.frame_masks import add_missing, iterate_frame_masks
 from ...inference.frame_selector import flag_no_target
-from ...media.images import check_size
+from ...media.sizes import check_size
 from ...predictions.prediction_tree import ExpressionWriter
 from ..options import EvaluationOptions
 from .expression_result import ExpressionFailure, ExpressionResult

@@ -46,8 +46,8 @@ def aggregate(records: Iterable[Mapping], protocol: Protocol) -> dict:
     counted = [record for record in complete if _counts(record, protocol)]
     if not counted:
         raise UserError(f"protocol {protocol.name}: none of the {len(records)} expressions can be scored")
-    place = {name: index for index, name in enumerate(protocol.type_order)}
-    counted.sort(key=lambda record: place.get(record["expression_type"], len(place)))  # decides the last digit
+    rank = {name: index for index, name in enumerate(protocol.type_order)}
+    counted.sort(key=lambda record: rank.get(record["expression_type"], len(rank)))  # decides the last digit
     # DAVIS' annotators take the place of types: a mean each, then the mean of those
     groups = _grouped(complete, "annotator" if protocol.unit == "davis_object" else "expression_type")
     by_type = {name: _means(group, protocol) for name, group in groups.items()}

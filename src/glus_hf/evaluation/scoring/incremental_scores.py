@@ -18,7 +18,7 @@ from .score_predictions import score_predictions
 
 
 def choose_protocol(rows: Sequence[Mapping], name: str | None) -> Protocol | None:
-    """The protocol to score with, by default the data set's own; None where an expression has no ground truth.
+    """The protocol to score with, by default the dataset's own; None where an expression has no ground truth.
 
     Raises:
         ValueError: the protocol is unknown, or one is asked for although there is nothing to score against.

@@ -128,21 +128,21 @@ def get_protocol(protocol: str | Protocol, missing: str | None = None) -> Protoc
 
 
 def default_protocol(dataset: str, expression_types=()) -> str:
-    """Name of the protocol of a data set: its own name, and `mevis_v2` where MeViS has expressions without target.
+    """Name of the protocol of a dataset: its own name, and `mevis_v2` where MeViS has expressions without target.
 
     Args:
         dataset: the column `dataset` of the rows.
         expression_types: the column `expression_type` of the rows.
 
     Raises:
-        ValueError: the data set has no protocol.
+        ValueError: the dataset has no protocol.
 
     Example:
         >>> default_protocol("mevis", [None, "no_target"])
         'mevis_v2'
     """
     if dataset not in PROTOCOLS:
-        raise UserError(f"data set {dataset!r} has no protocol of its own; name one of {', '.join(PROTOCOLS)}")
+        raise UserError(f"dataset {dataset!r} has no protocol of its own; name one of {', '.join(PROTOCOLS)}")
     return "mevis_v2" if dataset == "mevis" and "no_target" in set(expression_types) else dataset
 
 

@@ -82,7 +82,7 @@ def _annotation_folder(row: Mapping) -> Path:
         return Path(first.rpartition("::")[2]).parent / "Annotations" / row["video_id"]
     parts = PurePosixPath(first).parts
     if "JPEGImages" not in parts or "://" in first:
-        raise UserError(f"{first}: this protocol reads Annotations/ beside JPEGImages/; unpack the data set")
+        raise UserError(f"{first}: this protocol reads Annotations/ beside JPEGImages/; unpack the dataset")
     root = Path(*parts[: len(parts) - 1 - parts[::-1].index("JPEGImages")])
     return root / "Annotations" / row["video_id"]
 

@@ -172,7 +172,7 @@ class _ExpressionScores:
 
     def _foreground(self, index: int, size: tuple[int, int]) -> np.ndarray:
         if self.row.get("foreground") is None:
-            raise UserError(f"{self.name}: R needs the foreground masks of ReVOS, which this data set does not have")
+            raise UserError(f"{self.name}: R needs the foreground masks of ReVOS, which this dataset does not have")
         return decode_rle(self.row["foreground"][index], size)
 
     def record(self) -> dict:

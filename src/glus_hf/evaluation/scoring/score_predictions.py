@@ -52,7 +52,7 @@ def score_predictions(
         rows: of `load_referring_dataset`, or dicts with the same columns.
         predictions: a tree of predictions or a function `(row, frame) -> [height, width]`, bool or uint8; with several
             processes the function must be picklable.
-        protocol: name of a preset or a protocol; None for the data set's own, see [`default_protocol`].
+        protocol: name of a preset or a protocol; None for the dataset's own, see [`default_protocol`].
         num_workers: processes; 0 or 1 for this one. Others are spawned, so a script needs
             `if __name__ == "__main__":`.
         missing: policy for missing predictions instead of the protocol's own: "error", "zero", "skip" or "empty".
@@ -117,7 +117,7 @@ def _own_protocol(rows: Sequence[Mapping]) -> str:
     for row in only_columns(rows, ("dataset", "expression_type")):
         types.setdefault(row["dataset"], set()).add(row["expression_type"])
     if len(types) > 1:
-        raise UserError(f"the rows are of several data sets ({', '.join(types)}), so name a protocol")
+        raise UserError(f"the rows are of several datasets ({', '.join(types)}), so name a protocol")
     ((dataset, kinds),) = types.items()
     return default_protocol(dataset, kinds)
 

@@ -143,12 +143,12 @@ def _rotary_constants(config: GLUSConfig, record: dict) -> Tensor | None:
 
 
 def _sentencepiece_file(folder: Path, tokenizer: Path | None) -> Path:
-    places = [folder] if tokenizer is None else [tokenizer]
-    for place in places:
-        if (place / "tokenizer.model").is_file():
-            return place / "tokenizer.model"
+    folders = [folder] if tokenizer is None else [tokenizer]
+    for candidate in folders:
+        if (candidate / "tokenizer.model").is_file():
+            return candidate / "tokenizer.model"
     raise CheckpointError(
-        f"{places[0]}: has no tokenizer.model, which the public program needs; pass --tokenizer with the folder of "
+        f"{folders[0]}: has no tokenizer.model, which the public program needs; pass --tokenizer with the folder of "
         "the checkpoint that the model was made from"
     )
 

@@ -357,7 +357,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
                   `[objects, num_query_frames, height, width]`, the masks of the objects one by one.
             labels (`str`): "seg" supervises [SEG] only, as the loss of GLUS; "answer" the whole answers, as LLaVA v1
                 and as GLUS labels them before its loss keeps [SEG].
-            rng (`np.random.Generator`, *optional*): draws a question and an answer per expression and query frame.
+            rng (`np.random.Generator`, *optional*): samples a question and an answer per expression and query frame.
                 Without it, the templates of inference.
 
         Returns:

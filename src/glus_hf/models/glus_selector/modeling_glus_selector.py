@@ -199,7 +199,7 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
         Args:
             session: from [`GLUSSelectorProcessor.init_video_session`]; its `scores` are set.
             batch_size: prompts read at once; by default chosen from the free memory.
-            density_noise: of the token merger, drawn once per frame; `None` is deterministic.
+            density_noise: of the token merger, sampled once per frame; `None` is deterministic.
 
         Returns:
             `torch.FloatTensor [num_texts, num_frames]`, float32; higher is better.

@@ -256,7 +256,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
                 * `frames`: its context frames and then the target frame, `uint8 [height, width, 3]`; at least two;
                 * `expressions` (`list[str]`): E of them, or `conversations` (`list[str]`): E full prompts;
                 * `scores` (`list[float]`, *optional*): per expression, what its score should be (IoU, 0 to 1).
-            rng (`np.random.Generator`, *optional*): draws a question and an answer per expression, which keeps its
+            rng (`np.random.Generator`, *optional*): samples a question and an answer per expression, which keeps its
                 case then, as upstream does in training. Without it, the prompts are those of inference.
 
         Returns:

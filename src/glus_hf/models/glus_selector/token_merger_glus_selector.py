@@ -26,8 +26,8 @@ from .configuration_chat_univi import num_clusters
 NOISE_SCALE = 1e-6
 WEIGHT_EPS = 1e-6
 DensityNoise = Callable[[tuple[int, int]], Tensor] | torch.Generator | None
-"""Where uniform draws in [0, 1) come from: `None`, nowhere; a generator; or a function of the shape `(batch, tokens)`.
-Draws are asked for in upstream's order."""
+"""Where uniform samples in [0, 1) come from: `None`, nowhere; a generator; or a function of the shape
+`(batch, tokens)`. They are asked for in upstream's order."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ def _cluster(tokens: Tensor, count: int, neighbours: int, density_noise: Density
     nearest = distances.topk(neighbours, dim=-1, largest=False).values
     density = (-nearest.square().mean(-1)).exp()
     if not exact:
-        density = density + NOISE_SCALE * _draw(density_noise, density)
+        density = density + NOISE_SCALE * _sample_noise(density_noise, density)
     scores = density * _separation(distances, density, break_ties=exact)
     centres = scores.sort(dim=-1, descending=True, stable=True).indices[:, :count]
     to_centres = distances.gather(1, centres[..., None].expand(-1, -1, tokens.shape[1]))
@@ -106,15 +106,15 @@ def _separation(distances: Tensor, density: Tensor, break_ties: bool) -> Tensor:
     return torch.where(denser, distances, largest).amin(-1)
 
 
-def _draw(density_noise: DensityNoise, density: Tensor) -> Tensor:
+def _sample_noise(density_noise: DensityNoise, density: Tensor) -> Tensor:
     shape = tuple(density.shape)
     if isinstance(density_noise, torch.Generator):
-        draws = torch.rand(shape, generator=density_noise, device=density_noise.device)
+        samples = torch.rand(shape, generator=density_noise, device=density_noise.device)
     else:
-        draws = density_noise(shape)
-        if tuple(draws.shape) != shape:
-            raise ValueError(f"density_noise must give draws of shape {list(shape)}, got {list(draws.shape)}")
-    return draws.to(density)
+        samples = density_noise(shape)
+        if tuple(samples.shape) != shape:
+            raise ValueError(f"density_noise must give samples of shape {list(shape)}, got {list(samples.shape)}")
+    return samples.to(density)
 
 
 def _means(tokens: Tensor, labels: Tensor, count: int) -> Tensor:

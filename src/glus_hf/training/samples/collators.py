@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 class GLUSCollator:
     """Turns samples of [`ReferringVideoDataset`] or [`MixtureDataset`] into a batch for [`GLUSForVideoSegmentation`].
 
-    Every expression and query frame gets a question and an answer drawn from GLUS's templates. They depend on the
+    Every expression and query frame gets a question and an answer sampled from GLUS's templates. They depend on the
     sample's `key` alone, so a batch is the same for any number of workers and processes.
 
     With `transformers.Trainer`, set `remove_unused_columns=False`: it would take the frames out of the samples.
 
     Args:
-        processor: its numbers of context and query frames must be those of the data set.
+        processor: its numbers of context and query frames must be those of the dataset.
         labels: "seg" supervises [SEG] only, as GLUS; "answer" the whole answers.
         random_templates: False uses the question and the answer of inference everywhere.
 
@@ -49,18 +49,30 @@ class GLUSCollator:
         return self.processor([self._with_conversations(sample) for sample in samples], labels=self.labels)
 
     def _with_conversations(self, sample: dict) -> dict:
-        from ...models.glus.processing_glus import ANSWERS, QUESTIONS
+        return add_conversations(sample, self.processor.sample_conversation, self.random_templates)
 
-        turns = self.processor.num_query_frames
-        rng = np.random.default_rng([TEMPLATE_STREAM, *sample["key"]]) if self.random_templates else None
-        conversations = []
-        for name, text in zip(sample["expression_ids"], sample["expressions"], strict=True):
-            questions = answers = None
-            if rng is not None:
-                questions, answers = rng.integers(len(QUESTIONS), size=turns), rng.integers(len(ANSWERS), size=turns)
-            try:
-                text = self.processor.clean_expression(text)
-            except ValueError as error:
-                raise UserError(f"{sample['dataset']}/{sample['video_id']}, expression {name}: {error}") from None
-            conversations.append(self.processor.build_conversation(text, turns, questions, answers))
-        return {**sample, "conversations": conversations}
+
+def add_conversations(
+    sample: dict, sample_conversation: Callable[[str, np.random.Generator | None], str], random_templates: bool
+) -> dict:
+    """The sample with `conversations`, one full prompt per expression.
+
+    Args:
+        sample: of a training dataset.
+        sample_conversation: from an expression to its conversation, as a processor makes it.
+        random_templates: sample the templates by the sample's `key`; False takes those of inference.
+
+    Raises:
+        UserError: the processor refuses an expression; the message has its ids.
+    """
+    rng = np.random.default_rng([TEMPLATE_STREAM, *sample["key"]]) if random_templates else None
+    conversations = []
+    for name, expression in zip(sample["expression_ids"], sample["expressions"], strict=True):
+        try:
+            conversations.append(sample_conversation(expression, rng))
+        except ValueError as error:
+            raise UserError(f"{sample['dataset']}/{sample['video_id']}, expression {name}: {error}") from None
+    return {**sample, "conversations": conversations}
+
+
+__all__ = ["GLUSCollator", "add_conversations"]

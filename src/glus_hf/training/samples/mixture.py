@@ -1,4 +1,4 @@
-"""Several data sets mixed by weight."""
+"""Several datasets mixed by weight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .referring_video_dataset import ReferringVideoDataset
 from .resumable_sampler import CHOICE_STREAM, MIXTURE_STREAM, EpochDataset
 
 
-# Upstream's training scripts; names of data sets as in load_referring_dataset.
+# Upstream's training scripts; names of datasets as in load_referring_dataset.
 MIXTURES = {
     "glus-s": {"mevis": 1, "refer_youtube_vos": 1},
     "glus-a": {"mevis": 40, "refer_youtube_vos": 150, "ref_davis17": 4, "revos": 30, "lvvis": 30},
@@ -20,10 +20,10 @@ MIXTURES = {
 
 
 class MixtureDataset(EpochDataset):
-    """Samples of several data sets, drawn as GLUS was trained: a data set by weight, then any of its videos.
+    """Samples of several datasets, chosen as GLUS was trained: a dataset by weight, then any of its videos.
 
-    Both are drawn with replacement, so an epoch is only a number of samples. Sample `i` of epoch `e` is a function of
-    `(seed, e, i)` alone, as in [`ReferringVideoDataset`]; the seeds and epochs of the parts play no role.
+    Both are sampled with replacement, so an epoch is only a number of samples. Sample `i` of epoch `e` is a function
+    of `(seed, e, i)` alone, as in [`ReferringVideoDataset`]; the seeds and epochs of the parts play no role.
 
     Args:
         datasets: parts by name.
@@ -32,7 +32,7 @@ class MixtureDataset(EpochDataset):
         seed: 0 or more.
 
     Raises:
-        ValueError: weights and data sets differ in names, or a weight is not positive.
+        ValueError: weights and datasets differ in names, or a weight is not positive.
 
     Example:
 
@@ -51,7 +51,7 @@ class MixtureDataset(EpochDataset):
         super().__init__()
         weights = mixture_weights(weights)
         if set(weights) != set(datasets):
-            given = f"data sets {', '.join(sorted(datasets)) or 'none'}"
+            given = f"datasets {', '.join(sorted(datasets)) or 'none'}"
             raise UserError(f"{given}, but weights for {', '.join(sorted(weights)) or 'none'}; use the same names")
         wrong = [name for name, weight in weights.items() if not (weight > 0 and math.isfinite(weight))]
         if wrong:
@@ -60,7 +60,7 @@ class MixtureDataset(EpochDataset):
             num_samples_per_epoch = sum(len(part) for part in datasets.values())
         if num_samples_per_epoch < 1 or seed < 0:
             raise UserError("an epoch needs at least 1 sample, and a seed is 0 or more")
-        self.names = sorted(datasets)  # not the order of the mapping: the draws shall not depend on it
+        self.names = sorted(datasets)  # not the order of the mapping: the sampling shall not depend on it
         self.datasets = {name: datasets[name] for name in self.names}
         self.num_samples_per_epoch, self.seed = num_samples_per_epoch, seed
         total = sum(weights.values())
@@ -73,11 +73,11 @@ class MixtureDataset(EpochDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         key = (MIXTURE_STREAM, self.seed, self.epoch, int(index))
-        name, video = self.draw(index)
+        name, video = self.sample_video(index)
         return self.datasets[name].sample(video, key)
 
-    def draw(self, index: int) -> tuple[str, int]:
-        """Which data set and which of its videos sample `index` of this epoch is; nothing is read."""
+    def sample_video(self, index: int) -> tuple[str, int]:
+        """Which dataset and which of its videos sample `index` of this epoch is; nothing is read."""
         rng = np.random.default_rng([CHOICE_STREAM, self.seed, self.epoch, int(index)])
         name = self.names[int(rng.choice(len(self.names), p=list(self.probabilities.values())))]
         return name, int(rng.integers(len(self.datasets[name])))
@@ -89,7 +89,7 @@ class MixtureDataset(EpochDataset):
 
 
 def mixture_weights(weights: Mapping[str, float] | str) -> dict[str, float]:
-    """Weights by name of a data set, of a mapping or of a preset's name.
+    """Weights by name of a dataset, of a mapping or of a preset's name.
 
     Example:
 

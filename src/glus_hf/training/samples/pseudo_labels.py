@@ -2,7 +2,7 @@
 
 One JSON file per expression, `{output}/{dataset}/{video}/{expression}.json`: a list with one entry per frame of the
 video, in order, the IoU with the union of the expression's objects. This is the layout upstream's program reads below
-the name of the data set. An entry is null where the frame has no label (`empty="skip"`).
+the name of the dataset. An entry is null where the frame has no label (`empty="skip"`).
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ def make_pseudo_labels(
 
     Args:
         model, processor, split, data_options, model_name, overwrite, processes, progress: as for [`evaluate_model`].
-        rows: with masks, of one data set; several data sets can share `output`.
+        rows: with masks, of one dataset; several datasets can share `output`.
         empty: label of a frame where neither truth nor prediction has a pixel. "1" is upstream's: a frame without the
             target is then as good as one that is segmented perfectly. "0" calls it useless as a key frame, "skip"
             (null in the file) lets the selector learn nothing from it.
-        fraction: part of the videos to label, drawn by `seed`. The videos of a smaller part belong to every larger
+        fraction: part of the videos to label, sampled by `seed`. The videos of a smaller part belong to every larger
             one, so a folder can grow.
         options: how to segment; key frames and thresholds of a selector do not apply.
 
@@ -114,7 +114,7 @@ def make_pseudo_labels(
     if not jobs:
         raise UserError("there are no expressions to label; check the split")
     dataset = light[0]["dataset"]
-    folder = Path(output) / dataset  # one run and one manifest per data set
+    folder = Path(output) / dataset  # one run and one manifest per dataset
     settings = {
         "dataset": dataset,
         "split": split,
@@ -200,7 +200,7 @@ def frame_label(mask: np.ndarray, truth: np.ndarray, empty: float | None) -> flo
 
 
 def select_fraction(rows: Sequence[Mapping], fraction: float, seed: int = 0):
-    """The rows of part of the videos (at least one), drawn by `seed`; a smaller part is within every larger one.
+    """The rows of part of the videos (at least one), sampled by `seed`; a smaller part is within every larger one.
 
     Example:
 
@@ -214,12 +214,12 @@ def select_fraction(rows: Sequence[Mapping], fraction: float, seed: int = 0):
         return rows
     videos = sorted(set(column(rows, "video_id")))
     order = np.random.default_rng([SELECTION_STREAM, seed]).permutation(len(videos))
-    chosen = {videos[place] for place in order[: max(1, round(fraction * len(videos)))]}
+    chosen = {videos[index] for index in order[: max(1, round(fraction * len(videos)))]}
     return filter_rows(rows, "video_id", chosen.__contains__)
 
 
 def label_file(folder: str | os.PathLike, row: Mapping) -> Path:
-    """Where the labels of an expression are: below the name of its data set, or, as in upstream's joint folder,
+    """Where the labels of an expression are: below the name of its dataset, or, as in upstream's joint folder,
     without it. The file need not exist."""
     joint = Path(folder) / _file_of(row)
     own = Path(folder) / row["dataset"] / _file_of(row)

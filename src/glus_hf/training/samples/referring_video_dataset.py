@@ -10,6 +10,8 @@ import numpy as np
 
 from ...errors import BrokenSampleError, UserError
 from ...media.rle import decode_rle
+from ...media.sizes import check_size
+from ...models.expressions import plain_expression
 from .resumable_sampler import SAMPLE_STREAM, EpochDataset
 from .skip_log import SkipLog
 
@@ -34,8 +36,8 @@ class VideoRows:
 class ReferringVideoDataset(EpochDataset):
     """Videos of a table of [`load_referring_dataset`], one training sample per video.
 
-    A sample is drawn as GLUS was trained: one random frame of each of `num_context_frames` equal segments of the video
-    (they stand for the whole video), `num_query_frames` consecutive frames from a random start, and up to
+    A sample is chosen as GLUS was trained: one random frame of each of `num_context_frames` equal segments of the
+    video (they stand for the whole video), `num_query_frames` consecutive frames from a random start, and up to
     `max_expressions` different expressions of the video that share these frames. Nothing is augmented.
 
     Sample `i` of epoch `e` is a function of `(seed, e, i)` alone: the number of workers and processes and what was
@@ -67,7 +69,7 @@ class ReferringVideoDataset(EpochDataset):
         - `masks`: `[E, query frames, height, width]` uint8, 0 and 1, or counts with `mask_overlap="sum"`
         - `object_ids`, `annotation_ids`: E lists of strings; equal lists mean the same objects
         - `dataset`, `video_id`, `expression_ids`, `frame_indices`, `frame_names`: where it comes from
-        - `key`: numbers that the sample was drawn from
+        - `key`: numbers that the sample was made from
 
     Example:
 
@@ -141,10 +143,12 @@ class ReferringVideoDataset(EpochDataset):
 
         first = int(rng.integers(video.num_frames - self.num_query_frames, endpoint=True))
         queries = list(range(first, first + self.num_query_frames))
-        indices = draw_from_segments(video.num_frames, self.num_context_frames, rng) + queries
+        indices = sample_from_segments(video.num_frames, self.num_context_frames, rng) + queries
         size = rows[0]["height"].as_py(), rows[0]["width"].as_py()
         paths = {index: rows[0]["frame_paths"].values[index].as_py() for index in indices}
-        frames = {index: _checked_frame(read_frame(path), path, size) for index, path in paths.items()}
+        frames = {index: read_frame(path) for index, path in paths.items()}
+        for index, frame in frames.items():
+            check_size(paths[index], frame.shape[:2], size)
         return {
             "frames": [frames[index] for index in indices],
             "frame_times": [index / max(video.num_frames - 1, 1) for index in indices],
@@ -161,7 +165,7 @@ class ReferringVideoDataset(EpochDataset):
 
     def _expression(self, row: dict) -> str:
         text = row["expression"].as_py()
-        prepared = prepare_expression(text)
+        prepared = plain_expression(text)
         if not prepared:
             raise UserError(f"expression {row['expression_id'].as_py()} is empty ({text!r})")
         return prepared if self.prepare_expressions else text
@@ -173,9 +177,9 @@ class ReferringVideoDataset(EpochDataset):
             layers = [layer.values for layer in row["object_masks"].values]
         masks = np.zeros((len(indices), *size), dtype=np.uint8)
         for layer in layers:
-            for place, index in enumerate(indices):
+            for query, index in enumerate(indices):
                 try:
-                    masks[place] += decode_rle(layer[index].as_py(), size)
+                    masks[query] += decode_rle(layer[index].as_py(), size)
                 except (ValueError, IndexError) as error:
                     name, frame = row["expression_id"].as_py(), row["frames"].values[index].as_py()
                     raise UserError(f"mask of expression {name}, frame {frame}: {error}") from None
@@ -195,34 +199,23 @@ class ReferringVideoDataset(EpochDataset):
         for video in short:
             self._log.add(video.name, f"{video.num_frames} frames, a sample needs {needed}")
         if len(short) == len(videos):
-            raise UserError("the table has no video to draw from; check the data set and its split")
+            raise UserError("the table has no video to sample from; check the dataset and its split")
         return [video for video in videos if video.num_frames >= needed]
 
 
-def draw_from_segments(num_frames: int, num_segments: int, rng: np.random.Generator) -> list[int]:
-    """One random frame of each of `num_segments` equal segments of a video, as GLUS draws context frames in training.
+def sample_from_segments(num_frames: int, num_segments: int, rng: np.random.Generator) -> list[int]:
+    """One random frame of each of `num_segments` equal segments of a video: GLUS's context frames in training.
 
     Segment `i` is `[b[i], b[i + 1])` with `b = linspace(0, num_frames, num_segments + 1)` rounded down, so the video
     needs at least `num_segments` frames.
 
     Example:
 
-        >>> draw_from_segments(40, 4, np.random.default_rng(0))
+        >>> sample_from_segments(40, 4, np.random.default_rng(0))
         [8, 16, 25, 32]
     """
     bounds = np.linspace(0, num_frames, num_segments + 1, dtype=int)
     return rng.integers(bounds[:-1], bounds[1:]).tolist()
-
-
-def prepare_expression(text: str) -> str:
-    """An expression as the prompts of GLUS have it: lower case, without white space around or a full stop at the end.
-
-    Example:
-
-        >>> prepare_expression("The dog on the left. ")
-        'the dog on the left'
-    """
-    return text.strip().removesuffix(".").strip().lower()
 
 
 def group_by_video(rows: datasets.Dataset) -> list[VideoRows]:
@@ -234,7 +227,7 @@ def group_by_video(rows: datasets.Dataset) -> list[VideoRows]:
     import datasets
 
     if not isinstance(rows, datasets.Dataset):
-        raise UserError("training needs a table with random access; load the data set without streaming")
+        raise UserError("training needs a table with random access; load the dataset without streaming")
     missing = [name for name in INDEX_COLUMNS if name not in rows.column_names]
     if missing:
         raise UserError(f"the table lacks {', '.join(missing)}; load it with load_referring_dataset")
@@ -255,9 +248,3 @@ def group_by_video(rows: datasets.Dataset) -> list[VideoRows]:
 def _first_row(table) -> dict:
     """One row as Arrow scalars: lists stay in the file until an element is asked for."""
     return {name: table.column(name)[0] for name in table.column_names}
-
-
-def _checked_frame(frame: np.ndarray, path: str, size: tuple[int, int]) -> np.ndarray:
-    if frame.shape[:2] != size:
-        raise UserError(f"{path}: is {list(frame.shape[:2])} (height, width), but the video is {list(size)}")
-    return frame

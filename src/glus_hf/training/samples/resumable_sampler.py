@@ -1,4 +1,4 @@
-"""The order in which a data set is read, and where an interrupted epoch goes on."""
+"""The order in which a dataset is read, and where an interrupted epoch goes on."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ORDER_STREAM, SAMPLE_STREAM, CHOICE_STREAM, MIXTURE_STREAM, TEMPLATE_STREAM = 1,
 
 
 class EpochDataset(Dataset):
-    """A data set whose samples depend on the epoch.
+    """A dataset whose samples depend on the epoch.
 
     The number of the epoch lies in shared memory: workers of a `DataLoader` see it change, persistent ones too.
     `transformers.Trainer` needs [`ResumableSampler`] to set it: with its own sampler, accelerate sets the epoch of
-    the sampler only, on several processes and after a resume, and the data set would repeat one epoch for ever.
+    the sampler only, on several processes and after a resume, and the dataset would repeat one epoch for ever.
 
     Example:
 
@@ -41,7 +41,7 @@ class EpochDataset(Dataset):
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the samples of this epoch from now on."""
+        """Give the samples of this epoch from now on."""
         if epoch < 0:
             raise UserError(f"an epoch is 0 or more, got {epoch}")
         if not self._is_frozen:
@@ -50,7 +50,7 @@ class EpochDataset(Dataset):
     def frozen(self) -> EpochDataset:
         """A copy that stays in epoch 0 whatever it is told: to evaluate on the same samples every time.
 
-        Data loaders tell a data set the epoch too, persistent ones another one at every evaluation.
+        Data loaders tell a dataset the epoch too, persistent ones another one at every evaluation.
 
         Example:
 
@@ -116,13 +116,13 @@ class ResumableSampler(Sampler):
         return self.dataset.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of `epoch`; where the data set is in that epoch already, stay where we are."""
+        """Go to the start of `epoch`; where the dataset is in that epoch already, stay where we are."""
         self.dataset.set_epoch(epoch)
 
     @property
     def used(self) -> int:
         """Places of the order of this epoch that all ranks together have used."""
-        # accelerate may set the epoch of the data set without telling the sampler
+        # accelerate may set the epoch of the dataset without telling the sampler
         return self._used if self._used_epoch == self.epoch else 0
 
     def advance(self, num_samples: int) -> None:
@@ -150,7 +150,7 @@ class ResumableSampler(Sampler):
         """Go on where `state` was taken: the samples left are those that were left, in their order.
 
         Raises:
-            ValueError: it belongs to another seed, another order or a data set of another length.
+            ValueError: it belongs to another seed, another order or a dataset of another length.
         """
         own = self.state_dict()
         for name in ("seed", "shuffle", "num_samples"):

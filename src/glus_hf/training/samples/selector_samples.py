@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import BrokenSampleError, UserError
+from .collators import add_conversations
 from .pseudo_labels import read_labels
-from .referring_video_dataset import VideoRows, draw_from_segments, group_by_video
-from .resumable_sampler import SAMPLE_STREAM, TEMPLATE_STREAM, EpochDataset
+from .referring_video_dataset import VideoRows, group_by_video, sample_from_segments
+from .resumable_sampler import SAMPLE_STREAM, EpochDataset
 from .skip_log import SkipLog
 
 
@@ -29,10 +30,10 @@ ATTEMPTS = 20
 class SelectorDataset(EpochDataset):
     """Videos of a table of [`load_referring_dataset`] that have pseudo-labels, one training sample per video.
 
-    A sample is drawn as upstream does: `n` of `context_frames` is drawn, one random frame of each of `n` equal
+    A sample is chosen as upstream does: `n` of `context_frames` is sampled, one random frame of each of `n` equal
     segments (all frames of a shorter video) is context, one of these is the target frame, and up to `max_expressions`
     different expressions of the video are asked about it. An expression without a file of labels is left out of
-    training, and so is a frame without a label as target: context frames are drawn anew, or if that does not help, a
+    training, and so is a frame without a label as target: context frames are sampled anew, or if that does not help, a
     labelled frame takes the place of the context frame nearest to it.
 
     Sample `i` of epoch `e` is a function of `(seed, e, i)` alone.
@@ -116,7 +117,7 @@ class SelectorDataset(EpochDataset):
             rng = np.random.default_rng([*key, attempt])
             chosen = rng.choice(len(video.rows), min(self.max_expressions, len(video.rows)), replace=False)
             numbers = [int(number) for number in video.rows[chosen]]
-            context, target = self._draw_frames(video.num_frames, numbers, rng)
+            context, target = self._sample_frames(video.num_frames, numbers, rng)
             numbers = [number for number in numbers if not np.isnan(self._labels[number][target])]
             try:
                 return {**self._read(numbers, context, target), "key": (*key, attempt)}
@@ -129,17 +130,17 @@ class SelectorDataset(EpochDataset):
                 self._log.add(name, reason)
         raise BrokenSampleError(f"none of {len(self)} videos can be read; the last, {name}: {reason}")
 
-    def _draw_frames(self, num_frames: int, numbers: list[int], rng: np.random.Generator) -> tuple[list[int], int]:
+    def _sample_frames(self, num_frames: int, numbers: list[int], rng: np.random.Generator) -> tuple[list[int], int]:
         """Context frames and a target among them that at least one of the expressions has a label for."""
         has_label = ~np.isnan(np.stack([self._labels[number] for number in numbers])).all(0)
         for _ in range(ATTEMPTS):
             count = int(rng.integers(*self.context_frames, endpoint=True))
-            context = draw_from_segments(num_frames, count, rng) if num_frames > count else list(range(num_frames))
+            context = sample_from_segments(num_frames, count, rng) if num_frames > count else list(range(num_frames))
             candidates = [frame for frame in context if has_label[frame]]
             if candidates:
                 return context, int(rng.choice(candidates))
         target = int(rng.choice(np.flatnonzero(has_label)))
-        nearest = min(range(len(context)), key=lambda place: abs(context[place] - target))
+        nearest = min(range(len(context)), key=lambda position: abs(context[position] - target))
         context[nearest] = target
         return context, target
 
@@ -181,7 +182,7 @@ def _read_all(rows: datasets.Dataset, folder: str | os.PathLike) -> dict[int, np
 class SelectorCollator:
     """Turns samples of [`SelectorDataset`] into a batch for [`GLUSSelector`].
 
-    Every expression gets a question and an answer drawn from the selector's templates. They depend on the sample's
+    Every expression gets a question and an answer sampled from the selector's templates. They depend on the sample's
     `key` alone. Expressions keep their case, as in upstream's training.
 
     Args:
@@ -200,14 +201,9 @@ class SelectorCollator:
         return self.processor([self._with_conversations(sample) for sample in samples])
 
     def _with_conversations(self, sample: dict) -> dict:
-        rng = np.random.default_rng([TEMPLATE_STREAM, *sample["key"]]) if self.random_templates else None
-        num_context, conversations = len(sample["frames"]) - 1, []
-        for name, text in zip(sample["expression_ids"], sample["expressions"], strict=True):
-            try:
-                conversations.append(self.processor.sample_conversation(text, num_context, rng))
-            except ValueError as error:
-                raise UserError(f"{sample['dataset']}/{sample['video_id']}, expression {name}: {error}") from None
-        return {**sample, "conversations": conversations}
+        num_context = len(sample["frames"]) - 1
+        sample_conversation = lambda text, rng: self.processor.sample_conversation(text, num_context, rng)
+        return add_conversations(sample, sample_conversation, self.random_templates)
 
 
 __all__ = ["SelectorCollator", "SelectorDataset"]

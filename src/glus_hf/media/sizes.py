@@ -1,0 +1,60 @@
+"""Sizes of frames and masks: what belongs to one video has one height and width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import UserError, VideoError
+
+
+def check_size(
+    name: object,
+    found: Sequence[int],
+    expected: Sequence[int],
+    of: str = "the video",
+    remedy: str = "",
+    error: type[UserError] = UserError,
+) -> None:
+    """Refuse a frame or a mask of another size than its video.
+
+    Args:
+        name: of the frame or mask, for the message.
+        found, expected: `(height, width)` in pixels.
+        of: what has the expected size.
+        remedy: what to do about it.
+        error: what to raise.
+
+    Raises:
+        UserError: the sizes differ; or `error`.
+
+    Example:
+        >>> check_size("00000.jpg", (4, 6), (4, 6))
+    """
+    if tuple(found) != tuple(expected):
+        advice = f": {remedy}" if remedy else ""
+        raise error(f"{name}: is {list(found)} (height, width), but {of} is {list(expected)}{advice}")
+
+
+def check_same_size(frames: Sequence[np.ndarray], names: Sequence[str] | None = None, origin: str = "") -> None:
+    """Refuse frames `[height, width, 3]` of different sizes.
+
+    Raises:
+        VideoError: a frame has another size than the first.
+    """
+    for index, frame in enumerate(frames):
+        check_like_first(f"{origin}frame {index if names is None else names[index]}", frame, frames[0])
+
+
+def check_like_first(name: str, frame: np.ndarray, first: np.ndarray) -> None:
+    """Refuse a frame `[height, width, 3]` of another size than the first of its video.
+
+    Raises:
+        VideoError: the sizes differ.
+    """
+    remedy = "resize the frames to one size"
+    check_size(name, frame.shape[:2], first.shape[:2], "the first", remedy, VideoError)
+
+
+__all__ = ["check_like_first", "check_same_size", "check_size"]
