@@ -8,7 +8,7 @@ from glus_hf import hub, model_families
 from glus_hf.model_families import ALL_FAMILIES, CONVERTERS, EXPORTERS, FAMILIES, HELPER_FAMILIES, RELEASED, RUNS
 
 
-MODULES = {*CONVERTERS.values(), *EXPORTERS.values(), *RELEASED.values(), *RUNS.values()}
+MODULES = {*CONVERTERS.values(), *EXPORTERS.values(), *RELEASED.values()}
 
 
 def class_names(names):
@@ -53,5 +53,8 @@ def test_released_checkpoints_can_be_fetched():
         assert hub.is_alias(alias) and alias not in hub.PACKAGED
 
 
-def test_runs_are_of_known_families():
-    assert RUNS.keys() <= ALL_FAMILIES.keys()
+@pytest.mark.parametrize("model_type", RUNS)
+def test_runs_have_a_reader_and_a_builder(model_type):
+    module, *functions = RUNS[model_type]
+    assert model_type in ALL_FAMILIES and len(functions) == 2
+    assert all(callable(getattr(model_families.load_module(module), function)) for function in functions)
