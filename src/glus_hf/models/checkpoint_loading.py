@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -179,9 +178,9 @@ def readable_errors(name_or_path) -> Iterator[None]:
     except OSError as error:
         message = f"{name_or_path}: cannot be loaded; save model and processor there again ({error})"
         raise CheckpointError(message) from error
-    except (ValueError, TypeError, KeyError, ZeroDivisionError, StrictDataclassError) as error:
+    except Exception as error:  # a file can make transformers and tokenizers raise anything
         remedy = "correct the options given, if any, or save model and processor there again"
-        message = f"{name_or_path}: cannot be loaded ({error}); {remedy}"
+        message = f"{name_or_path}: cannot be loaded ({type(error).__name__}: {error}); {remedy}"
         raise CheckpointError(message) from error
 
 

@@ -82,6 +82,8 @@ def score_all_frames(
         is_complete=is_complete,
         record_type=ExpressionScores,
     )
+    lengths = {job.key: job.num_frames for job in jobs}
+    done = {key: record for key, record in done.items() if len(record.scores) == lengths[key]}
     share = own_share(jobs, done, options.texts_per_pass, processes)
     total = sum(len(group.jobs) for group in share)
     hidden = not (progress and processes.is_main)

@@ -15,7 +15,13 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from ...conversion.download import CLIP_REPO, clip_folder
 from ...conversion.llama_tokenizer import add_tokens, check_vocabulary, load_tokenizer
-from ...conversion.llava_config import TEXT_FIELDS, VISION_FIELDS, clip_view_settings, pick_fields, refuse_rope_scaling
+from ...conversion.llava_config import (
+    TEXT_FIELDS,
+    VISION_FIELDS,
+    clip_image_processor,
+    pick_fields,
+    refuse_rope_scaling,
+)
 from ...conversion.new_weights import NewWeights, add_rows, random_layers
 from ...conversion.output_folder import existing_folder, write_folder
 from ...conversion.plan import ConversionPlan
@@ -250,12 +256,11 @@ def _base_fields(folder: Path, fields: Mapping, clip: Path) -> dict:
 
 
 def _make_processor(config: ChatUniViConfig, source: Path, clip: Path, tokenizer) -> ChatUniViProcessor:
-    view = clip_view_settings(clip, config.vision_config.image_size)
     settings = source / "tokenizer_config.json"
     legacy = read_json(settings).get("legacy") if settings.is_file() else None
     make = GLUSSelectorProcessor if isinstance(config, GLUSSelectorConfig) else ChatUniViProcessor
     return make(
-        CLIPImageProcessorPil(**view),
+        clip_image_processor(CLIPImageProcessorPil, clip, config.vision_config.image_size),
         tokenizer,
         num_image_tokens=config.num_image_tokens,
         image_token_id=config.image_token_id,
