@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,10 @@ from transformers.utils import logging
 
 import glus_hf
 from glus_hf.data.motion_shapes import generate_clip
+from glus_hf.errors import UserError
 from glus_hf.inference.frame_selector import key_frames_of, load_selector
 from glus_hf.metrics.j_and_f import j_and_f
 from glus_hf.metrics.rank_correlation import spearman
-from glus_hf.training.runs.run_errors import errors_in_one_line
 from glus_hf.training.samples.pseudo_labels import frame_label
 from glus_hf.visualization import contact_sheet, draw_overlay, save_image
 
@@ -185,8 +186,10 @@ def main() -> None:
     parser.add_argument("--device", default=None)
     parser.add_argument("--picture", type=Path, help="draw what a key frame does into this file instead")
     args = parser.parse_args()
-    with errors_in_one_line():
+    try:
         run(args)
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -35,7 +35,7 @@ python examples/train_tiny_selector.py --stage base --output "$runs/base" --minu
 # 3. the selector learns the labels
 resume=""
 ls -d "$runs"/refine/checkpoint-* > /dev/null 2>&1 && resume="--resume"
-[ -f "$runs/glus-selector-tiny/config.json" ] || python examples/train_selector.py examples/configs/selector_tiny.yaml \
+[ -f "$runs/glus-selector-tiny/config.json" ] || glus-hf train selector_tiny \
     model.pretrained="$runs/start" data.train.0.labels="$runs/labels" data.train.1.labels="$runs/labels-reveal" \
     validation.labels="$runs/labels-validation" \
     training.output_dir="$runs/refine" $resume --export "$runs/glus-selector-tiny"

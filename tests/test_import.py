@@ -14,6 +14,8 @@ NOT_IMPORTED = [
     "torchvision",
     "av",
     "cv2",
+    "scipy",
+    "matplotlib",
     "PIL",
     "typer",
     "rich",

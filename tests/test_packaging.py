@@ -1,6 +1,9 @@
 """What is declared for the package agrees with what is there."""
 
 import re
+import subprocess
+
+import pytest
 
 from tests.paths import ROOT
 
@@ -10,6 +13,14 @@ def test_every_folder_of_code_is_a_package():
     folders = {file.parent for file in (ROOT / "src" / "glus_hf").rglob("*.py")}
     missing = sorted(str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists())
     assert not missing, f"__init__.py is missing from {missing}"
+
+
+def test_git_ignores_no_code():
+    # a folder named like one of results would be missing from every clone
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout of git")
+    ignored = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "--", "src/*.py", "tests/*.py"]
+    assert subprocess.run(ignored, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
 
 
 def test_constraints_pin_every_dependency():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from glus_hf.cli.main import _demo_clip
+from glus_hf.cli.demo import demo_clip
 from glus_hf.data.motion_shapes.language import vocabulary
 from tests.paths import ROOT
 
@@ -21,7 +21,7 @@ def test_install_and_test_command_of_the_readme_is_the_one_that_is_checked():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_ask_for_what_the_demo_clip_shows(page):
-    clip, expression = _demo_clip(seed=0)
+    clip, expression = demo_clip(seed=0)
     text = (ROOT / page).read_text()
     asked = set(re.findall(r'"((?:the|both|all) [a-z ]+)"', text))
     assert expression.text in asked

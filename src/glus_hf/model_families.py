@@ -57,8 +57,11 @@ EXPORTERS = {"upstream": "models.glus.convert_glus_to_original"}
 RELEASED = dict.fromkeys(("glus-7b", "glus-s", "glus-s-partial", "glus-a"), "models.glus.released_glus")
 """By alias of a released checkpoint, the module that fetches it."""
 
-RUNS = {"glus": "training.glus_run", "glus_selector": "training.selector_run"}
-"""By model type, the module that makes a trainer from a configuration file."""
+RUNS = {
+    "glus": ("training.glus_run", "load_run_config", "build_trainer"),
+    "glus_selector": ("training.selector_run", "load_selector_config", "build_selector_trainer"),
+}
+"""By model type, the module of its training runs, with its functions that read a configuration and build a trainer."""
 
 
 def load_module(path: str):

@@ -13,8 +13,13 @@ MOVED = {
     "glus_hf.data.key_frames": "glus_hf.predictions.key_frame_file",
     "glus_hf.data.masks": "glus_hf.media.rle",
     "glus_hf.data.video": "glus_hf.media.video",
+    "glus_hf.evaluation.iou": "glus_hf.metrics.iou",
+    "glus_hf.evaluation.j_and_f": "glus_hf.metrics.j_and_f",
     "glus_hf.evaluation.metrics": "glus_hf.metrics.evaluate_modules",
+    "glus_hf.evaluation.no_target": "glus_hf.metrics.no_target",
+    "glus_hf.evaluation.robustness": "glus_hf.metrics.robustness",
     "glus_hf.evaluation.score": "glus_hf.evaluation.scoring.score_predictions",
+    "glus_hf.evaluation.temporal_iou": "glus_hf.metrics.temporal_iou",
     "glus_hf.models.glus.compat_glus": "glus_hf.models.glus.presets_glus",
     "glus_hf.models.glus.key_mapping_glus": "glus_hf.models.glus.weight_names_glus",
 }

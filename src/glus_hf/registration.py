@@ -27,6 +27,8 @@ def register_lazily() -> None:
     for name, register in _REGISTER.items():
         if name in sys.modules:
             register(sys.modules[name])
+    if _PIPELINES in sys.modules:
+        _replace_earlier_imports(sys.modules[_PIPELINES].pipeline)
 
 
 class _AfterImport(MetaPathFinder):
@@ -73,8 +75,7 @@ def _teach_aliases(module) -> None:
     """Let `transformers.pipeline` take `model="glus-tiny"`, and report a wrong checkpoint in one line.
 
     `transformers.pipeline` asks the Hub about any name that is not a folder before it gives the pipeline class a say,
-    so there is no hook for aliases: the function itself is wrapped. Other tasks go straight through. Modules that
-    imported it before `import glus_hf`, under any name, hold the unwrapped function; they get the wrapped one.
+    so there is no hook for aliases: the function itself is wrapped. Other tasks go straight through.
     """
     original = module.pipeline
     signature = inspect.signature(original)
@@ -89,12 +90,21 @@ def _teach_aliases(module) -> None:
             return original(*args, **kwargs)
         return original(**load_components(arguments))
 
+    module.pipeline = pipeline
+
+
+def _replace_earlier_imports(pipeline) -> None:
+    """Give the wrapped function to modules that imported `transformers.pipeline` before `import glus_hf`.
+
+    Any module may have done so, under any name, and there is no list of them: all that are loaded are looked at, once.
+    """
     for holder in list(sys.modules.values()):
         for name, value in list(getattr(holder, "__dict__", {}).items()):
-            if value is original:
+            if value is pipeline.__wrapped__:
                 setattr(holder, name, pipeline)
 
 
+_PIPELINES = "transformers.pipelines"
 _AUTO = "transformers.models.auto"
 _REGISTER = {
     f"{_AUTO}.configuration_auto": _register_configs,
@@ -103,5 +113,5 @@ _REGISTER = {
     f"{_AUTO}.image_processing_auto": functools.partial(
         _register_classes, "image_processor", "IMAGE_PROCESSOR_MAPPING"
     ),
-    "transformers.pipelines": _register_pipeline,
+    _PIPELINES: _register_pipeline,
 }

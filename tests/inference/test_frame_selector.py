@@ -239,7 +239,7 @@ def test_thresholds_that_are_no_numbers(pipe, threshold):
         ({"no_target_threshold": 0.5}, "need a selector"),
         ({"key_frame": "auto", "selector": "no-such-selector"}, "no such folder"),
         ({"selector": "no-such-selector"}, "no such folder .*or glus-selector-tiny"),
-        ({"selector": 3}, "^int is no selector; pass a name"),
+        ({"selector": 3}, "^int is no selector; pass its name"),
         ({"key_frame": "best"}, "integer in 0..5 or 'auto', got 'best'"),
         ({"key_frame": np.array([[1]])}, "must be an integer"),
         ({"key_frame": np.array(1.0)}, "must be an integer"),

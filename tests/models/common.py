@@ -6,7 +6,9 @@ tests/models/glus/test_modeling_glus.py. All models here have random weights and
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+
+from glus_hf import CheckpointError
 
 
 def randomize(model, scale=0.1, seed=0):
@@ -101,6 +103,15 @@ class ModelTests:
         assert_same(dict(loaded.named_parameters()), dict(model.named_parameters()))
         assert_same(dict(loaded.named_buffers()), dict(model.named_buffers()))  # those that are not saved, too
         assert_same(self.run(loaded), self.run(model))
+
+    def test_a_weight_too_many_in_any_part_is_refused(self, tmp_path):
+        model = self.tiny_model()
+        model.save_pretrained(tmp_path)
+        extra = {f"{part}.extra": torch.zeros(1) for part, _ in model.named_children()}
+        weights = load_file(tmp_path / "model.safetensors") | extra
+        save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(CheckpointError, match=f"{len(extra)} unexpected .{min(extra)}"):
+            self.model_class.from_pretrained(tmp_path)
 
     def test_loading_in_bfloat16_keeps_computed_buffers(self, tmp_path):
         model = self.tiny_model()

@@ -2,6 +2,7 @@
 
 import functools
 import tempfile
+from pathlib import Path
 
 import torch
 
@@ -73,3 +74,25 @@ def quick_trainer(output, model=None, dataset=None, **options) -> GLUSTrainer:
 def history(trainer, name: str = "loss") -> list[float]:
     """What was logged under a name, step by step."""
     return [entry[name] for entry in trainer.state.log_history if name in entry]
+
+
+def tiny_run(folder: Path, base: str, *more: str) -> list[str]:
+    """Overrides of the recipe tiny: three steps of four drawn clips on a small model."""
+    sets = {
+        "model.pretrained": base,
+        "data.cache_dir": folder / "cache",
+        "data.train.0.options.num_videos": 8,
+        "validation.name": "''",
+        "training.eval_strategy": "'no'",
+        "training.output_dir": folder / "run",
+        "training.total_train_batch_size": 4,
+        "training.per_device_train_batch_size": 1,
+        "training.max_steps": 3,
+        "training.save_steps": 1,
+        "training.logging_steps": 1,
+        "training.lora_dropout": 0.0,
+        "training.contrastive_gather": "true",
+        "training.use_cpu": "true",
+        "export": folder / "model",
+    }
+    return [*(f"{key}={value}" for key, value in sets.items()), *more]

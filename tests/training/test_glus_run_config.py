@@ -1,25 +1,27 @@
-"""Configuration files: every one in examples/ runs a step, and what is wrong is said in one line."""
+"""Configuration files: every recipe runs a step, and what is wrong is said in one line."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from safetensors import SafetensorError
 
 from glus_hf import GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.errors import ConfigError
 from glus_hf.training.glus_run import build_trainer, training_set
 from glus_hf.training.glus_run_config import load_run_config
-from glus_hf.training.runs.run_errors import errors_in_one_line
 from glus_hf.training.runs.run_folders import check_run_folders
+from glus_hf.training.runs.train_from_file import RECIPES, recipe_file
+from glus_hf.training.selector_run import load_selector_config
 from tests.models.glus.small_glus import small_processor
 from tests.paths import ROOT
 from tests.training.small_training import history, saved_model
 
 
-FILES = (ROOT / "examples" / "configs").glob("*.yaml")
-CONFIGS = sorted(file for file in FILES if not file.stem.startswith("selector"))  # those of the other trainer
+CONFIGS = sorted(
+    file for file in RECIPES.glob("*.yaml") if not file.stem.startswith("selector")
+)  # those of the other trainer
 TREES = ROOT / "tests" / "fixtures" / "datasets"
 OWN = TREES / "own"
 
@@ -75,7 +77,7 @@ def test_every_configuration_runs_a_step(tmp_path, base, file):
 
 
 def test_the_recipes_are_those_of_the_paper():
-    small, large = (load_run_config(ROOT / "examples" / "configs" / f"glus_{name}.yaml") for name in "sa")
+    small, large = (load_run_config(RECIPES / f"glus_{name}.yaml") for name in "sa")
     assert [(dataset.name, dataset.weight) for dataset in small.data.train] == [("mevis", 1), ("refer_youtube_vos", 1)]
     weights = {dataset.name: dataset.weight for dataset in large.data.train}
     assert weights == {"mevis": 40, "refer_youtube_vos": 150, "ref_davis17": 4, "revos": 30, "lvvis": 30}
@@ -84,38 +86,40 @@ def test_the_recipes_are_those_of_the_paper():
 
 
 def printed_commands(file) -> list[list[str]]:
-    """Arguments of examples/train.py wherever a file prints it."""
+    """Recipe (or file) and overrides wherever a file prints how to train."""
     lines = file.read_text().replace("\n#", "\n").replace("\\\n", " ").splitlines()
-    commands = [line.partition("examples/train.py ")[2].partition("#")[0].split() for line in lines]
-    return [command for command in commands if command and command[0].endswith(".yaml")]
+    commands = [re.split(r"glus-hf train |examples/train.py ", line, maxsplit=1)[1:] for line in lines]
+    words = [command[0].partition("#")[0].split() for command in commands if command]
+    return [(name, *[word for word in rest if "=" in word]) for name, *rest in words if name.islower()]
 
 
 def test_printed_commands_fit_their_configurations():
     printed = {}
-    for folder in ("docs", "examples/accelerate", "examples/configs"):
+    for folder in ("docs", "examples/accelerate", "src/glus_hf/training/recipes"):
         for file in sorted((ROOT / folder).iterdir()):
             for name, *overrides in printed_commands(file) if file.suffix in (".md", ".yaml") else ():
-                printed[file.name, name.rpartition("/")[2]] = load_run_config(ROOT / name, overrides)
-    own, fsdp = printed["own-data.md", "finetune_lora_24gb.yaml"], printed["fsdp2.yaml", "glus_s.yaml"]
+                load = load_selector_config if name.startswith("selector") else load_run_config
+                printed[file.name, name] = load(recipe_file(name), overrides)
+    own, fsdp = printed["own-data.md", "finetune_lora_24gb"], printed["fsdp2.yaml", "glus_s"]
     assert own.data.train[0].data_dir == own.validation.data_dir == "clips"
     assert (fsdp.model.dtype, fsdp.validation.max_videos) == ("float32", 0)
-    start = load_run_config(ROOT / "examples" / "configs" / "glus_s.yaml").model.pretrained
+    start = load_run_config(RECIPES / "glus_s.yaml").model.pretrained
     assert f"--output {start}\n" in (ROOT / "docs" / "convert.md").read_text()
 
 
 def test_runs_of_tiny_do_not_share_a_folder():
-    tiny = load_run_config(ROOT / "examples" / "configs" / "tiny.yaml")
+    tiny = load_run_config(RECIPES / "tiny.yaml")
     script = (ROOT / "examples" / "train_tiny.sh").read_text()
     assert f"{tiny.training['output_dir']}}}" not in script and "runs/tiny}" in script
     assert tiny.export.startswith(f"{tiny.training['output_dir']}/")
 
 
-def test_mixture_samples_by_weight(tmp_path):
+def test_mixture_draws_by_weight(tmp_path):
     file = write(tmp_path, {"data": {"train": [clips(4, seed=0, weight=3), clips(4, seed=1, weight=1)]}})
     config = load_run_config(file, [f"data.cache_dir={tmp_path / 'cache'}", "data.samples_per_epoch=400"])
     mixture = training_set(config, small_processor(), seed=0)
-    sampled = [mixture.sample_video(index)[0] for index in range(400)]
-    assert len(mixture) == 400 and 270 < sampled.count("motion_shapes") < 330
+    drawn = [mixture.draw(index)[0] for index in range(400)]
+    assert len(mixture) == 400 and 270 < drawn.count("motion_shapes") < 330
 
 
 # ---- wrong configurations
@@ -150,7 +154,7 @@ DATA = {"data": {"train": [{"name": "motion_shapes"}]}}
         ({"training": {"max_steps": True}}, "training.max_steps must be a number, got True"),
         ({"training": {"bf16": "yes please"}}, "training.bf16 must be true or false, got 'yes please'"),
         ({"training": [1]}, "training must be keys with values"),
-        ({"data": {"train": {"name": "mevis"}}}, "data.train must be a list of data sets"),
+        ({"data": {"train": {"name": "mevis"}}}, "data.train must be a list of datasets"),
         ({"data": {"train": [{"split": "train"}]}}, "data.train.0 has no name"),
         ({"model": {"dtype": "int8"}}, "model.dtype must be one of float32, bfloat16, float16, got 'int8'"),
         ({"data": {}}, "data.train is empty"),
@@ -295,29 +299,6 @@ def test_folders_are_checked_before_training(tmp_path):
     check("new")
     check("model", "model/inside")
     check("old", resume=True)
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (ValueError("a\nb"), "error: a b"),
-        (RuntimeError("WandbCallback requires wandb to be installed."), "error: WandbCallback requires wandb to be"),
-        (
-            RuntimeError("[enforce fail] . PytorchStreamWriter failed writing file"),
-            "error: a file could not be written",
-        ),
-        (SafetensorError("Error while serializing: I/O error: No space left on device"), "is the disk full?"),
-    ],
-)
-def test_scripts_end_in_one_line(error, message):
-    with pytest.raises(SystemExit) as caught, errors_in_one_line():
-        raise error
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_scripts_keep_the_traceback_of_defects():
-    with pytest.raises(RuntimeError, match="shapes"), errors_in_one_line():
-        raise RuntimeError("shapes do not match")
 
 
 def test_four_bits_need_bitsandbytes(tmp_path, base):

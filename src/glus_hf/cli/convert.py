@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import UserError
+from ..model_families import CONVERTERS, EXPORTERS, STARTING_WEIGHTS, load_module
+from .options import Json
 
 
 CLIP = "openai/clip-vit-large-patch14"
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder to make; must not exist.")]
 ShardSize = Annotated[str, typer.Option("--max-shard-size", help="Largest weight file, as 5GB or 200MB.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
 def convert(
@@ -66,44 +69,47 @@ def convert(
     }
     options = {name: value for name, value in options.items() if value is not None}
     _check_mode(source, llm, sam2, replace_sam2, model, compat, options)
-    if source is not None and _is_chat_univi(source):
-        _refuse_glus_options(options | {"compat": compat, "sam2_config": sam2_config})
-        _report(_convert_chat_univi(source, clip, output, dtype, max_shard_size, quiet, new_score_head, seed), as_json)
-        return
+    common = {"dtype": dtype, "max_shard_size": max_shard_size, "progress": not quiet}
+    presets = {"compat": compat, "sam2_config": sam2_config}
+    options |= {name: value for name, value in presets.items() if value is not None}
     if new_score_head:
-        raise UserError("--new-score-head needs the folder of a Chat-UniVi as --source")
-    from ..models.glus import convert_glus_to_hf as convert_glus
-
-    common = {"sam2_config": sam2_config, "dtype": dtype, "max_shard_size": max_shard_size, "progress": not quiet}
-    if source is not None:
-        folder = convert_glus.convert_checkpoint(source, clip, output, compat=compat, **common, **options)
+        start = _converter(source, "convert_starting_selector", "--new-score-head needs the folder of a Chat-UniVi")
+        folder = start(source, clip, output, seed=seed, **common, **_fitting(start, options))
+    elif source is not None:
+        convert_checkpoint = _converter(source, "convert_checkpoint")
+        folder = convert_checkpoint(source, clip, output, **common, **_fitting(convert_checkpoint, options))
     elif llm is not None:
-        common |= {"projection": projection, "seed": seed, "compat": compat}
-        folder = convert_glus.convert_starting_weights(llm, sam2, clip, output, **common, **options)
+        start = load_module(STARTING_WEIGHTS).convert_starting_weights
+        folder = start(llm, sam2, clip, output, projection=projection, seed=seed, **common, **options)
     else:
-        folder = convert_glus.replace_sam2(model, replace_sam2, output, **common)
+        folder = load_module(STARTING_WEIGHTS).replace_sam2(model, replace_sam2, output, **common, **options)
     _report(folder, as_json)
 
 
-def _is_chat_univi(source: Path) -> bool:
-    from ..models.glus_selector.convert_glus_selector_to_hf import is_chat_univi
+def _converter(source: Path | None, function: str, needed: str = "") -> Callable:
+    """A function of the converter of this folder; that of the first family says what is wrong with another folder."""
+    try:
+        fields = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    except (AttributeError, TypeError, OSError, ValueError):
+        fields = None
+    model_type = str(fields.get("model_type")) if isinstance(fields, dict) else None
+    found = getattr(load_module(CONVERTERS.get(model_type, STARTING_WEIGHTS)), function, None)
+    if found is None:
+        raise UserError(f"{needed} as --source")
+    return found
 
-    return is_chat_univi(source)
 
-
-def _refuse_glus_options(options: dict) -> None:
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise UserError(f"--{given[0].replace('_', '-')} is an option of GLUS; --source is a Chat-UniVi or a selector")
-
-
-def _convert_chat_univi(source, clip, output, dtype, max_shard_size, quiet, new_score_head, seed) -> Path:
-    from ..models.glus_selector import convert_glus_selector_to_hf as convert_glus_selector
-
-    common = {"dtype": dtype, "max_shard_size": max_shard_size, "progress": not quiet}
-    if new_score_head:
-        return convert_glus_selector.convert_starting_selector(source, clip, output, seed=seed, **common)
-    return convert_glus_selector.convert_checkpoint(source, clip, output, **common)
+def _fitting(convert: Callable, options: dict) -> dict:
+    """The options given, unless the converter has no such option."""
+    parameters = inspect.signature(convert).parameters.values()
+    names = {parameter.name for parameter in parameters}
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    for name in options:
+        if not takes_all and name not in names:
+            raise UserError(
+                f"--{name.replace('_', '-')} does not go with this --source, whose model has no such option"
+            )
+    return options
 
 
 def export(
@@ -118,9 +124,10 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a model in the format of the public GLUS program."""
-    from ..models.glus.convert_glus_to_original import export_checkpoint
-
-    folder = export_checkpoint(model, output, format, tokenizer, max_shard_size, progress=not quiet)
+    if format not in EXPORTERS:
+        raise UserError(f"--format {format} is unknown; use {', '.join(EXPORTERS)}")
+    exporter = load_module(EXPORTERS[format])
+    folder = exporter.export_checkpoint(model, output, format, tokenizer, max_shard_size, progress=not quiet)
     _report(folder, as_json)
 
 

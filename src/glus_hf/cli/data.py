@@ -8,17 +8,17 @@ from typing import Annotated
 
 import typer
 
-from .output import one_line_errors, set_progress
+from .options import Json
+from .output import report_errors, set_progress
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 app = typer.Typer(help="Check and convert your own data.", no_args_is_help=True)
 
 
 @app.command()
-@one_line_errors
+@report_errors
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder in the layout of docs/own-data.md.")],
     as_json: Json = False,
@@ -46,7 +46,7 @@ def check(
 
 
 @app.command()
-@one_line_errors
+@report_errors
 def convert_coco(
     annotations: Annotated[Path, typer.Option(help="JSON file of YouTube-VIS or COCO video annotations.")],
     frames: Annotated[Path, typer.Option(help="Folder that the JSON's file names start from.")],

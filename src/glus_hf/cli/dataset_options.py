@@ -1,4 +1,4 @@
-"""Options of the commands that read a data set: which one, which of its videos, which context frames."""
+"""Options of the commands that read a dataset: which one, which of its videos, which context frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..rows import column, filter_rows
 
 
 def data_options(pairs: list[str] | None, seed: int | None, num_videos: int | None) -> dict:
-    """Options of the data set's builder."""
+    """Options of the dataset's builder."""
     options = {}
     for pair in pairs or ():
         name, separator, value = pair.partition("=")
@@ -66,7 +66,7 @@ def context_frames(text: str | None) -> str | list[int] | None:
 
 
 def set_dataset_progress(quiet: bool) -> None:
-    """With `quiet`, no progress bars of reading a data set."""
+    """With `quiet`, no progress bars of reading a dataset."""
     if quiet:
         from datasets import disable_progress_bars
 

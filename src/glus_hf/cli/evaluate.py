@@ -1,4 +1,4 @@
-"""`glus-hf evaluate`: segment a data set, score it, make its submission."""
+"""`glus-hf evaluate`: segment a dataset, score it, make its submission."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
+from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
 from . import dataset_options
-from .options import load_pipeline
+from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, load_pipeline
 from .output import set_progress
 
 
 def evaluate(
     dataset: Annotated[str, typer.Option(help="mevis, refer_youtube_vos, revos, motion_shapes, own, ...")],
-    split: Annotated[str, typer.Option(help="The data set's own name of the split.")],
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set; generated data needs none.")] = None,
-    model: Annotated[str, typer.Option(help="Packaged model, folder or Hub name.")] = "glus-tiny",
+    split: Annotated[str, typer.Option(help="The dataset's own name of the split.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the dataset; generated data needs none.")] = None,
+    model: Model = "glus-tiny",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Tree of predictions. Default: outputs/DATASET-SPLIT-MODEL."),
@@ -28,38 +29,34 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run in --output first.")] = False,
     zip_file: Annotated[Path | None, typer.Option("--zip", help="Make the server's submission archive.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for plots of where it fails.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="How to score; by default the data set's own.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="How to score; by default the dataset's own.")] = None,
     videos: Annotated[str | None, typer.Option(help="Only these video ids, separated by commas.")] = None,
     max_videos: Annotated[int | None, typer.Option(min=1, help="Only the first N videos.")] = None,
     key_frame: Annotated[int | None, typer.Option(min=0, help="Frame to start from, counted from 0.")] = None,
     key_frames: Annotated[Path | None, typer.Option(help='JSON {"VIDEO_EXPRESSION": frame name as a number}.')] = None,
     selector: Annotated[
-        str | None, typer.Option(help="Packaged selector, folder or Hub name: start from the frame it likes best.")
+        str | None, typer.Option(help="Bundled selector, folder or Hub name: start from the frame it likes best.")
     ] = None,
-    no_target_threshold: Annotated[
-        float | None, typer.Option(help="Empty masks where selector score x mask score is below it.")
-    ] = None,
+    no_target_threshold: NoTargetThreshold = None,
     context_frames: Annotated[str | None, typer.Option(help="middle, uniform, or indices as 0,5,10,15.")] = None,
     threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,
     texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, ...; by default the first accelerator.")] = None,
-    dtype: Annotated[str, typer.Option(help="Precision of the weights: auto, float32, bfloat16, float16.")] = "auto",
-    compat: Annotated[
-        str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")
-    ] = None,
+    device: Device = None,
+    dtype: Dtype = "auto",
+    compat: Compat = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of generated data.")] = None,
     num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
     data_option: Annotated[
-        list[str] | None, typer.Option(help="Another option of the data set as NAME=VALUE (version=v2); repeatable.")
+        list[str] | None, typer.Option(help="Another option of the dataset as NAME=VALUE (version=v2); repeatable.")
     ] = None,
     on_error: Annotated[str, typer.Option(help="raise, or skip: report expressions that fail and go on.")] = "raise",
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that score again, for another protocol.")] = 1,
     timeout_minutes: Annotated[float, typer.Option(min=0.1, help="Wait this long for the slowest process.")] = 120,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
 ) -> None:
-    """Segment every expression of a data set and score the masks. Run it again to resume."""
+    """Segment every expression of a dataset and score the masks. Run it again to resume."""
     from ..inference.frame_selector import load_selector, require_selector
 
     data_options = dataset_options.data_options(data_option, seed, num_videos)
@@ -142,7 +139,7 @@ def _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, qu
 
 def _default_output(dataset: str, split: str, data_options: dict, model: str, selector: str | None = None) -> Path:
     options = [f"{name}{value}" for name, value in sorted(data_options.items()) if name != "num_videos"]
-    models = [Path(one).resolve().name for one in (model, selector) if one is not None]
+    models = [Path(name).resolve().name for name in (model, selector) if name is not None]
     name = "-".join([dataset, split, *options, *models])
     return Path("outputs") / re.sub(r"[^\w.-]", "_", name)
 
@@ -173,7 +170,7 @@ def _print_report(report) -> None:
         print_totals(report.totals)
     else:
         print(f"{counts['num_expressions']} expressions segmented; there is no ground truth to score against")
-    if counts["expressions_missing_seg"]:
-        num_frames, num_expressions = counts["missing_seg_frames"], counts["expressions_missing_seg"]
+    if counts[EXPRESSIONS_WITH_MISSING]:
+        num_frames, num_expressions = counts[MISSING_FRAMES], counts[EXPRESSIONS_WITH_MISSING]
         print(f"No answer on {num_frames} frames of {num_expressions} expressions: empty masks there")
     print(f"Predictions, results.jsonl and summary.json: {report.output}")

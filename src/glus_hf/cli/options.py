@@ -1,11 +1,25 @@
-"""Load the model of a command, with one-line errors for its options."""
+"""Options that several commands have, and the model they ask for."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import typer
 
 from ..errors import UserError
 
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Model = Annotated[str, typer.Option(help="Bundled model, folder or Hub name.")]
+Selector = Annotated[str | None, typer.Option(help="Bundled selector, folder or Hub name.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the first accelerator.")]
+Dtype = Annotated[str, typer.Option(help=f"Precision of the weights: {', '.join(DTYPES)}.")]
+Compat = Annotated[str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")]
+NoTargetThreshold = Annotated[
+    float | None, typer.Option(help="Empty masks where selector score x mask score is below it.")
+]
 
 
 def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None):
@@ -30,4 +44,14 @@ def _check_device(device: str) -> None:
         raise UserError(f"--device {device} cannot be used ({reason}); use cpu or leave it out") from None
 
 
-__all__ = ["DTYPES", "load_pipeline"]
+__all__ = [
+    "DTYPES",
+    "Compat",
+    "Device",
+    "Dtype",
+    "Json",
+    "Model",
+    "NoTargetThreshold",
+    "Selector",
+    "load_pipeline",
+]

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ..errors import UserError
 
 
-def one_line_errors(command):
-    """Print an expected error as one line on stderr, exit code 2; 130 for Ctrl-C."""
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def report_errors(command: Callable) -> Callable:
+    """The command with `--debug`. It prints an expected error as one line on stderr, exit code 2; a defect with its
+    traceback, exit code 1; Ctrl-C ends it with 130.
+
+    Every process of a launch prints its own.
+    """
 
     @functools.wraps(command)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args, debug: bool = False, **kwargs):
         try:
             return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort):
+            raise
         except KeyboardInterrupt:
             stop("Interrupted", 130)
         except (UserError, OSError) as error:
+            if debug:
+                traceback.print_exc()
             stop(f"Error: {' '.join(str(error).split())}", 2)
+        except Exception:
+            traceback.print_exc()
+            stop("unexpected error, please report it", 1)
 
+    signature = inspect.signature(command, eval_str=True)
+    option = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
+    parameters = [*signature.parameters.values(), option]
+    wrapped.__signature__ = signature.replace(parameters=parameters)
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
 
 
@@ -65,4 +90,4 @@ def print_table(header: list[str], rows: list) -> None:
     Console(highlight=False).print(table)
 
 
-__all__ = ["one_line_errors", "print_table", "set_progress", "stop", "writable"]
+__all__ = ["print_table", "report_errors", "set_progress", "stop", "writable"]

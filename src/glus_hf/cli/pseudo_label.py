@@ -11,16 +11,16 @@ import typer
 
 from ..errors import UserError
 from . import dataset_options
-from .options import load_pipeline
+from .options import Device, Dtype, Json, Model, load_pipeline
 from .output import set_progress
 
 
 def pseudo_label(
     dataset: Annotated[str, typer.Option(help="mevis, refer_youtube_vos, motion_shapes, own, ...")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Gets DATASET/VIDEO/EXPRESSION.json.")],
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set; generated data needs none.")] = None,
-    split: Annotated[str, typer.Option(help="The data set's own name of the split.")] = "train",
-    model: Annotated[str, typer.Option(help="Packaged model, folder or Hub name.")] = "glus-tiny",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the dataset; generated data needs none.")] = None,
+    split: Annotated[str, typer.Option(help="The dataset's own name of the split.")] = "train",
+    model: Model = "glus-tiny",
     half: Annotated[
         bool, typer.Option("--half", help="Label half of the videos, as the paper; --fraction 0.5.")
     ] = False,
@@ -34,17 +34,17 @@ def pseudo_label(
     threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,
     texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, ...; by default the first accelerator.")] = None,
-    dtype: Annotated[str, typer.Option(help="Precision of the weights: auto, float32, bfloat16, float16.")] = "auto",
+    device: Device = None,
+    dtype: Dtype = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Of generated data.")] = None,
     num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
     data_option: Annotated[
-        list[str] | None, typer.Option(help="Another option of the data set as NAME=VALUE (version=v2); repeatable.")
+        list[str] | None, typer.Option(help="Another option of the dataset as NAME=VALUE (version=v2); repeatable.")
     ] = None,
     on_error: Annotated[str, typer.Option(help="raise, or skip: report expressions that fail and go on.")] = "raise",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the labels of an earlier run first.")] = False,
     timeout_minutes: Annotated[float, typer.Option(min=0.1, help="Wait this long for the slowest process.")] = 120,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress bars.")] = False,
 ) -> None:
     """Segment a training split and write the IoU of every frame. Run it again to resume."""

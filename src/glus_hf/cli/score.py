@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from . import dataset_options
+from .options import Json
 from .output import print_table, set_progress, writable
 
 
@@ -18,11 +19,11 @@ EXTRA_SCORES = ("A", "R", "N-acc", "T-acc", "Final", "tIoU", "vIoU")
 
 def score(
     dataset: Annotated[str, typer.Option(help="mevis, refer_youtube_vos, revos, motion_shapes, own, ...")],
-    split: Annotated[str, typer.Option(help="The data set's own name of the split.")],
+    split: Annotated[str, typer.Option(help="The dataset's own name of the split.")],
     predictions: Annotated[Path, typer.Option(help="Folder with VIDEO/EXPRESSION/FRAME.png.")],
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set; generated data needs none.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the dataset; generated data needs none.")] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="How to score (docs/metrics.md); by default the data set's own.")
+        str | None, typer.Option(help="How to score (docs/metrics.md); by default the dataset's own.")
     ] = None,
     missing: Annotated[
         str | None, typer.Option(help="Expressions with missing masks: error, zero, skip or empty.")
@@ -31,12 +32,12 @@ def score(
     seed: Annotated[int | None, typer.Option(min=0, help="Of generated data.")] = None,
     num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
     data_option: Annotated[
-        list[str] | None, typer.Option(help="Another option of the data set as NAME=VALUE (version=v2); repeatable.")
+        list[str] | None, typer.Option(help="Another option of the dataset as NAME=VALUE (version=v2); repeatable.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the scores of each expression as JSON lines.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bar.")] = False,
 ) -> None:
     """Score predicted masks as a benchmark does."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import CheckpointError, UserError
 from .provenance import read_json
 
 
@@ -52,7 +52,7 @@ def pick_fields(config: Mapping, names: tuple[str, ...]) -> dict:
     return {name: config[name] for name in names if config.get(name) is not None}
 
 
-def clip_view_settings(clip: Path, size: int) -> dict:
+def _clip_view_settings(clip: Path, size: int) -> dict:
     """Settings of CLIP's image processor, from its folder where that has them.
 
     Args:
@@ -66,4 +66,18 @@ def clip_view_settings(clip: Path, size: int) -> dict:
     return settings
 
 
-__all__ = ["TEXT_FIELDS", "VISION_FIELDS", "clip_view_settings", "pick_fields", "refuse_rope_scaling"]
+def clip_image_processor(kind: Callable, clip: Path, size: int, **settings):
+    """An image processor of the class `kind` with the settings in the folder of a CLIP, and others.
+
+    Raises:
+        CheckpointError: the file in the folder of the CLIP has settings that make none; one line.
+    """
+    views = _clip_view_settings(clip, size)
+    try:
+        return kind(**views, **settings)
+    except Exception as error:  # transformers raises anything for settings of a wrong kind
+        file = clip / "preprocessor_config.json"
+        raise CheckpointError(f"{file}: makes no image processor ({error}); download it again") from error
+
+
+__all__ = ["TEXT_FIELDS", "VISION_FIELDS", "clip_image_processor", "pick_fields", "refuse_rope_scaling"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,11 +16,20 @@ from ..media.rle import decode_rle
 from ..metrics.j_and_f import contour_accuracy, region_similarity
 from ..predictions.prediction_tree import read_prediction
 from ..visualization import contact_sheet, draw_overlay, palette, save_image
-from .charts import bar_chart, histogram_chart
 from .report import EvaluationReport
 
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 TILE_WIDTH = 320
+MAX_TYPES = 40
+"""Most types of expressions in one figure; of more, those with the lowest J&F are drawn."""
+MAX_NAME = 32
+"""Most letters of a type's name in a figure."""
+BAR_COLOURS = {"J": palette(0), "F": palette(6), "J&F": palette(5)}
+"""Colours of the bars: they differ in lightness too, for grey prints and for every kind of colour vision."""
+FIGURE_WIDTH, FIGURE_HEIGHT, DPI = 8.0, 4.5, 160  # inches and pixels per inch: 1280 x 720
 _STRIP, _INK = (24, 26, 30), (245, 245, 245)
 
 
@@ -48,10 +58,9 @@ def draw_plots(
     if report.totals is None or not scored:
         raise UserError("there are no scores to plot; the split has no ground truth")
     values = {index: 100 * report.records[index]["J&F"] for index in scored}
-    title = f"J&F of {len(scored)} expression{'s' * (len(scored) > 1)}"
-    images = {"histogram": histogram_chart(list(values.values()), title, "J&F, percent")}
+    images = {"histogram": _pixels(histogram_figure(list(values.values())))}
     if report.totals.get("by_type"):
-        images["by_type"] = bar_chart(_type_groups(report.totals), "By type of expression")
+        images["by_type"] = _pixels(type_figure(report.totals))
     indices = sorted(scored, key=lambda index: (values[index], index))[:worst]
     images["worst"] = worst_sheet([rows[index] for index in indices], [values[i] for i in indices], report.output)
     paths = []
@@ -59,6 +68,72 @@ def draw_plots(
         paths.append(Path(folder) / f"{name}.png")
         save_image(paths[-1], np.asarray(image))
     return paths
+
+
+def histogram_figure(values: Sequence[float]) -> Figure:
+    """Histogram of J&F with its mean marked.
+
+    Args:
+        values: J&F of each expression in percent, `[0, 100]`, at least one.
+
+    Returns:
+        A figure of 1280 x 720 pixels; bars of 5 percent.
+
+    Example:
+        >>> axes = histogram_figure([10, 55.5, 100]).axes[0]
+        >>> axes.get_title(loc="left"), axes.get_xlabel()
+        ('J&F of 3 expressions', 'J&F (%)')
+    """
+    figure, axes = _figure(FIGURE_HEIGHT)
+    counts, _, bars = axes.hist(values, bins=20, range=(0, 100), rwidth=0.92, color=_colour(BAR_COLOURS["J&F"]))
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # keeps the line of the mean off the numbers
+    axes.bar_label(bars, [f"{count:.0f}" if count else "" for count in counts], padding=3, fontsize=8, bbox=paper)
+    mean = float(np.mean(values))
+    axes.axvline(mean, color=_colour(palette(1)), linestyle="--", clip_on=False, label=f"mean {mean:.1f} %")
+    plural = "s" * (len(values) > 1)
+    axes.set_title(f"J&F of {len(values)} expression{plural}", loc="left")
+    axes.set(xlabel="J&F (%)", ylabel="number of expressions", xlim=(0, 100), xticks=range(0, 101, 10))
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # above the axes, beside the title
+    return figure
+
+
+def type_figure(totals: Mapping) -> Figure:
+    """J, F and J&F of every type of expression and of all, as horizontal bars.
+
+    Args:
+        totals: of a report, with `by_type`, J, F and J&F, `num_expressions` and `scale`, the value of a perfect J.
+
+    Returns:
+        A figure 1280 pixels wide and as high as its types need. Of more than `MAX_TYPES` it shows the worst.
+
+    Example:
+        >>> scores = {"J": 0.5, "F": 0.7, "J&F": 0.6, "num_expressions": 4}
+        >>> axes = type_figure(scores | {"scale": 1, "by_type": {"colour": scores}}).axes[0]
+        >>> [label.get_text() for label in axes.get_yticklabels()]
+        ['colour (4)', 'all (4)']
+    """
+    shown = list(totals["by_type"].items())
+    title = "J, F and J&F by type of expression"
+    if len(shown) > MAX_TYPES:
+        title += f": the worst {MAX_TYPES} of {len(shown)}"
+        shown = sorted(shown, key=lambda item: item[1]["J&F"])[:MAX_TYPES]
+    shown.append(("all", totals))
+    figure, axes = _figure(1.8 + 0.6 * len(shown))
+    for index, (name, colour) in enumerate(BAR_COLOURS.items()):
+        values = [100 / totals["scale"] * scores[name] for _, scores in shown]
+        positions = np.arange(len(shown)) + (index - 1) * 0.27
+        bars = axes.barh(positions, values, height=0.25, color=_colour(colour), label=name)
+        axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
+    names = [f"{_shorten(name)} ({scores['num_expressions']})" for name, scores in shown]
+    axes.set_yticks(range(len(shown)), names, parse_math=False)  # a name is no formula
+    axes.set_ylim(len(shown) - 0.5, -0.5)  # the first at the top
+    axes.set_title(title, loc="left")
+    axes.set(xlabel="score (%)", ylabel="type (number of expressions)", xlim=(0, 108), xticks=range(0, 101, 10))
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower right", ncols=len(BAR_COLOURS), frameon=False)
+    return figure
 
 
 def worst_sheet(
@@ -81,12 +156,36 @@ def worst_sheet(
     return Image.fromarray(np.concatenate(bands))
 
 
-def _type_groups(totals: Mapping) -> dict[str, dict[str, float]]:
-    """Bars of every type and of all, in percent."""
-    scale = 100 / totals["scale"]
-    groups = {f"{name} ({values['num_expressions']})": values for name, values in totals["by_type"].items()}
-    groups[f"all ({totals['num_expressions']})"] = totals
-    return {name: {key: scale * values[key] for key in ("J", "F", "J&F")} for name, values in groups.items()}
+def _figure(height: float):
+    """An empty figure of `height` inches with its axes.
+
+    Without pyplot, which keeps all figures, is not safe in threads and may look for a display. Matplotlib is imported
+    here because it takes long, and most evaluations draw nothing.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(FIGURE_WIDTH, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    """The drawn figure, `[height, width, 3]`, uint8 RGB."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
+
+
+def _colour(rgb: tuple[int, int, int]) -> tuple[float, ...]:
+    """A colour in 0..1, as Matplotlib wants it."""
+    return tuple(value / 255 for value in rgb)
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
 def _frames_band(row: Mapping, predictions: str | os.PathLike, num_frames: int) -> np.ndarray:
@@ -138,4 +237,4 @@ def _strip(num_frames: int, height: int):
     return image, ImageDraw.Draw(image), ImageFont.load_default(20)
 
 
-__all__ = ["draw_plots", "worst_sheet"]
+__all__ = ["draw_plots", "histogram_figure", "type_figure", "worst_sheet"]

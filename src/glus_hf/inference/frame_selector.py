@@ -65,7 +65,7 @@ def load_selector(selector, processor=None, device=None, dtype="auto") -> FrameS
         if device is not None:
             selector = selector.to(device)
     elif not hasattr(selector, "score_frames"):
-        raise UserError(f"{type(selector).__name__} is no selector; pass a name, a folder or a GLUSSelector")
+        raise UserError(f"{type(selector).__name__} is no selector; pass its name, its folder or a loaded one")
     else:
         source = getattr(selector, "name_or_path", "")
     if processor is None or isinstance(processor, (str, os.PathLike)):

@@ -17,6 +17,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for files that are no images, or too large or damaged ones."""
 
+VIEW_SIZES = ("size", "crop_size", "mask_size")
+MAX_SIDE = 16384  # of a view, in pixels
+
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
@@ -163,10 +166,34 @@ def clip_view(image_processor, images) -> torch.Tensor:
     return image_processor.preprocess(images, input_data_format="channels_last", return_tensors="pt").pixel_values
 
 
+def check_views(image_processor) -> None:
+    """Try an image processor on a small image, before a video is read.
+
+    Args:
+        image_processor: makes `pixel_values`, and perhaps other views, of an image.
+
+    Raises:
+        UserError: its settings make no images, or images that are not finite; one line.
+    """
+    for name in VIEW_SIZES:
+        sides = [side for side in dict(getattr(image_processor, name, None) or {}).values() if side is not None]
+        if not all(type(side) is int and 0 < side <= MAX_SIDE for side in sides):
+            raise UserError(f"the image processor's {name} is {sides}; use whole numbers from 1 to {MAX_SIDE}")
+    try:
+        views = image_processor(np.full((8, 8, 3), 128, np.uint8), return_tensors="pt")
+        is_finite = all(bool(torch.isfinite(view).all()) for view in views.values())
+    except Exception as error:  # libraries raise anything for settings that do not go together
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"the image processor makes no image ({reason}); correct its settings") from error
+    if not is_finite:
+        raise UserError("the image processor makes values that are not finite; correct its mean and std")
+
+
 __all__ = [
     "IMAGE_SUFFIXES",
     "array_to_frames",
     "as_rgb_arrays",
+    "check_views",
     "clip_view",
     "existing_path",
     "list_images",

@@ -46,7 +46,7 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
             CheckpointError: the folder holds no model of this kind, or its weights do not fit; one line.
         """
         name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
-        if kwargs.get("config") is None:
+        if kwargs.get("config") is None and not kwargs.get("trust_remote_code"):  # whose families we cannot know
             check_folder(name, kwargs.get("subfolder") or "")
         with readable_errors(name):
             return super().from_pretrained(name, *model_args, **kwargs)

@@ -161,6 +161,19 @@ def check_inference(model, batch_size: int | None, fits: dict[str, tuple]) -> No
             raise UserError(f"the processor's {name} is {found}, the model's {wanted}; load both from one checkpoint")
 
 
+def sides(size) -> tuple[int, int]:
+    """Height and width of an image size as configs and image processors have it: a side, a pair or a dict.
+
+    Example:
+
+        >>> sides(64), sides([64, 32]), sides({"height": 64, "width": 64})
+        ((64, 64), (64, 32), (64, 64))
+    """
+    if isinstance(size, int):
+        return size, size
+    return tuple(size) if isinstance(size, (list, tuple)) else (size["height"], size["width"])
+
+
 def _plain(value):
     """Numbers of numpy and torch as Python's, their arrays as lists."""
     return value.tolist() if hasattr(value, "tolist") else value
@@ -173,4 +186,5 @@ __all__ = [
     "check_inference",
     "key_frame_per_text",
     "load_frames",
+    "sides",
 ]

@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
 from ..model_families import TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
-from ..models.checkpoint_loading import resolve_name
+from ..models.checkpoint_loading import readable_errors, resolve_name
 
 
 def pipeline(task: str = TASK, model=None, **kwargs):
@@ -67,7 +67,9 @@ def load_components(arguments: dict) -> dict:
     preset = {} if compat is None else {"compat": compat}
     arguments["model"] = AutoModelForReferringVideoSegmentation.from_pretrained(name, **preset, **load)
     if arguments.get("processor") is None:
-        arguments["processor"] = AutoProcessor.from_pretrained(name, **preset) if preset else name
+        hub = {key: load[key] for key in ("revision", "token", "trust_remote_code") if key in load}
+        with readable_errors(name):
+            arguments["processor"] = AutoProcessor.from_pretrained(name, **preset, **hub)
     return arguments
 
 

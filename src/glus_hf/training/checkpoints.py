@@ -104,4 +104,25 @@ def last_checkpoint(output_dir: str | os.PathLike) -> Path:
     raise CheckpointError(f"{output_dir}: has no {what} to resume from; start without resuming, in another folder")
 
 
-__all__ = ["STATE_FILE", "check_complete", "check_same_parts", "checkpoints", "last_checkpoint", "other_options"]
+def check_new_folder(folder: str | os.PathLike) -> None:
+    """A model is written to a folder that is new or empty.
+
+    Raises:
+        CheckpointError: it is neither; one line.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file; choose a new folder for the model")
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder}: is not empty; choose a new folder for the model, or remove this one")
+
+
+__all__ = [
+    "STATE_FILE",
+    "check_complete",
+    "check_new_folder",
+    "check_same_parts",
+    "checkpoints",
+    "last_checkpoint",
+    "other_options",
+]

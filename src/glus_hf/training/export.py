@@ -12,6 +12,7 @@ from ..errors import CheckpointError
 from ..models.glus.configuration_glus import GLUSConfig
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import GLUSProcessor
+from .checkpoints import check_new_folder
 
 
 BASE_CONFIG = "base_config.json"
@@ -79,19 +80,6 @@ def _write(model: GLUSForVideoSegmentation, source: Path, folder: Path, dtype: s
     return folder
 
 
-def check_new_folder(folder: str | os.PathLike) -> None:
-    """A model is written to a folder that is new or empty.
-
-    Raises:
-        CheckpointError: it is neither; one line.
-    """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder}: is a file; choose a new folder for the model")
-    if folder.exists() and any(folder.iterdir()):
-        raise CheckpointError(f"{folder}: is not empty; choose a new folder for the model, or remove this one")
-
-
 def _config(adapter: Path, stored: GLUSConfig) -> GLUSConfig:
     file = adapter / BASE_CONFIG
     if not file.is_file():
@@ -109,4 +97,4 @@ def _for_inference(config: GLUSConfig, stored: GLUSConfig) -> GLUSConfig:
     return config
 
 
-__all__ = ["check_new_folder", "export_adapter", "export_whole"]
+__all__ = ["export_adapter", "export_whole"]

@@ -10,7 +10,8 @@ from ..errors import ConfigError
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import GLUSProcessor
 from .arguments import GLUSTrainingArguments
-from .glus_run_config import ModelSection, RunConfig
+from .glus_run_config import ModelSection, RunConfig, load_run_config
+from .runs.library_errors import make_arguments
 from .runs.run_data import load_rows, one_or_mixture
 from .samples.mixture import MixtureDataset
 from .samples.referring_video_dataset import ReferringVideoDataset
@@ -27,20 +28,20 @@ def build_trainer(config: RunConfig) -> GLUSTrainer:
     """Model, data and trainer of a run. Nothing is trained yet.
 
     Raises:
-        ConfigError, ValueError: something of the configuration does not fit; one line.
+        UserError: something of the configuration does not fit; one line.
 
     Example:
 
-        >>> trainer = build_trainer(load_run_config("examples/configs/tiny.yaml"))  # doctest: +SKIP
+        >>> trainer = build_trainer(load_run_config("tiny.yaml"))  # doctest: +SKIP
         >>> trainer.train()  # doctest: +SKIP
     """
-    args = GLUSTrainingArguments(**config.training)
+    args = make_arguments(GLUSTrainingArguments, config.training)
     processor = load_processor(config)
-    with args.main_process_first(desc="reading the data sets"):  # the others find them in the cache
+    with args.main_process_first(desc="reading the datasets"):  # the others find them in the cache
         train = training_set(config, processor, args.seed)
         validation = load_rows(config.data, config.validation) if config.validation.name else None
     if validation is None and args.do_eval:
-        raise ConfigError("training.eval_strategy is set but no data set to validate on; set validation.name")
+        raise ConfigError("training.eval_strategy is set but no dataset to validate on; set validation.name")
     evaluator = None
     if validation is not None and config.validation.max_videos != 0:
         evaluator = VideoValidation(
@@ -115,7 +116,7 @@ def _four_bit(dtype: str):
 
 
 def training_set(config: RunConfig, processor: GLUSProcessor, seed: int) -> ReferringVideoDataset | MixtureDataset:
-    """One data set as it is, or several mixed by weight."""
+    """One dataset as it is, or several mixed by weight."""
     make = lambda section: _videos(config, load_rows(config.data, section), processor, seed)
     return one_or_mixture(config.data, make, seed)
 
@@ -137,4 +138,4 @@ def _videos(config: RunConfig, rows, processor: GLUSProcessor, seed: int) -> Ref
     )
 
 
-__all__ = ["build_trainer", "load_model", "load_processor", "training_set"]
+__all__ = ["build_trainer", "load_model", "load_processor", "load_run_config", "training_set"]

@@ -40,13 +40,13 @@ class ModelSection:
 
 @dataclass
 class DatasetSection:
-    """One data set.
+    """One dataset.
 
     Args:
         name: as of `load_referring_dataset`.
         data_dir: its folder; by default `data.root`.
-        split: of the data set.
-        weight: how often its videos are drawn, relative to the others.
+        split: of the dataset.
+        weight: how often its videos are sampled, relative to the others.
         options: of its builder, such as `size` of motion_shapes.
     """
 
@@ -59,12 +59,12 @@ class DatasetSection:
 
 @dataclass
 class DataSection:
-    """What to train on. One data set is read through, video by video; several are drawn by weight.
+    """What to train on. One dataset is read through, video by video; several are sampled by weight.
 
     Args:
         train: list of [`DatasetSection`].
-        root: folder of data sets without a `data_dir` of their own.
-        samples_per_epoch: with several data sets; by default their number of videos.
+        root: folder of datasets without a `data_dir` of their own.
+        samples_per_epoch: with several datasets; by default their number of videos.
         max_expressions: most expressions of a video in a sample.
         mask_overlap: "union" or "sum" (upstream), where objects of one expression overlap.
         on_error: "raise" or "skip" samples that cannot be read.
@@ -82,12 +82,12 @@ class DataSection:
 
 @dataclass
 class ValidationSection(DatasetSection):
-    """A data set with ground truth; without a name nothing is validated. `training.eval_strategy` says when.
+    """A dataset with ground truth; without a name nothing is validated. `training.eval_strategy` says when.
 
     Args:
         name, data_dir, split, options: as of a training set; `weight` means nothing here.
         max_videos: how many videos are segmented for J&F; 0 leaves that out, so that only losses are computed.
-        protocol: how to score; by default the data set's own.
+        protocol: how to score; by default the dataset's own.
     """
 
     split: str = "validation"
@@ -119,7 +119,7 @@ def load_run_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> R
 
     Example:
 
-        >>> config = load_run_config("examples/configs/tiny.yaml", ["training.max_steps=5"])  # doctest: +SKIP
+        >>> config = load_run_config("tiny.yaml", ["training.max_steps=5"])  # doctest: +SKIP
         >>> config.training["max_steps"]  # doctest: +SKIP
         5
     """

@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
 from ..models.glus_selector.processing_glus_selector import GLUSSelectorProcessor
 from .runs.config_file import arguments, read_config, section, sections
+from .runs.library_errors import make_arguments
 from .runs.run_data import load_rows, one_or_mixture
 from .samples.selector_samples import SelectorDataset
 from .selector_arguments import GLUSSelectorTrainingArguments
@@ -28,12 +29,12 @@ class SelectorModelSection:
 
 @dataclass
 class LabelledSet:
-    """One data set with labels.
+    """One dataset with labels.
 
     Args:
         name, data_dir, split, options: as of `load_referring_dataset`.
         labels: folder of its pseudo-labels; by default `data.labels`.
-        weight: how often its videos are drawn, relative to the others.
+        weight: how often its videos are sampled, relative to the others.
     """
 
     name: str = ""
@@ -46,7 +47,7 @@ class LabelledSet:
 
 @dataclass
 class LabelledValidationSet(LabelledSet):
-    """A data set with labels; without a name nothing is validated. `training.eval_strategy` says when."""
+    """A dataset with labels; without a name nothing is validated. `training.eval_strategy` says when."""
 
     split: str = "validation"
 
@@ -56,10 +57,10 @@ class SelectorDataSection:
     """What to train on.
 
     Args:
-        train: list of [`LabelledSet`]; one is read through video by video, several are drawn by weight.
+        train: list of [`LabelledSet`]; one is read through video by video, several are sampled by weight.
         labels: folder of pseudo-labels.
-        root: folder of data sets without a `data_dir` of their own.
-        samples_per_epoch: with several data sets; by default their number of videos.
+        root: folder of datasets without a `data_dir` of their own.
+        samples_per_epoch: with several datasets; by default their number of videos.
         context_frames: fewest and most context frames of a sample.
         max_expressions: most expressions of a video in a sample.
         on_error: "raise" or "skip" samples that cannot be read.
@@ -100,7 +101,7 @@ def load_selector_config(file: str | os.PathLike, overrides: Sequence[str] = ())
 
     Example:
 
-        >>> load_selector_config("examples/configs/selector.yaml").training["lora_rank"]  # doctest: +SKIP
+        >>> load_selector_config("selector.yaml").training["lora_rank"]  # doctest: +SKIP
         8
     """
     config = read_config(SelectorRunConfig, file, overrides)
@@ -115,16 +116,16 @@ def build_selector_trainer(config: SelectorRunConfig) -> GLUSSelectorTrainer:
     """Model, data and trainer of a run. Nothing is trained yet.
 
     Raises:
-        ValueError: something of the configuration does not fit; one line.
+        UserError: something of the configuration does not fit; one line.
     """
     training = {"max_expressions": config.data.max_expressions, **config.training}
-    args = GLUSSelectorTrainingArguments(**training)
+    args = make_arguments(GLUSSelectorTrainingArguments, training)
     processor = GLUSSelectorProcessor.from_pretrained(config.model.pretrained)
-    with args.main_process_first(desc="reading the data sets"):  # the others find them in the cache
-        train = one_or_mixture(config.data, lambda one: _labelled(config, one, args.seed), args.seed)
+    with args.main_process_first(desc="reading the datasets"):  # the others find them in the cache
+        train = one_or_mixture(config.data, lambda dataset: _labelled(config, dataset, args.seed), args.seed)
         validation = _labelled(config, config.validation, seed=0) if config.validation.name else None
     if validation is None and args.do_eval:
-        raise ConfigError("training.eval_strategy is set but no data set to validate on; set validation.name")
+        raise ConfigError("training.eval_strategy is set but no dataset to validate on; set validation.name")
     model = GLUSSelector.from_pretrained(config.model.pretrained, dtype=getattr(torch, config.model.dtype))
     model.name_or_path = config.model.pretrained
     return GLUSSelectorTrainer(model, args, train_dataset=train, eval_dataset=validation, processing_class=processor)

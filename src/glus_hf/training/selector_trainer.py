@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..metrics.rank_correlation import spearman
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
 from .base_trainer import StepTrainer, check_size
-from .export import check_new_folder
+from .checkpoints import check_new_folder
 from .non_finite import stop_at_samples
 from .samples.selector_samples import SelectorCollator
 from .selector_arguments import GLUSSelectorTrainingArguments

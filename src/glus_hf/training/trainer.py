@@ -19,7 +19,8 @@ from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import ADDED_TOKENS, IGNORE_INDEX
 from .arguments import GLUSTrainingArguments
 from .base_trainer import StepTrainer, check_size
-from .export import BASE_CONFIG, check_new_folder, export_adapter, export_whole
+from .checkpoints import check_new_folder
+from .export import BASE_CONFIG, export_adapter, export_whole
 from .losses import ObjectContrastiveLoss, token_ids
 from .non_finite import stop_at_samples
 from .samples.collators import GLUSCollator

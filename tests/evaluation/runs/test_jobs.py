@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glus_hf.predictions.key_frame_file import read_key_frames
 from glus_hf.evaluation.runs.jobs import Job, assign_groups, plan_groups, plan_jobs
+from glus_hf.predictions.key_frame_file import read_key_frames
 
 
 def make_row(video_id="v", expression_id="0", frames=("00000", "00005", "00010"), expression="the cat"):

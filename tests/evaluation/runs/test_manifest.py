@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from glus_hf.predictions.prediction_tree import expression_folder, partial_folder, write_expression
-from glus_hf.evaluation.runs.manifest import Manifest, finished, prepare_output, read_manifests
 from glus_hf.evaluation.runs.expression_result import ExpressionResult
 from glus_hf.evaluation.runs.jobs import plan_jobs
+from glus_hf.evaluation.runs.manifest import Manifest, finished, prepare_output, read_manifests
+from glus_hf.predictions.prediction_tree import expression_folder, partial_folder, write_expression
 
 
 ROWS = [

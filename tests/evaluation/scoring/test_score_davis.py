@@ -1,5 +1,7 @@
 """Fused masks with free ids, on sequences made here."""
 
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,6 +62,42 @@ def test_swapped_objects_cost_nothing(tmp_path):
     assert report.totals["J&F"] == 1
     second = [record for record in report.records if record["annotator"] == "annotator 2"]
     assert [(record["expression"], record["object_id"]) for record in second] == [("0 by 1", "2"), ("1 by 1", "1")]
+
+
+def random_objects(rng, count, grid=(3, 4)):
+    """Masks of `count` objects in one frame, of blocks that touch each other; an object may have none."""
+    ids = np.kron(rng.integers(0, count + 1, grid), np.ones((10, 10), dtype=int))
+    return [[ids == number] for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("spare", [0, 1, 2])  # expressions of objects that the first frame does not show
+def test_no_other_assignment_is_better(tmp_path, seed, spare):
+    rng = np.random.default_rng(seed)
+    truth, predicted = random_objects(rng, 3), random_objects(rng, 3 + spare)
+    truth[-1][0][0, 0] = predicted[-1][0][0, 0] = True  # the highest ids are there
+    for masks in (*truth[:-1], *predicted[:-1]):
+        masks[0][0, 0] = False
+    rows = make_data(tmp_path, annotators=1, objects=truth + [[np.zeros(SIZE, dtype=bool)]] * spare)
+    write(tmp_path / "pred", rows, lambda number, _: predicted[number])
+    records = score(rows, tmp_path / "pred").records
+    pairs = [[(proposal[0] & ~VOID, target[0] & ~VOID) for target in truth] for proposal in predicted]
+    sums = np.array([[region_similarity(*pair) + contour_accuracy(*pair) for pair in line] for line in pairs])
+    columns = range(len(truth))
+    best = max(sums[list(order), columns].sum() for order in itertools.permutations(range(len(sums)), len(truth)))
+    assert sum(record["J"] + record["F"] for record in records) == pytest.approx(best, abs=1e-12)
+    # one record per object, each of another expression
+    assert sorted(record["object_id"] for record in records) == ["1", "2", "3"]
+    assert len({record["expression"] for record in records}) == 3
+
+
+def test_of_equally_good_assignments_that_of_scipy(tmp_path):
+    # each proposal is a half of object 1 and nothing of object 2: swapping them would cost nothing
+    left, right = square(2, 2, 8), square(2, 10, 8)
+    rows = make_data(tmp_path, annotators=1, objects=[[left | right], [square(15, 4)]])
+    write(tmp_path / "pred", rows, lambda number, _: [[left], [right]][number])
+    records = score(rows, tmp_path / "pred").records
+    assert [(record["expression"], record["object_id"]) for record in records] == [("0 by 0", "1"), ("1 by 0", "2")]
 
 
 def test_annotators_go_by_id_not_by_place(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...errors import ProcessFailed
 import os
 import time
 import uuid
@@ -11,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from ...errors import ProcessFailed
 from ...predictions.prediction_tree import PRIVATE_FOLDER
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import TypeVar
 
 from ...inference.frame_masks import MISSING_FRAMES
 
 
 Record = TypeVar("Record", bound="ExpressionRecord")
+KINDS = {"str": [str], "int": [int], "float": [int, float], "bool": [bool], "dict": [dict]}
 
 
 @dataclass
@@ -27,7 +28,8 @@ class ExpressionRecord:
 
     def to_dict(self) -> dict:
         """The line of the manifest, without what is not known."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        names = sorted((field.name for field in fields(self)), key="dataset".__ne__)  # comes first, as ever
+        values = {name: getattr(self, name) for name in names}
         return {NAMES.get(name, name): value for name, value in values.items() if value is not None}
 
     @classmethod
@@ -37,8 +39,20 @@ class ExpressionRecord:
         Raises:
             KeyError, TypeError: it is no such line.
         """
-        names = {field.name: NAMES.get(field.name, field.name) for field in fields(cls)}
-        return cls(**{name: line[key] for name, key in names.items() if key in line})
+        keys = {field: NAMES.get(field.name, field.name) for field in fields(cls)}
+        return cls(**{field.name: _checked(field, line[key]) for field, key in keys.items() if key in line})
+
+
+def _checked(field: Field, value):
+    """The value, if it is of the kind that the field says: a manifest may have been edited."""
+    kind = field.type.removesuffix(" | None")
+    if value is None and kind != field.type:
+        return value
+    values = value if kind.startswith("list[") else [value]
+    wanted = KINDS[kind.removeprefix("list[").removesuffix("]")]
+    if not (isinstance(values, list) and all(type(part) in wanted for part in values)):
+        raise TypeError(f"{field.name} is {value!r}")
+    return value
 
 
 @dataclass

@@ -6,15 +6,15 @@ The expressions of a group go through the model together, so a resumed run compu
 """
 
 from __future__ import annotations
-from ...errors import UserError
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...rows import only_columns
+from ...errors import UserError
 from ...predictions.key_frame_file import key_frame_index, key_frame_name
+from ...rows import only_columns
 
 
 PLAN_COLUMNS = [

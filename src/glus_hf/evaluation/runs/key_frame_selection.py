@@ -5,7 +5,6 @@
 """
 
 from __future__ import annotations
-from ...errors import UserError
 
 import hashlib
 import json
@@ -15,17 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from ...data.frames import read_frames
+from ...inference.frame_selector import FrameSelector, key_frames_of
 from ...predictions.key_frame_file import key_frame_name, write_key_frames
 from ...predictions.prediction_tree import PRIVATE_FOLDER
-from ...inference.frame_selector import FrameSelector, key_frames_of
 from ..options import EvaluationOptions
-from .expression_result import ExpressionFailure, ExpressionScores, by_key
-from .manifest import Manifest
-from .fingerprint import model_digest
 from .distributed import Processes
+from .expression_result import ExpressionFailure, ExpressionScores, by_key
+from .fingerprint import model_digest
+from .jobs import Group, Job
+from .manifest import Manifest
 from .resumable_run import own_share, prepare_run
 from .segmenter import error_message, is_out_of_memory, raise_for_group
-from .jobs import Group, Job
 
 
 KEY_FRAMES_FILE = "key_frames.json"
@@ -83,6 +82,8 @@ def score_all_frames(
         is_complete=is_complete,
         record_type=ExpressionScores,
     )
+    lengths = {job.key: job.num_frames for job in jobs}
+    done = {key: record for key, record in done.items() if len(record.scores) == lengths[key]}
     share = own_share(jobs, done, options.texts_per_pass, processes)
     total = sum(len(group.jobs) for group in share)
     hidden = not (progress and processes.is_main)

@@ -9,7 +9,6 @@ the two the expression is merely segmented again.
 """
 
 from __future__ import annotations
-from ...errors import UserError
 
 import json
 import os
@@ -18,8 +17,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ...atomic_write import atomic_path
-from .expression_result import ExpressionRecord, ExpressionResult
+from ...errors import UserError
 from ...predictions.prediction_tree import PRIVATE_FOLDER, expression_folder, partial_folder
+from .expression_result import ExpressionRecord, ExpressionResult
 
 
 RESULT_FILES = ("results.jsonl", "summary.json", "key_frames.json")

@@ -4,19 +4,19 @@ Evaluation and pseudo-labels differ only in what they write for an expression.
 """
 
 from __future__ import annotations
-from ...errors import UserError
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...predictions.prediction_tree import PRIVATE_FOLDER, expression_folder
 from ...atomic_write import acquire_lock, release_lock
-from .expression_result import ExpressionFailure, ExpressionRecord, ExpressionResult, by_key
-from .manifest import Manifest, PathOf, finished, prepare_output
+from ...errors import UserError
+from ...predictions.prediction_tree import PRIVATE_FOLDER, expression_folder
 from .distributed import Processes
-from .segmenter import Segmenter
+from .expression_result import ExpressionFailure, ExpressionRecord, ExpressionResult, by_key
 from .jobs import Group, Job, assign_groups, plan_groups
+from .manifest import Manifest, PathOf, finished, prepare_output
+from .segmenter import Segmenter
 
 
 @contextmanager

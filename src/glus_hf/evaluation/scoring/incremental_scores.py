@@ -72,7 +72,7 @@ def score_all(
         protocol = get_protocol(protocol, missing="zero")
     records = [_kept(rows[job.index], job, results, failed, output, protocol) for job in jobs]
     if all(record is not None for record in records):
-        return records, aggregate(records, protocol)
+        return records, _totals(records, output, protocol)
     if not shared:
         raise UserError(
             f"{output}: the predictions lie on several machines; copy them into one folder and run glus-hf score"
@@ -90,9 +90,17 @@ def _kept(
     if job.key in failed:
         return score_expression(row, output, protocol)
     score = (results[job.key].score if job.key in results else None) or {}
-    if score.get("protocol") != protocol.name or score["truth"] != _digest(row):
+    if score.get("protocol") != protocol.name or score.get("truth") != _digest(row):
         return None
-    return score["record"]
+    return score.get("record")
+
+
+def _totals(records: list[dict], output: Path, protocol: Protocol) -> dict:
+    try:
+        return aggregate(records, protocol)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # the manifest may have been edited
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{output}: has broken scores ({reason}); use --overwrite or another --output") from error
 
 
 def _digest(row: Mapping) -> str:

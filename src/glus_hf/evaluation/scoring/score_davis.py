@@ -15,11 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from ...data.png_tracks import VOID
 from ...errors import MissingPrediction, UserError
 from ...media.mask_png import read_mask_values
-from ...metrics.assignment import best_assignment
 from ...metrics.j_and_f import ScoredMask
 from ...predictions.davis_annotators import rows_by_annotator
 from .score_expression import Reader, prediction_reader
@@ -121,7 +121,9 @@ def _all_pairs(masks: np.ndarray, targets: list[ScoredMask]) -> np.ndarray:
 def _records(rows: list[Mapping], scores: np.ndarray, missing: dict[str, int], annotator: int) -> list[dict]:
     records = []
     nobody = dict.fromkeys(("expression_id", "expression", "expression_type")) | {"video_id": rows[0]["video_id"]}
-    for proposal, target in zip(*best_assignment(scores.sum(axis=-1) / 2), strict=True):
+    # as in the official code, whose choice among equally good assignments counts: they can differ in J and F
+    pairs = linear_sum_assignment(scores.sum(axis=-1) / 2, maximize=True)
+    for proposal, target in zip(*pairs, strict=True):
         row = rows[proposal] if proposal < len(rows) else nobody
         j, f = (float(score) for score in scores[proposal, target])
         record = {name: row[name] for name in ("video_id", "expression_id", "expression", "expression_type")}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...conversion.download import CLIP_REPO, clip_folder
 from ...conversion.llama_tokenizer import add_tokens, check_vocabulary, load_tokenizer
-from ...conversion.llava_config import clip_view_settings
+from ...conversion.llava_config import clip_image_processor
 from ...conversion.new_weights import NewWeights, add_rows, random_layers
 from ...conversion.output_folder import existing_file, existing_folder, write_folder
 from ...conversion.plan import OWN, ConversionPlan, Source
@@ -317,8 +317,11 @@ def _chosen_options(compat: str | None, options: Mapping) -> dict:
 
 
 def _make_processor(config: GLUSConfig, clip: Path, tokenizer, options: Mapping) -> GLUSProcessor:
-    views, mask_size = clip_view_settings(clip, config.vision_config.image_size), config.mask_config.image_size
-    image_processor = GLUSImageProcessor(**views, mask_size={"height": mask_size, "width": mask_size})
+    side = config.mask_config.image_size
+    mask_size = {"height": side, "width": side}
+    image_processor = clip_image_processor(
+        GLUSImageProcessor, clip, config.vision_config.image_size, mask_size=mask_size
+    )
     return GLUSProcessor(
         image_processor,
         tokenizer,

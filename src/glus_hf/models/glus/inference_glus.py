@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ...errors import UserError
 from ..prefix_cache import default_batch_size
-from ..sessions import VideoSegmentationOutput, VideoSession, check_inference, key_frame_per_text
+from ..sessions import VideoSegmentationOutput, VideoSession, check_inference, key_frame_per_text, sides
 from .memory_glus import MemoryBank
 
 
@@ -245,14 +245,10 @@ def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> 
         raise UserError("config.seg_token_id is not set; take it from the processor: processor.seg_token_id")
     fits = {
         "num_context_frames": (len(session.context_frame_indices), config.num_context_frames),
-        "mask_size": (views.mask_size["height"], _side(config.mask_config.image_size)),
-        "crop_size": (views.crop_size["height"], _side(config.vision_config.image_size)),
+        "mask_size": (sides(views.mask_size), sides(config.mask_config.image_size)),
+        "crop_size": (sides(views.crop_size), sides(config.vision_config.image_size)),
     }
     check_inference(model, batch_size, fits)
-
-
-def _side(size: int | Sequence[int]) -> int:
-    return size if isinstance(size, int) else size[0]
 
 
 def _texts_by_key_frame(key_frame, session: GLUSInferenceSession) -> dict[int, list[int]]:

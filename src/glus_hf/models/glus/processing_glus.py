@@ -13,6 +13,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from ...errors import UserError
+from ...media.images import check_views
 from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import pad_conversations
 from ..expressions import check_expression, one_line, plain_expression, sample_templates
@@ -99,6 +100,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         **kwargs,
     ):
         super().__init__(image_processor, tokenizer, **kwargs)
+        check_views(image_processor)
         _check_choice("context_frames", context_frames, CONTEXT_STRATEGIES)
         _check_choice("overlap", overlap, OVERLAPS)
         vocabulary = tokenizer.get_vocab()

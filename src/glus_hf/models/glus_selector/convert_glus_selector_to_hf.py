@@ -6,7 +6,6 @@ records and the rule that every weight is used exactly once are those of the con
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,13 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from ...conversion.download import CLIP_REPO, clip_folder
 from ...conversion.llama_tokenizer import add_tokens, check_vocabulary, load_tokenizer
-from ...conversion.llava_config import TEXT_FIELDS, VISION_FIELDS, clip_view_settings, pick_fields, refuse_rope_scaling
+from ...conversion.llava_config import (
+    TEXT_FIELDS,
+    VISION_FIELDS,
+    clip_image_processor,
+    pick_fields,
+    refuse_rope_scaling,
+)
 from ...conversion.new_weights import NewWeights, add_rows, random_layers
 from ...conversion.output_folder import existing_folder, write_folder
 from ...conversion.plan import ConversionPlan
@@ -42,21 +47,6 @@ UPSTREAM_MODEL_TYPE = "ChatUniVi"
 FIELDS_OF_A_SELECTOR = ("train_mask_decoder", "out_dim")
 RELEASED_HEAD_SIZE = 256
 MODELS = {"chat_univi": ChatUniViForConditionalGeneration, "glus_selector": GLUSSelector}
-
-
-def is_chat_univi(folder: str | os.PathLike) -> bool:
-    """Whether a folder holds a Chat-UniVi or a selector in upstream's format.
-
-    Example:
-
-        >>> is_chat_univi("no-such-folder")
-        False
-    """
-    try:
-        fields = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(fields, dict) and fields.get("model_type") == UPSTREAM_MODEL_TYPE
 
 
 def convert_checkpoint(
@@ -266,12 +256,11 @@ def _base_fields(folder: Path, fields: Mapping, clip: Path) -> dict:
 
 
 def _make_processor(config: ChatUniViConfig, source: Path, clip: Path, tokenizer) -> ChatUniViProcessor:
-    view = clip_view_settings(clip, config.vision_config.image_size)
     settings = source / "tokenizer_config.json"
     legacy = read_json(settings).get("legacy") if settings.is_file() else None
     make = GLUSSelectorProcessor if isinstance(config, GLUSSelectorConfig) else ChatUniViProcessor
     return make(
-        CLIPImageProcessorPil(**view),
+        clip_image_processor(CLIPImageProcessorPil, clip, config.vision_config.image_size),
         tokenizer,
         num_image_tokens=config.num_image_tokens,
         image_token_id=config.image_token_id,
@@ -280,4 +269,4 @@ def _make_processor(config: ChatUniViConfig, source: Path, clip: Path, tokenizer
     )
 
 
-__all__ = ["convert_checkpoint", "convert_starting_selector", "is_chat_univi"]
+__all__ = ["convert_checkpoint", "convert_starting_selector"]

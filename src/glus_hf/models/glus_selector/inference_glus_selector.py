@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...media.images import clip_view
 from ..prefix_cache import default_batch_size
-from ..sessions import VideoSession, check_inference
+from ..sessions import VideoSession, check_inference, sides
 
 
 FRAMES_AT_ONCE = 16
@@ -105,10 +105,9 @@ class _Encoder:
 
 
 def _check_fit(model, session: GLUSSelectorSession, batch_size: int | None) -> None:
-    crop_size = session.image_processor.crop_size["height"]
     fits = {
         "num_image_tokens": (session.num_image_tokens, model.config.num_image_tokens),
-        "crop_size": (crop_size, model.config.vision_config.image_size),
+        "crop_size": (sides(session.image_processor.crop_size), sides(model.config.vision_config.image_size)),
     }
     check_inference(model, batch_size, fits)
 

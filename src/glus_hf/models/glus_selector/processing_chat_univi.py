@@ -13,7 +13,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.processing_utils import ProcessorMixin
 
 from ...errors import UserError
-from ...media.images import as_rgb_arrays, clip_view
+from ...media.images import as_rgb_arrays, check_views, clip_view
 from ..checkpoint_loading import CheckpointMixin
 from ..llama_prompts import BOS_TOKEN, EOS_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS, tokenize_prompt
 from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, num_clusters
@@ -47,6 +47,7 @@ class ChatUniViProcessor(CheckpointMixin, ProcessorMixin):
         **kwargs,
     ):
         super().__init__(image_processor, tokenizer, **kwargs)
+        check_views(image_processor)
         vocabulary = tokenizer.get_vocab()
         missing = [token for token in self._needed_tokens() if token not in vocabulary]
         if missing:

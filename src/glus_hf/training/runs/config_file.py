@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...errors import ConfigError
 import dataclasses
 import difflib
 import os
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
+
+from ...errors import ConfigError
 
 
 Config = TypeVar("Config")
@@ -48,17 +49,14 @@ def read_config(kind: type[Config], file: str | os.PathLike, overrides: Sequence
     Raises:
         ConfigError: the file cannot be read, an unknown key, a value of the wrong kind, no training data; one line.
     """
-    content = _read(file)
-    for override in overrides:
-        _override(content, override)
-    config = kind(**_values(kind, content, _Place(kind, str(file))))
+    config = kind(**_values(kind, read_content(file, overrides), _Location(kind, str(file))))
     if not config.data.train:
-        raise ConfigError(f"{file}: data.train is empty; list at least one data set with its name")
-    for place, dataset in enumerate(config.data.train):
+        raise ConfigError(f"{file}: data.train is empty; list at least one dataset with its name")
+    for index, dataset in enumerate(config.data.train):
         if not dataset.name:
-            raise ConfigError(f"{file}: data.train.{place} has no name; see load_referring_dataset")
+            raise ConfigError(f"{file}: data.train.{index} has no name; see load_referring_dataset")
         if not dataset.weight > 0:
-            raise ConfigError(f"{file}: data.train.{place}.weight must be more than 0, got {dataset.weight}")
+            raise ConfigError(f"{file}: data.train.{index}.weight must be more than 0, got {dataset.weight}")
     if config.data.samples_per_epoch is not None and config.data.samples_per_epoch < 1:
         raise ConfigError(f"{file}: data.samples_per_epoch must be 1 or more, got {config.data.samples_per_epoch}")
     if not config.model.pretrained:
@@ -67,6 +65,18 @@ def read_config(kind: type[Config], file: str | os.PathLike, overrides: Sequence
         raise ConfigError(f"{file}: training.output_dir is missing; name the folder of the run")
     check_choice(file, "model.dtype", config.model.dtype, DTYPES)
     return config
+
+
+def read_content(file: str | os.PathLike, overrides: Sequence[str] = ()) -> dict:
+    """Keys and values of a file after the overrides, as YAML has them.
+
+    Raises:
+        ConfigError: the file cannot be read, or an override does not fit it; one line.
+    """
+    content = _read(file)
+    for override in overrides:
+        _override(content, override)
+    return content
 
 
 def check_choice(file: str | os.PathLike, name: str, value, choices: tuple) -> None:
@@ -78,7 +88,7 @@ def check_choice(file: str | os.PathLike, name: str, value, choices: tuple) -> N
 
 def check_keys(file: str | os.PathLike, root: type, name: str, content: dict, valid: list[str]) -> None:
     """Raise a [`ConfigError`] for a key of the section `name` that is none of `valid`."""
-    at = _Place(root, str(file), name)
+    at = _Location(root, str(file), name)
     for key in content:
         if key not in valid:
             raise ConfigError(f"{file}: unknown key {at.below(key).path}; {_nearest(str(key), at, valid)}")
@@ -108,21 +118,21 @@ def _override(content: dict, text: str) -> None:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise ConfigError(f"{text!r}: write section.key=value")
-    place = content
+    target = content
     *parents, last = key.strip().split(".")
     for name in parents:
-        place = place[_index(place, name, key)] if isinstance(place, list) else place.setdefault(name, {})
-        if not isinstance(place, (dict, list)):
+        target = target[_index(target, name, key)] if isinstance(target, list) else target.setdefault(name, {})
+        if not isinstance(target, (dict, list)):
             raise ConfigError(f"{key}: {name} is a value, no section")
     try:
-        place[_index(place, last, key) if isinstance(place, list) else last] = yaml.safe_load(value)
+        target[_index(target, last, key) if isinstance(target, list) else last] = yaml.safe_load(value)
     except yaml.YAMLError:
         raise ConfigError(f"{text!r}: the value cannot be read as YAML; quote it") from None
 
 
-def _index(place: list, name: str, key: str) -> int:
-    if not name.isdecimal() or int(name) >= len(place):
-        raise ConfigError(f"{key}: {name} is no place in a list of {len(place)}")
+def _index(values: list, name: str, key: str) -> int:
+    if not name.isdecimal() or int(name) >= len(values):
+        raise ConfigError(f"{key}: {name} is no position in a list of {len(values)}")
     return int(name)
 
 
@@ -130,26 +140,26 @@ def _index(place: list, name: str, key: str) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
+class _Location:
     """Where in a file a value is: for errors. `root` is the dataclass of the whole file."""
 
     root: type
     file: str
     path: str = ""
 
-    def below(self, name) -> _Place:
+    def below(self, name) -> _Location:
         return dataclasses.replace(self, path=f"{self.path}.{name}".lstrip("."))
 
 
-def _values(kind: type, content, at: _Place) -> dict:
+def _values(kind: type, content, at: _Location) -> dict:
     """Values for the fields of `kind`, checked key by key."""
     content = _mapping(content, at.file, at.path)
-    known = {one.name: one for one in dataclasses.fields(kind) if one.init}
+    known = {known.name: known for known in dataclasses.fields(kind) if known.init}
     check_keys(at.file, at.root, at.path, content, list(known))
     return {key: _value(known[key], value, at.below(key)) for key, value in content.items()}
 
 
-def _value(known: dataclasses.Field, value, at: _Place):
+def _value(known: dataclasses.Field, value, at: _Location):
     match known.metadata:
         case {"section": kind}:
             return kind(**_values(kind, value or {}, at))
@@ -157,12 +167,12 @@ def _value(known: dataclasses.Field, value, at: _Place):
             return _values(kind, value or {}, at)
         case {"sections": kind}:
             if not isinstance(value, list):
-                raise ConfigError(f"{at.file}: {at.path} must be a list of data sets, got {value!r}")
-            return [kind(**_values(kind, one, at.below(place))) for place, one in enumerate(value)]
+                raise ConfigError(f"{at.file}: {at.path} must be a list of datasets, got {value!r}")
+            return [kind(**_values(kind, part, at.below(index))) for index, part in enumerate(value)]
     return _checked(known, value, at)
 
 
-def _checked(known: dataclasses.Field, value, at: _Place):
+def _checked(known: dataclasses.Field, value, at: _Location):
     """YAML reads 3e-4 as text and a bare no as false: make them what they are, and refuse what is of another kind than
     the dataclass says."""
     if known.name.endswith("_strategy") and value is False:
@@ -172,7 +182,7 @@ def _checked(known: dataclasses.Field, value, at: _Place):
     if value is None and ("None" in kinds or known.default in (None, "")):  # a missing text: said elsewhere
         return value
     if any(isinstance(value, KINDS[kind][0]) for kind in kinds if kind in KINDS):
-        if "list[str]" in written and isinstance(value, list) and not all(isinstance(one, str) for one in value):
+        if "list[str]" in written and isinstance(value, list) and not all(isinstance(text, str) for text in value):
             raise ConfigError(f"{at.file}: {at.path} must be a list of texts, got {value!r}")
         return value
     if any(kind in NUMBERS for kind in kinds):
@@ -183,7 +193,7 @@ def _checked(known: dataclasses.Field, value, at: _Place):
     return value
 
 
-def _number(value, is_whole: bool, at: _Place) -> int | float:
+def _number(value, is_whole: bool, at: _Location) -> int | float:
     try:
         if isinstance(value, bool):
             raise ValueError
@@ -198,7 +208,7 @@ def _number(value, is_whole: bool, at: _Place) -> int | float:
 # ---- unknown keys
 
 
-def _nearest(key: str, at: _Place, valid: list[str]) -> str:
+def _nearest(key: str, at: _Location, valid: list[str]) -> str:
     """The closest valid key: of this section, else of another one."""
     near = difflib.get_close_matches(key, valid, n=1)
     if near:
@@ -214,10 +224,20 @@ def _nearest(key: str, at: _Place, valid: list[str]) -> str:
 def _all_keys(root: type) -> dict[str, str]:
     """Full names of the keys of all sections by their last part; an outer or earlier section's goes before."""
     keys: dict[str, str] = {}
-    for one in reversed(dataclasses.fields(root)):
-        kind = one.metadata.get("section") or one.metadata.get("arguments")
-        keys |= {inner.name: f"{one.name}.{inner.name}" for inner in dataclasses.fields(kind)} if kind else {}
-    return keys | {one.name: one.name for one in dataclasses.fields(root)}
+    for outer in reversed(dataclasses.fields(root)):
+        kind = outer.metadata.get("section") or outer.metadata.get("arguments")
+        keys |= {inner.name: f"{outer.name}.{inner.name}" for inner in dataclasses.fields(kind)} if kind else {}
+    return keys | {outer.name: outer.name for outer in dataclasses.fields(root)}
 
 
-__all__ = ["DTYPES", "ConfigError", "arguments", "check_choice", "check_keys", "read_config", "section", "sections"]
+__all__ = [
+    "DTYPES",
+    "ConfigError",
+    "arguments",
+    "check_choice",
+    "check_keys",
+    "read_config",
+    "read_content",
+    "section",
+    "sections",
+]

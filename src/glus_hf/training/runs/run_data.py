@@ -1,4 +1,4 @@
-"""The data sets of a configuration file."""
+"""The datasets of a configuration file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def load_rows(data, dataset):
 def one_or_mixture(data, make: Callable[..., EpochDataset], seed: int) -> EpochDataset:
     """What `make` makes of the only section of `data.train`, or of each of several, mixed by weight."""
     parts = {}
-    for place, dataset in enumerate(data.train):
-        name = dataset.name if dataset.name not in parts else f"{dataset.name}.{place}"
+    for index, dataset in enumerate(data.train):
+        name = dataset.name if dataset.name not in parts else f"{dataset.name}.{index}"
         parts[name] = make(dataset)
     if len(parts) == 1:
         return next(iter(parts.values()))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import CheckpointError
-from ..checkpoints import checkpoints
-from ...errors import ConfigError
-from ..export import check_new_folder
+from ...errors import CheckpointError, ConfigError
+from ..checkpoints import check_new_folder, checkpoints
 
 
 def check_run_folders(config, resume: str | bool | None = None) -> None:
     """Refuse to mix two runs in a folder, and to write a model over something else.
 
     Args:
-        config: a `RunConfig` or `SelectorRunConfig`; its `export` must be new or empty.
+        config: of any family; its `export` must be new or empty.
         resume: whether (or from which checkpoint) an earlier run goes on; else there must be no checkpoints.
 
     Raises:

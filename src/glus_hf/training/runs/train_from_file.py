@@ -1,0 +1,102 @@
+"""A training run from its configuration file to the exported model, for every family that can be trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ...errors import ConfigError
+from ...hub import DEFAULT_MODEL
+from ...model_families import RUNS, load_module
+from ...models.checkpoint_loading import model_type_of
+from .config_file import read_content
+from .library_errors import library_errors
+from .run_folders import check_run_folders
+
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def recipe_file(name_or_file: str | os.PathLike) -> Path:
+    """The file of a recipe by its name; a file as it is.
+
+    Raises:
+        ConfigError: neither a file nor a recipe; the message lists the recipes.
+
+    Example:
+
+        >>> recipe_file("tiny").name
+        'tiny.yaml'
+    """
+    file = Path(name_or_file)
+    recipe = RECIPES / f"{name_or_file}.yaml"
+    if file.exists() or not recipe.is_file():
+        if not file.is_file():
+            names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+            raise ConfigError(f"{name_or_file}: there is no such file; name a file, or one of the recipes {names}")
+        return file
+    return recipe
+
+
+def train_from_file(
+    name_or_file: str | os.PathLike,
+    overrides: Sequence[str] = (),
+    resume: str | bool | None = None,
+    export: str | os.PathLike | None = None,
+):
+    """Train as a configuration says. The model that it starts from decides what is trained.
+
+    Args:
+        name_or_file: name of a recipe, or a YAML file.
+        overrides: "section.key=value" each; go before the file.
+        resume: True goes on from the last checkpoint of the run, a path from that checkpoint.
+        export: folder for the trained model, adapter merged; goes before `export` of the file.
+
+    Returns:
+        The trainer, at the end of the training.
+
+    Raises:
+        UserError: something of the configuration, the data or the checkpoint does not fit; one line.
+
+    Example:
+
+        >>> train_from_file("tiny", ["training.max_steps=2"])  # doctest: +SKIP
+    """
+    file = recipe_file(name_or_file)
+    load_config, build_trainer = _run_of(file, overrides)
+    config = load_config(file, overrides)
+    config.export = config.export if export is None else str(export)
+    check_run_folders(config, resume)
+    with library_errors():
+        trainer = build_trainer(config)
+        result = trainer.train(resume_from_checkpoint=resume)
+        trainer.log_metrics("train", result.metrics)
+        trainer.save_state()
+        _save(trainer, config.export)
+    return trainer
+
+
+def _run_of(file: Path, overrides: Sequence[str]) -> tuple[Callable, Callable]:
+    """The functions that read the configuration and build the trainer, by the family of the model to start from."""
+    model = read_content(file, overrides).get("model")
+    name = model.get("pretrained", DEFAULT_MODEL) if isinstance(model, dict) else DEFAULT_MODEL
+    model_type = model_type_of(name) if name and isinstance(name, str) else next(iter(RUNS))  # its reader refuses it
+    if model_type not in RUNS:
+        raise ConfigError(
+            f"{file}: model.pretrained: {name} is a {model_type!r} model; training starts from {' or '.join(RUNS)}"
+        )
+    module, load_config, build_trainer = RUNS[model_type]
+    return getattr(load_module(module), load_config), getattr(load_module(module), build_trainer)
+
+
+def _save(trainer, export: str | None) -> None:
+    if export:
+        trainer.export(export)
+    else:
+        trainer.save_model()
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub()
+
+
+__all__ = ["RECIPES", "recipe_file", "train_from_file"]

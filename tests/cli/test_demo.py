@@ -1,0 +1,30 @@
+"""`glus-hf demo`."""
+
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from glus_hf.cli.main import app
+from glus_hf.media.video import load_video
+from tests.cli.command import run
+
+
+def test_demo_json(tmp_path):
+    code, out, err = run(tmp_path, "demo", "--output", "here", "--seed", "1", "--json")
+    assert code == 0, err
+    result = json.loads(out.splitlines()[-1])
+    assert result["j_and_f"] == pytest.approx((result["j"] + result["f"]) / 2)
+    assert 0 <= result["j_and_f"] <= 1 and result["expression"]
+    for name in ("video", "overlay", "gif"):
+        assert len(load_video(tmp_path / result[name])) == 16
+    assert Image.open(tmp_path / result["contact_sheet"]).width > 500
+
+
+def test_demo_says_where_the_files_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["demo"])
+    assert result.exit_code == 0
+    assert "J&F" in result.stdout and "Overlay: glus_demo/overlay.mp4" in result.stdout
+    assert (tmp_path / "glus_demo" / "overlay.mp4").is_file()

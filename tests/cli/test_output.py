@@ -1,0 +1,65 @@
+"""Errors of all commands: one line for what a user can set right, a traceback for defects."""
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from glus_hf.cli.output import report_errors, writable
+from glus_hf.errors import UserError
+
+
+def run(error: BaseException, *arguments: str):
+    """A command that raises `error`."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    def command(times: int = 1) -> None:
+        raise error
+
+    app.command()(report_errors(command))
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize("error", [UserError("clip.mp4: is empty;\n take another"), OSError("disk\nis full")])
+def test_what_a_user_can_set_right_is_one_line(error):
+    result = run(error)
+    assert result.exit_code == 2 and result.stderr == f"Error: {' '.join(str(error).split())}\n"
+
+
+def test_debug_shows_the_traceback_too():
+    result = run(UserError("clip.mp4: is empty"), "--debug")
+    assert result.exit_code == 2 and "Traceback" in result.stderr
+    assert result.stderr.endswith("Error: clip.mp4: is empty\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("operands could not be broadcast"), KeyError("frames")])
+def test_a_defect_is_not_the_users_mistake(error):
+    result = run(error)
+    assert result.exit_code == 1 and "Traceback" in result.stderr
+    assert str(error) in result.stderr and result.stderr.endswith("unexpected error, please report it\n")
+
+
+def test_ends_that_are_no_errors():
+    result = run(typer.Exit(3))
+    assert (result.exit_code, result.stderr) == (3, "")
+    result = run(KeyboardInterrupt())
+    assert (result.exit_code, result.stderr) == (130, "Interrupted\n")
+
+
+def test_other_options_stay():
+    result = run(UserError("never reached"), "--times", "many")
+    assert result.exit_code == 2 and "never reached" not in result.stderr and "--times" in result.stderr
+
+
+def test_every_command_has_debug():
+    from glus_hf.cli.main import app
+
+    for name in ("segment", "demo", "train", "evaluate", "score", "convert", "export", "pseudo-label", "info"):
+        assert "--debug" in CliRunner().invoke(app, [name, "--help"]).stdout, name
+    for name in ("check", "convert-coco"):
+        assert "--debug" in CliRunner().invoke(app, ["data", name, "--help"]).stdout, name
+
+
+def test_a_file_that_cannot_be_written_is_said_before_the_work(tmp_path):
+    with pytest.raises(UserError, match="is a folder; name a file in it"):
+        writable(tmp_path)
+    assert writable(tmp_path / "new" / "out.mp4").parent.is_dir()

@@ -1,0 +1,111 @@
+"""`glus-hf segment` as a user runs it: a process, a real mp4."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from glus_hf import pipeline
+from glus_hf.cli.main import app
+from glus_hf.data.motion_shapes import generate_clip
+from glus_hf.media.video import load_video, write_video
+from glus_hf.pipelines import factory
+from tests.cli.command import run, start
+
+
+CLIP = generate_clip(0, split="test", size=64, num_frames=5)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_video(tmp_path / "clip.mp4", CLIP.frames, fps=8)
+    return tmp_path
+
+
+def test_segment(folder):
+    texts = ["the red circle", "the [small] square moving left"]
+    code, out, err = run(folder, "segment", "clip.mp4", *texts, "--masks-dir", "masks", "--key-frame", "2")
+    assert code == 0, err
+    assert texts[0] in out and texts[1] in out and "clip_segmented.mp4" in out
+    assert "segmenting" in err
+    overlay = load_video(folder / "clip_segmented.mp4")
+    assert len(overlay) == 5 and overlay.fps == pytest.approx(8)
+    files = sorted(str(path.relative_to(folder)) for path in folder.glob("masks/*/*"))
+    assert files == [f"masks/{index}/{frame:05d}.png" for index in range(2) for frame in range(5)]
+    mask = np.asarray(Image.open(folder / files[0]))
+    assert mask.shape == (64, 64) and set(np.unique(mask)) <= {0, 255}
+
+
+def test_segment_json_quiet_and_options(folder):
+    options = ["-o", "sub/out.gif", "--max-frames", "3", "--dtype", "float32", "--device", "cpu", "--json", "--quiet"]
+    code, out, err = run(folder, "segment", "clip.mp4", "the red circle", *options)
+    assert code == 0 and err == ""
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["num_frames"] == 3 and summary["output"] == "sub/out.gif"
+    (expression,) = summary["expressions"]
+    assert expression["label"] == "the red circle" and 0 <= expression["frames_with_mask"] <= 3
+    assert (folder / "sub" / "out.gif").is_file()
+
+
+def test_segment_with_a_preset(folder, monkeypatch):
+    used = []
+    monkeypatch.setattr(factory, "pipeline", lambda **kwargs: used.append(pipeline(**kwargs)) or used[-1])
+    arguments = ["segment", "clip.mp4", "the red circle", "-o", "out.gif", "--compat", "paper", "--quiet"]
+    monkeypatch.chdir(folder)
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert used[0].model.config.seg_hidden_state == "penultimate"
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["clip.mp4", "a dog", "--compat", "papers"], "unknown compat 'papers'"),
+        (["no-such.mp4", "a dog"], "no such file"),
+        (["notes.txt", "a dog"], "cannot be opened"),
+        (["clip.mp4", " "], "empty"),
+        (["clip.mp4", "a dog", "--model", "no-such-model"], "no such folder"),
+        (["clip.mp4", "a dog", "--model", "."], "config.json"),
+        (["clip.mp4", "a dog", "--model", "glus-7b"], "convert"),
+        (["clip.mp4", "a dog", "--key-frame", "5"], "0..4"),
+        (["clip.mp4", "a dog", "--max-frames", "0"], "max_frames"),
+        (["clip.mp4", "a dog", "--device", "abacus"], "--device"),
+        (["clip.mp4", "a dog", "--dtype", "int3"], "--dtype"),
+        (["clip.mp4", "a dog", "-o", "out.avi"], ".avi"),
+        (["clip.mp4", "a dog", "-o", "clip.mp4"], "the input"),
+    ],
+    ids=lambda value: "-".join(value).replace(" ", "_") if isinstance(value, list) else "",
+)
+def test_errors_are_one_line(folder, arguments, words, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GLUS_HF_CACHE", str(folder / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (folder / "notes.txt").write_text("not a video")
+    result = CliRunner().invoke(app, ["segment", *arguments])
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
+    assert result.exit_code == 2 and result.stdout == ""
+    assert len(lines) == 1 and words in lines[0] and result.stderr.rstrip().endswith(lines[0])
+    assert not list(folder.glob("*_segmented*"))
+
+
+def test_an_error_of_the_process_is_one_line(folder):
+    code, out, err = run(folder, "segment", "no-such.mp4", "a dog")
+    assert (code, out) == (2, "")
+    assert err == "Error: no-such.mp4: no such file or folder: check the path\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_ctrl_c_leaves_nothing_half_written(folder):
+    write_video(folder / "long.mp4", np.concatenate([CLIP.frames] * 400), fps=8)
+    process = start(folder, "segment", "long.mp4", "the red circle")
+    shown = b""
+    while shown.count(b"segmenting") < 2:  # what is there now: a progress bar ends no line; the first is half made
+        shown += os.read(process.stderr.fileno(), 1000)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "long.mp4"]
