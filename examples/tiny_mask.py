@@ -39,7 +39,7 @@ def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
         blank[:, :, 0] = False
         prompts = prompts.masked_fill(blank[..., None], 0)
     prompts = prompts * (1 + 0.15 * torch.randn(prompts.shape[:3])[..., None]) + 0.08 * torch.randn_like(prompts)
-    logits = draw(model, mask_view, prompts.flatten(0, 1), groups, 7 if with_memory else 0)
+    logits = decode(model, mask_view, prompts.flatten(0, 1), groups, 7 if with_memory else 0)
     objects = torch.from_numpy(np.stack(objects)).float().repeat_interleave(groups, dim=0)
     targets = torch.from_numpy(targets).float().flatten(0, 1)
     loss, metrics = mask_loss(logits, targets, objects)
@@ -63,7 +63,9 @@ def scale_penalty(model, mask_pixel_values: Tensor) -> Tensor:
     return 0.2 * scale.log().square()
 
 
-def draw(model, mask_pixel_values: Tensor, prompts: Tensor, groups: int, num_maskmem: int, stride: int = 1) -> Tensor:
+def decode(
+    model, mask_pixel_values: Tensor, prompts: Tensor, groups: int, num_maskmem: int, stride: int = 1
+) -> Tensor:
     """Masks of `[clips, frames]` images for `prompts [clips * groups, frames, dim]` -> logits, 32x32 each."""
     clips, frames = mask_pixel_values.shape[:2]
     features = model.model.encode_mask_frames(mask_pixel_values.flatten(0, 1))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from tiny_batches import SIZE, normalize
-from tiny_mask import draw, ious, mask_loss, scale_penalty
+from tiny_mask import decode, ious, mask_loss, scale_penalty
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -98,7 +98,7 @@ def memory_step(model, processor, rng, weights: dict[str, float]) -> tuple[Tenso
     frames, groups = int(rng.choice([6, 10])), 3
     clips = 5 if frames == 6 else 3
     pixels, prompts, targets, objects = memory_batch(model, processor, rng, clips, groups, frames, weights)
-    logits = draw(model, pixels, prompts, groups, 7, stride=model.config.memory_stride)
+    logits = decode(model, pixels, prompts, groups, 7, stride=model.config.memory_stride)
     loss, metrics = mask_loss(logits, targets, objects.repeat_interleave(groups, dim=0))
     logits = F.interpolate(logits.detach(), size=targets.shape[-2:], mode="bilinear", align_corners=False)
     absent, empty = ~(targets > 0.5).any(-1).any(-1), ~(logits > 0).any(-1).any(-1)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_batches import GRID, IGNORED, coverage, sample_batch
-from tiny_mask import draw, ious, mask_loss, mask_step, scale_penalty
+from tiny_mask import decode, ious, mask_loss, mask_step, scale_penalty
 from tiny_memory import memory_step
 from tiny_model import TrainingHeads, build_tiny, oracle_prompt
 from torch import Tensor
@@ -171,13 +171,13 @@ def read_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, di
 
 
 def join_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, dict]:
-    """Read as before; draw the masks of some of the expressions, all frames of the window with memory."""
+    """Read as before; decode the masks of some of the expressions, all frames of the window with memory."""
     window = int(rng.choice([1, 2], p=[0.5, 0.5]))
     batch = sample_batch(rng, processor, clips=8, expressions=8 if window == 1 else 4, window=window, weights=KINDS)
     loss, prompts, metrics = read_losses(model, heads, batch)
     groups = 4 // window
     targets = batch.targets[:, :groups].flatten(0, 1)
-    logits = draw(model, batch.mask_pixel_values, prompts[:, :groups].flatten(0, 1), groups, 7)
+    logits = decode(model, batch.mask_pixel_values, prompts[:, :groups].flatten(0, 1), groups, 7)
     masks, mask_metrics = mask_loss(logits, targets, batch.objects.repeat_interleave(groups, dim=0))
     logits = F.interpolate(logits[:, -1:], size=targets.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
     per_mask = ious(logits > 0, targets[:, -1] > 0.5).unflatten(0, (-1, groups))

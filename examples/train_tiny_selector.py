@@ -52,7 +52,7 @@ def see_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, dic
         frames.append(pixels)
         labels.append(patch_labels(scene, visible, grid, times))
     pixels = normalize(processor, np.concatenate(frames)).to(model.device)
-    stacked = {name: torch.from_numpy(np.concatenate([one[name] for one in labels])) for name in ATTRIBUTES}
+    stacked = {name: torch.from_numpy(np.concatenate([label[name] for label in labels])) for name in ATTRIBUTES}
     return heads.patch_loss(model.model.patch_features(pixels), move(stacked, model.device))
 
 
@@ -86,7 +86,7 @@ def base_losses(model, heads, batch: SelectorBatch) -> tuple[Tensor, dict, Tenso
     patches = model.model.patch_features(batch.pixel_values.flatten(0, 1).to(device))
     patch_loss, metrics = heads.patch_loss(patches.unflatten(0, (clips, frames)), move(batch.patch_labels, device))
     merged, mix = merge_with_mix(model, patches)
-    tokens, mix = (one.unflatten(0, (clips, frames)) for one in (model.model.mm_projector(merged), mix))
+    tokens, mix = (tensor.unflatten(0, (clips, frames)) for tensor in (model.model.mm_projector(merged), mix))
     rows = torch.arange(clips, device=device)[:, None]
     shown = prompts.image_frames.to(device)
     states, before = run_packed(model, prompts, tokens[rows, shown])
@@ -98,7 +98,7 @@ def base_losses(model, heads, batch: SelectorBatch) -> tuple[Tensor, dict, Tenso
     known = (torch.arange(shown.shape[1], device=device) >= 2)[None, :, None].expand(of_images.shape[:3])
     mixes = {name: token_mix @ one_hot(batch.patch_labels[name].to(device)[rows, shown], name) for name in ATTRIBUTES}
     token_loss, accuracy = heads.token_loss(
-        of_images.flatten(0, 2), {name: one.flatten(0, 2) for name, one in mixes.items()}, known.flatten()
+        of_images.flatten(0, 2), {name: mix.flatten(0, 2) for name, mix in mixes.items()}, known.flatten()
     )
 
     # which tokens of the target frame are meant, and the score
@@ -145,7 +145,7 @@ def run_packed(model, prompts, image_tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 def correlations(scores: Tensor, truth: Tensor) -> dict[str, float]:
     """Of pairs of frames of one expression whose truth differs clearly, how many are in the right order."""
-    found, wanted = (one.detach()[:, :, None] - one.detach()[:, None] for one in (scores, truth))
+    found, wanted = (values.detach()[:, :, None] - values.detach()[:, None] for values in (scores, truth))
     clear = wanted > 0.4
     return {"pairs": (found > 0)[clear].float().mean().item()} if clear.any() else {}
 

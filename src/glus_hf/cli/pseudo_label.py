@@ -25,7 +25,7 @@ def pseudo_label(
         bool, typer.Option("--half", help="Label half of the videos, as the paper; --fraction 0.5.")
     ] = False,
     fraction: Annotated[float, typer.Option(help="Part of the videos to label.")] = 1.0,
-    fraction_seed: Annotated[int, typer.Option(min=0, help="Draws the videos of --fraction.")] = 0,
+    fraction_seed: Annotated[int, typer.Option(min=0, help="Samples the videos of --fraction.")] = 0,
     empty: Annotated[
         str, typer.Option(help="Label where nothing is to be found and nothing was: 1, 0 or skip.")
     ] = "1",
@@ -88,8 +88,9 @@ def pseudo_label(
     processes.close()
     if report is None:
         return
-    for one in report.failures:
-        print(f"Failed: video {one['video_id']}, expression {one['expression_id']}: {one['error']}", file=sys.stderr)
+    for failure in report.failures:
+        name = f"video {failure.video_id}, expression {failure.expression_id}"
+        print(f"Failed: {name}: {failure.error}", file=sys.stderr)
     if as_json:
         print(json.dumps(report.to_dict()))
     elif not quiet:
