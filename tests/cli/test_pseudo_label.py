@@ -1,4 +1,4 @@
-"""`glus-hf pseudo-label`: what it says of expressions that fail. The labels: tests/training/samples/test_pseudo_labels.py."""
+"""`glus-hf pseudo-label`: what it says of expressions that fail."""
 
 import json
 
