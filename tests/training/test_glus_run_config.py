@@ -114,12 +114,12 @@ def test_runs_of_tiny_do_not_share_a_folder():
     assert tiny.export.startswith(f"{tiny.training['output_dir']}/")
 
 
-def test_mixture_draws_by_weight(tmp_path):
+def test_mixture_samples_by_weight(tmp_path):
     file = write(tmp_path, {"data": {"train": [clips(4, seed=0, weight=3), clips(4, seed=1, weight=1)]}})
     config = load_run_config(file, [f"data.cache_dir={tmp_path / 'cache'}", "data.samples_per_epoch=400"])
     mixture = training_set(config, small_processor(), seed=0)
-    drawn = [mixture.draw(index)[0] for index in range(400)]
-    assert len(mixture) == 400 and 270 < drawn.count("motion_shapes") < 330
+    sampled = [mixture.sample_video(index)[0] for index in range(400)]
+    assert len(mixture) == 400 and 270 < sampled.count("motion_shapes") < 330
 
 
 # ---- wrong configurations

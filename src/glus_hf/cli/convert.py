@@ -90,7 +90,7 @@ def _converter(source: Path | None, function: str, needed: str = "") -> Callable
     """A function of the converter of this folder; that of the first family says what is wrong with another folder."""
     try:
         fields = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    except (AttributeError, TypeError, OSError, ValueError):
+    except (AttributeError, TypeError, OSError, ValueError, RecursionError):
         fields = None
     model_type = str(fields.get("model_type")) if isinstance(fields, dict) else None
     found = getattr(load_module(CONVERTERS.get(model_type, STARTING_WEIGHTS)), function, None)
@@ -101,14 +101,11 @@ def _converter(source: Path | None, function: str, needed: str = "") -> Callable
 
 def _fitting(convert: Callable, options: dict) -> dict:
     """The options given, unless the converter has no such option."""
-    parameters = inspect.signature(convert).parameters.values()
-    names = {parameter.name for parameter in parameters}
-    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    parameters = inspect.signature(convert).parameters
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in options:
-        if not takes_all and name not in names:
-            raise UserError(
-                f"--{name.replace('_', '-')} does not go with this --source, whose model has no such option"
-            )
+        if not takes_all and name not in parameters:
+            raise UserError(f"--{name.replace('_', '-')}: the model of this --source has no such option; leave it out")
     return options
 
 

@@ -24,7 +24,7 @@ def data_options(pairs: list[str] | None, seed: int | None, num_videos: int | No
 def _value(text: str):
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -29,7 +29,7 @@ def read_json(file: Path) -> dict:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{file.parent}: has no {file.name}; download it again") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{file}: cannot be read ({error}); download it again") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{file}: is no JSON object; download it again")

@@ -97,7 +97,7 @@ def _shards_of(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         names = [os.fspath(name) for name in names]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{index}: cannot be read ({error}); download it again") from None
     if not names:
         raise CheckpointError(f"{index}: names no files; download it again")

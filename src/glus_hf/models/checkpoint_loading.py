@@ -207,7 +207,7 @@ def _read_field(folder: str, path: str, name: str) -> str:
             return str(json.load(file).get(name))
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: has no config.json; pass a folder made by save_pretrained") from None
-    except (ValueError, AttributeError, OSError) as error:
+    except (ValueError, AttributeError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); save the model again") from None
 
 

@@ -54,7 +54,7 @@ def check_complete(checkpoint: str | os.PathLike) -> int:
                 pass
     except FileNotFoundError:
         raise CheckpointError(f"{checkpoint}: has no {STATE_FILE}, so it is not complete; {REMEDY}") from None
-    except (ValueError, KeyError, TypeError, SafetensorError, OSError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError, OSError) as error:
         raise CheckpointError(f"{checkpoint}: is not complete ({error}); {REMEDY}") from None
     return step
 

@@ -345,9 +345,18 @@ def test_command(base, converted, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--source", CHECKPOINT, "--clip", CLIP, "--compat", "paper"], "--compat is an option of GLUS"),
-        (["--source", CHECKPOINT, "--clip", CLIP, "--fuser-scale", "identity"], "--fuser-scale is an option of GLUS"),
-        (["--source", CHECKPOINT, "--clip", CLIP, "--sam2-config", "x.yaml"], "--sam2-config is an option of GLUS"),
+        (
+            ["--source", CHECKPOINT, "--clip", CLIP, "--compat", "paper"],
+            "--compat: the model of this",
+        ),
+        (
+            ["--source", CHECKPOINT, "--clip", CLIP, "--fuser-scale", "identity"],
+            "--fuser-scale: the model of this",
+        ),
+        (
+            ["--source", CHECKPOINT, "--clip", CLIP, "--sam2-config", "x.yaml"],
+            "--sam2-config: the model of this",
+        ),
         (["--source", CHECKPOINT, "--clip", CLIP, "--new-score-head"], "score head already"),
         (["--source", CHECKPOINT, "--clip", "nowhere/or/here"], "no such CLIP folder"),
         (["--llm", "x", "--sam2", "y", "--new-score-head"], "--new-score-head needs"),

@@ -77,7 +77,7 @@ def read_manifests(
         for number, line in enumerate(lines, 1):
             try:
                 record = record_type.from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise UserError(f"{path}, line {number}: is broken; use --overwrite or another --output") from None
             done[record.key] = record
     return done
@@ -169,8 +169,8 @@ def prepare_output(
 def _difference(path: Path, settings: dict) -> str | None:
     """How the settings in the file differ, as the message of an error; None where they do not."""
     try:
-        found = json.loads(path.read_text())
-    except ValueError:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError):
         raise UserError(f"{path}: is broken; use --overwrite or another --output") from None
     names = [name for name in sorted({*found, *settings}) if found.get(name) != settings.get(name)]
     if not names:
@@ -206,7 +206,7 @@ def read_folders(output: Path, path_of: PathOf = expression_folder) -> list[str]
         for line in path.read_bytes().split(b"\n"):
             try:
                 folders.append(path_of(json.loads(line)))  # refuses ids that leave the tree
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
     return folders
 
