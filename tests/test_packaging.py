@@ -23,6 +23,14 @@ def test_git_ignores_no_code():
     assert subprocess.run(ignored, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
 
 
+def test_the_recipes_and_checkpoints_are_in_the_wheel():
+    declared = re.search(r"package_data\]\nglus_hf =\n(.*?)\nglus_hf\.", (ROOT / "setup.cfg").read_text(), re.DOTALL)
+    package = ROOT / "src" / "glus_hf"
+    found = {file for pattern in declared.group(1).split() for file in package.glob(pattern) if file.is_file()}
+    data = {file for file in package.rglob("*") if file.suffix in (".yaml", ".json", ".safetensors", ".typed")}
+    assert data <= found and package / "training" / "recipes" / "tiny.yaml" in found
+
+
 def test_constraints_pin_every_dependency():
     setup_cfg = (ROOT / "setup.cfg").read_text()
     requirements = re.search(r"install_requires =\n(.*?)\n\n", setup_cfg, re.DOTALL).group(1).split()

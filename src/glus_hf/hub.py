@@ -17,7 +17,7 @@ DEFAULT_MODEL = "glus-tiny"
 
 
 def resolve_checkpoint(name_or_path: str | os.PathLike, revision: str | None = None) -> str:
-    """Turn the alias of a packaged or released checkpoint into its folder.
+    """Turn the alias of a bundled or released checkpoint into its folder.
 
     A folder of that name in the current directory wins if it holds a `config.json`. A released checkpoint ("glus-7b")
     is downloaded and converted on first use, which takes a while; later it comes from the cache. "glus-7b@COMMIT" is
@@ -31,7 +31,7 @@ def resolve_checkpoint(name_or_path: str | os.PathLike, revision: str | None = N
         A folder or Hub name for any `from_pretrained`.
 
     Raises:
-        CheckpointError: a released checkpoint that is not in the cache and cannot be downloaded, or a packaged
+        CheckpointError: a released checkpoint that is not in the cache and cannot be downloaded, or a bundled
             checkpoint whose folder is missing.
 
     Example:
@@ -53,12 +53,12 @@ def resolve_checkpoint(name_or_path: str | os.PathLike, revision: str | None = N
 
 
 def is_alias(name: str) -> bool:
-    """Whether this is the alias of a packaged or released checkpoint, at any revision."""
+    """Whether this is the alias of a bundled or released checkpoint, at any revision."""
     return name in PACKAGED or name.partition("@")[0] in RELEASED
 
 
 def packaged_folder(alias: str) -> Path:
-    """Folder of a packaged checkpoint; `KeyError` for an unknown alias."""
+    """Folder of a bundled checkpoint; `KeyError` for an unknown alias."""
     package = importlib.util.find_spec(PACKAGE)  # not this file: it may run beside a pushed model
     root = Path(__file__).parent if package is None else Path(package.submodule_search_locations[0])
     return root / PACKAGED[alias]

@@ -101,7 +101,7 @@ def check_checkpoint(name_or_path, model_types: Sequence[str], subfolder: str = 
     Example:
         >>> check_checkpoint("no-such-model", ["glus"])
         Traceback (most recent call last):
-        CheckpointError: no-such-model: no such folder or packaged model; check the path or use ...
+        CheckpointError: no-such-model: no such folder or bundled model; check the path or use ...
     """
     folder = os.path.join(name_or_path, subfolder) if subfolder else str(name_or_path)
     if not os.path.isdir(folder):
@@ -214,7 +214,7 @@ def _read_field(folder: str, path: str, name: str) -> str:
 def _refuse_local(name: str, folder: str | None = None) -> None:
     """Refuse a name that can only be meant as a folder, which is not there: Hub names of models are `owner/name`."""
     if name.count("/") != 1 or name[0] in "./~" or name.endswith("/") or "\\" in name:
-        message = f"no such folder or packaged model; check the path or use {' or '.join(PACKAGED)}"
+        message = f"no such folder or bundled model; check the path or use {' or '.join(PACKAGED)}"
         raise CheckpointError(f"{folder or name}: {message}")
 
 

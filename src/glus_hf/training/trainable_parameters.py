@@ -134,7 +134,7 @@ def name_base(adapted: PeftModel, name: str) -> None:
 
 
 def _portable_name(name: str) -> str:
-    """The alias of a packaged checkpoint instead of its folder, which is another one on every machine."""
+    """The alias of a bundled checkpoint instead of its folder, which is another one on every machine."""
     for alias in PACKAGED:
         if name and os.path.realpath(name) == os.path.realpath(packaged_folder(alias)):
             return alias

@@ -39,7 +39,7 @@ class GLUSConfig(CheckpointMixin, PreTrainedConfig):
         seg_hidden_state (`"last"` or `"penultimate"`): state projected into the mask prompt; the code of GLUS uses
             the last after the final norm, its paper says penultimate.
         frame_position_embedding (`bool`, defaults to `False`): add learned token positions and frame times to the
-            image tokens. Not in GLUS; the embedded tiny model uses it.
+            image tokens. Not in GLUS; the bundled tiny model uses it.
         ce_loss_weight, mask_bce_loss_weight, mask_dice_loss_weight (`float`): 1.0, 2.0, 0.5.
 
     Example:
