@@ -131,7 +131,7 @@ def test_folders_that_hold_no_glus_model(folder, tmp_path):
     for loader in ("GLUSForVideoSegmentation", "GLUSProcessor", "GLUSImageProcessor", "GLUSConfig"):
         fails(
             "glus-tinny",
-            "no such folder or packaged model",
+            "no such folder or bundled model",
             "glus-tiny",
             load=getattr(glus_hf, loader).from_pretrained,
         )
