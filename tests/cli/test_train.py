@@ -27,6 +27,7 @@ def test_a_recipe_is_trained_exported_and_resumed(tmp_path, base):
     overrides = tiny_run(tmp_path, base, "training.max_steps=1")
     result = train("tiny", *overrides)
     assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(f"Model: {tmp_path / 'model'}\n")
     assert GLUSForVideoSegmentation.from_pretrained(tmp_path / "model").config.model_type == "glus"
     result = train("tiny", *overrides, "--resume", "training.max_steps=2", "--export", tmp_path / "more")
     assert result.exit_code == 0, result.output

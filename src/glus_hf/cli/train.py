@@ -59,4 +59,6 @@ def train(
         return
     from ..training.runs.train_from_file import train_from_file
 
-    train_from_file(config, overrides or [], True if resume == LAST else resume, export)
+    trainer, folder = train_from_file(config, overrides or [], True if resume == LAST else resume, export)
+    if trainer.is_world_process_zero():
+        print(f"Model: {folder}")

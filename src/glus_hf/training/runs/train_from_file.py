@@ -44,7 +44,7 @@ def train_from_file(
     overrides: Sequence[str] = (),
     resume: str | bool | None = None,
     export: str | os.PathLike | None = None,
-):
+) -> tuple:
     """Train as a configuration says. The model that it starts from decides what is trained.
 
     Args:
@@ -54,14 +54,14 @@ def train_from_file(
         export: folder for the trained model, adapter merged; goes before `export` of the file.
 
     Returns:
-        The trainer, at the end of the training.
+        The trainer, at the end of the training, and the folder of the model.
 
     Raises:
         UserError: something of the configuration, the data or the checkpoint does not fit; one line.
 
     Example:
 
-        >>> train_from_file("tiny", ["training.max_steps=2"])  # doctest: +SKIP
+        >>> trainer, folder = train_from_file("tiny", ["training.max_steps=2"])  # doctest: +SKIP
     """
     file = recipe_file(name_or_file)
     load_config, build_trainer = _run_of(file, overrides)
@@ -73,8 +73,7 @@ def train_from_file(
         result = trainer.train(resume_from_checkpoint=resume)
         trainer.log_metrics("train", result.metrics)
         trainer.save_state()
-        _save(trainer, config.export)
-    return trainer
+        return trainer, _save(trainer, config.export)
 
 
 def _run_of(file: Path, overrides: Sequence[str]) -> tuple[Callable, Callable]:
@@ -90,13 +89,14 @@ def _run_of(file: Path, overrides: Sequence[str]) -> tuple[Callable, Callable]:
     return getattr(load_module(module), load_config), getattr(load_module(module), build_trainer)
 
 
-def _save(trainer, export: str | None) -> None:
+def _save(trainer, export: str | None) -> Path:
     if export:
         trainer.export(export)
     else:
         trainer.save_model()
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
+    return Path(export or trainer.args.output_dir)
 
 
 __all__ = ["RECIPES", "recipe_file", "train_from_file"]
