@@ -2,7 +2,6 @@
 
 import json
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,40 +21,13 @@ from glus_hf.media.video import write_video
 from glus_hf.predictions.key_frame_file import read_key_frames
 from glus_hf.predictions.prediction_tree import read_prediction
 from tests.evaluation.evaluation_data import shape_rows, tree
+from tests.fixed_selector import FixedSelector, one_hot_at
 from tests.models.glus_selector.small_selector import small_selector
 
 
 CLIP = generate_clip(0, split="test", size=64, num_frames=6)
 FRAMES = CLIP.frames
 TEXT, OTHER = "the red circle", "the blue square"
-
-
-class FixedSelector:
-    """Gives known scores: `scores(texts, num_frames) -> [texts, frames]`."""
-
-    def __init__(self, scores):
-        self.scores, self.dtype = scores, torch.float32
-        self.config = SimpleNamespace(to_dict=lambda: {"scores": "fixed"})
-
-    def to_dict(self):
-        return {"max_images": getattr(self, "max_images", 12)}
-
-    def named_parameters(self):
-        return []
-
-    def init_video_session(self, video, text):
-        return list(text), len(getattr(video, "frames", video))
-
-    def score_frames(self, session, batch_size=None):
-        return torch.tensor(np.asarray(self.scores(*session)), dtype=torch.float32)
-
-    def as_selector(self):
-        return FrameSelector(self, self, "fixed")
-
-
-def one_hot_at(*frames):
-    """Prefers frame `frames[i]` for text i."""
-    return lambda texts, num_frames: np.eye(num_frames)[[frames[index % len(frames)] for index in range(len(texts))]]
 
 
 @pytest.fixture(scope="module")

@@ -96,3 +96,32 @@ def tiny_run(folder: Path, base: str, *more: str) -> list[str]:
         "export": folder / "model",
     }
     return [*(f"{key}={value}" for key, value in sets.items()), *more]
+
+
+def trained(model) -> dict[str, torch.Tensor]:
+    """Copies of what is trained."""
+    return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+
+
+class Listed(torch.utils.data.Dataset):
+    """Chosen samples, in order."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        return self.samples[index]
+
+
+def uneven_samples():
+    """Videos with 1, 3, 2 and 1 expressions: batches of two of them have 4 and 3, single ones 1 to 3."""
+    samples = []
+    for index, count in enumerate((1, 3, 2, 1)):
+        sample = videos()[index]
+        assert len(sample["expressions"]) == 3
+        lists = ("expressions", "masks", "object_ids", "annotation_ids", "expression_ids")
+        samples.append({**sample, **{name: sample[name][:count] for name in lists}})
+    return samples

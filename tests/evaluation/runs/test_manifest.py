@@ -59,6 +59,16 @@ def test_a_broken_line_in_the_middle_is_an_error(tmp_path):
         read_manifests(tmp_path)
 
 
+@pytest.mark.parametrize("line", ["[" * 10**5, "7", "null", '{"video_id": "a"}', '{"video_id": [1]}'])
+def test_a_line_of_something_else_is_an_error(tmp_path, line):
+    with Manifest(tmp_path) as manifest:
+        manifest.append(result(0))
+    manifest.path.write_text(f"{manifest.path.read_text()}{line}\n")
+    with pytest.raises(ValueError, match="rank-00000.jsonl, line 2: is broken; use --overwrite") as error:
+        read_manifests(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_done_needs_the_line_and_every_frame(tmp_path):
     for number in range(3):
         write(tmp_path, number)
@@ -115,6 +125,17 @@ def test_a_run_that_finished_nothing_binds_nobody(tmp_path):
     prepare_output(tmp_path, SETTINGS, folders)
     with pytest.raises(ValueError, match="a/b/0: was not written by an evaluation"):
         prepare_output(tmp_path, SETTINGS | {"threshold": 1.0}, folders)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "7", '{"threshold": ', "[" * 10**5])
+def test_broken_settings_are_one_line(tmp_path, content):
+    prepare_output(tmp_path, SETTINGS)
+    (tmp_path / ".glus_hf/settings.json").write_text(content)
+    with pytest.raises(ValueError, match="settings.json: is broken; use --overwrite or another --output") as error:
+        prepare_output(tmp_path, SETTINGS)
+    assert "\n" not in str(error.value)
+    prepare_output(tmp_path, SETTINGS, overwrite=True)
+    prepare_output(tmp_path, SETTINGS)
 
 
 def test_predictions_of_others_are_not_overwritten(tmp_path):

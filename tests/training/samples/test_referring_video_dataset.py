@@ -18,6 +18,7 @@ from glus_hf.training.samples.referring_video_dataset import (
     sample_from_segments,
 )
 from tests.paths import FIXTURES
+from tests.training.small_training import rows
 
 
 DATASETS = FIXTURES / "datasets"
@@ -319,3 +320,8 @@ def test_every_training_set(name, folder, cache):
     assert sample["dataset"] == name and len(sample["frames"]) == 8
     assert sample["masks"].shape[1:] == (4, 48, 64) and sample["masks"].any()
     assert all(sample["object_ids"]) or name == "revos"  # ReVOS has expressions about nothing
+
+
+def test_fewer_frames_than_the_window():
+    with pytest.raises(ValueError, match=r"8 frames, a sample needs 9; [^\n]*$"):
+        ReferringVideoDataset(rows(8), num_query_frames=9)

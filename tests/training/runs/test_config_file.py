@@ -1,0 +1,49 @@
+"""YAML as dataclasses: what is wrong is said in one line, and numbers are what they look like."""
+
+import pytest
+
+from glus_hf.errors import ConfigError
+from glus_hf.training.glus_run_config import load_run_config
+from tests.training.runs.run_files import DATA, write
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_run_config(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1\nb: 2")
+    with pytest.raises(ConfigError, match=r"cannot be read as YAML \([^\n]*$"):
+        load_run_config(tmp_path / "broken.yaml")
+    (tmp_path / "text.yaml").write_text("a text")
+    with pytest.raises(ConfigError, match="the file must be keys with values, got 'a text'"):
+        load_run_config(tmp_path / "text.yaml", ["model.dtype=float32"])
+
+
+def test_numbers_without_a_point(tmp_path):
+    """YAML takes 3e-4 for text."""
+    file = write(tmp_path, {**DATA, "training": {"learning_rate": "3e-4", "max_steps": "7"}})
+    assert load_run_config(file, ["training.warmup_steps=1e1"]).training == {
+        "learning_rate": 3e-4,
+        "max_steps": 7,
+        "warmup_steps": 10.0,
+    }
+
+
+def test_fields_of_several_kinds(tmp_path):
+    training = {"report_to": ["none"], "lr_scheduler_kwargs": {"a": 1}, "run_name": None, "max_steps": 1e3}
+    assert load_run_config(write(tmp_path, {**DATA, "training": training})).training == training
+
+
+def test_a_bare_no_is_a_strategy(tmp_path):
+    """YAML takes no for false."""
+    file = write(tmp_path, DATA)
+    config = load_run_config(file, ["training.eval_strategy=no", "training.save_strategy=steps", "training.bf16=no"])
+    assert config.training == {"eval_strategy": "no", "save_strategy": "steps", "bf16": False}
+
+
+def test_overrides(tmp_path):
+    file = write(tmp_path, DATA)
+    config = load_run_config(file, ["data.train.0.weight=2", "model.options.num_maskmem=0", "export=out"])
+    assert (config.data.train[0].weight, config.model.options, config.export) == (2, {"num_maskmem": 0}, "out")
+    for wrong in ("max_steps", "data.train.3.weight=1", "data.train.x=1", "training.lernrate=1", "export=[1", "=1"):
+        with pytest.raises(ConfigError):
+            load_run_config(file, [wrong])

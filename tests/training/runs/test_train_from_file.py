@@ -1,0 +1,71 @@
+"""Recipes: every one runs a step, and what documentation prints about them fits."""
+
+import re
+
+import pytest
+
+from glus_hf.errors import ConfigError
+from glus_hf.training.glus_run_config import load_run_config
+from glus_hf.training.runs.train_from_file import RECIPES, recipe_file, train_from_file
+from glus_hf.training.selector_run import load_selector_config
+from tests.paths import ROOT
+
+
+CONFIGS = sorted(
+    file for file in RECIPES.glob("*.yaml") if not file.stem.startswith("selector")
+)  # those of the other trainer
+
+
+def test_there_are_configurations():
+    assert {file.stem for file in CONFIGS} == {"glus_s", "glus_a", "finetune_lora_24gb", "tiny"}
+
+
+def test_the_recipes_are_those_of_the_paper():
+    small, large = (load_run_config(RECIPES / f"glus_{name}.yaml") for name in "sa")
+    assert [(dataset.name, dataset.weight) for dataset in small.data.train] == [("mevis", 1), ("refer_youtube_vos", 1)]
+    weights = {dataset.name: dataset.weight for dataset in large.data.train}
+    assert weights == {"mevis": 40, "refer_youtube_vos": 150, "ref_davis17": 4, "revos": 30, "lvvis": 30}
+    assert (small.training["contrastive_loss_weight"], large.training["contrastive_loss_weight"]) == (0.1, 0.0)
+    assert (small.training["max_steps"], large.training["max_steps"]) == (3000, 5000)
+
+
+def printed_commands(file) -> list[list[str]]:
+    """Recipe (or file) and overrides wherever a file prints how to train; `mine.yaml` is the reader's own."""
+    lines = file.read_text().replace("\n#", "\n").replace("\\\n", " ").splitlines()
+    commands = [re.split(r"glus-hf train |examples/train.py ", line, maxsplit=1)[1:] for line in lines]
+    words = [re.split("[#`]", command[0])[0].split() for command in commands if command]
+    return [
+        (name, *[word for word in rest if "=" in word])
+        for name, *rest in words
+        if name.islower() and name != "mine.yaml"
+    ]
+
+
+def test_printed_commands_fit_their_configurations():
+    printed = {}
+    for folder in ("docs", "examples/accelerate", "src/glus_hf/training/recipes"):
+        for file in sorted((ROOT / folder).iterdir()):
+            for name, *overrides in printed_commands(file) if file.suffix in (".md", ".yaml") else ():
+                load = load_selector_config if name.startswith("selector") else load_run_config
+                printed[file.name, name] = load(recipe_file(name), overrides)
+    own, fsdp = printed["own-data.md", "finetune_lora_24gb"], printed["fsdp2.yaml", "glus_s"]
+    assert own.data.train[0].data_dir == own.validation.data_dir == "clips"
+    assert (fsdp.model.dtype, fsdp.validation.max_videos) == ("float32", 0)
+    start = load_run_config(RECIPES / "glus_s.yaml").model.pretrained
+    assert f"--output {start}\n" in (ROOT / "docs" / "convert.md").read_text()
+
+
+def test_runs_of_tiny_do_not_share_a_folder():
+    tiny = load_run_config(RECIPES / "tiny.yaml")
+    script = (ROOT / "examples" / "train_tiny.sh").read_text()
+    assert f"{tiny.training['output_dir']}}}" not in script and "runs/tiny}" in script
+    assert tiny.export.startswith(f"{tiny.training['output_dir']}/")
+
+
+def test_an_unknown_recipe_and_a_model_without_training_are_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="^glus_b: there is no such file; [^\n]* recipes finetune_lora_24gb, "):
+        recipe_file("glus_b")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(ConfigError, match="other is a 'llama' model; training starts from glus or glus_selector$"):
+        train_from_file("tiny", [f"model.pretrained={tmp_path / 'other'}"])
