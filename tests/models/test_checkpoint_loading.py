@@ -68,7 +68,7 @@ def test_without_a_readable_config_there_is_no_model_type(tmp_path, content, wor
 @pytest.mark.parametrize("name", ["no-such-model", "./folder", "~/folder", "a/b/c", "owner/"])
 def test_names_that_can_be_no_model_are_not_asked_for(name):
     for read in (model_type_of, lambda name: check_checkpoint(name, ["glus"])):
-        with pytest.raises(CheckpointError, match="no such folder or packaged model") as error:
+        with pytest.raises(CheckpointError, match="no such folder or bundled model") as error:
             read(name)
         assert all(alias in str(error.value) for alias in PACKAGED)
 

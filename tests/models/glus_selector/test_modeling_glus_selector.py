@@ -333,7 +333,7 @@ def test_sessions_that_do_not_fit():
         copy.deepcopy(model).train().score_frames(session)
     with pytest.raises(ValueError, match="num_image_tokens is 13, the model's 14"):
         model.score_frames(small_processor(num_image_tokens=13).init_video_session(video(3), TEXTS))
-    with pytest.raises(ValueError, match="crop_size is 40, the model's 32"):
+    with pytest.raises(ValueError, match=r"crop_size is \(40, 40\), the model's \(32, 32\)"):
         model.score_frames(small_processor(image=40).init_video_session(video(3), TEXTS))
 
 
