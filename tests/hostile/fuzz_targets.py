@@ -22,6 +22,7 @@ from glus_hf.data.tar_frames import TarFrames
 from glus_hf.errors import MAX_MESSAGE, UserError
 from glus_hf.media.rle import clean_track, decode_rle, encode_rle
 from glus_hf.media.video import load_video
+from tests.hostile.fuzz_headers import with_checksums
 from tests.hostile.small_media import clip_frames, video_bytes
 
 
@@ -131,7 +132,7 @@ class TarTarget:
         self.file = _File(".tar")
 
     def __call__(self, data: bytes) -> None:
-        path = self.file.hold(_with_checksums(data))
+        path = self.file.hold(with_checksums(data))
         with only_user_errors():
             index = TarFrames(path)
             for name in index:
@@ -143,16 +144,6 @@ class TarTarget:
         return [_tar(format) for format in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)]
 
     dictionary = ("ustar", "size=", "GNU.sparse.map=", "GNU.sparse.size=", "\\x80\\x00\\x00", "0000000", "path=")
-
-
-def _with_checksums(data: bytes) -> bytes:
-    """Set the checksum of every header right, or none but the first would ever be read."""
-    data = bytearray(data)
-    for at in range(0, len(data) - 511, 512):
-        if at == 0 or data[at + 257 : at + 262] == b"ustar":
-            data[at + 148 : at + 156] = b" " * 8
-            data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
-    return bytes(data)
 
 
 def _tar(format: int) -> bytes:

@@ -108,5 +108,11 @@ CASES = [
         evaluate("--data-option", "="),
         words=("--data-option",),
     ),
-    Case("text: context frames beyond the video", own_data, evaluate("--context-frames", "0,1,2,99"), words=("99",), writes=("preds",)),
+    Case(
+        "text: context frames beyond the video",
+        own_data,
+        evaluate("--context-frames", "0,1,2,99"),
+        words=("99",),
+        writes=("preds",),
+    ),
 ]

@@ -14,7 +14,7 @@ LONGEST_LINE = 4200  # letters, twice what errors.py allows a quotation
 REMEDY = re.compile(
     r"\b(use|pass|choose|check|download|remove|replace|repair|correct|save|write|give|copy|re-export|convert|name|keep"
     r"|install|make|raise|lower|run|leave|wait|set|point|rename|shorten|see|put|add|move|delete|split|scale|start|try"
-    r"|export|record|open|point|limit|reduce|cut|unpack|start|segment|read|store|upgrade|is for|do not|free|pick)\b",
+    r"|export|record|open|point|limit|reduce|cut|unpack|segment|read|store|upgrade|is for|do not|free|pick|resize|must be|needs?|there is no|choices|invalid value)\b",
     re.IGNORECASE,
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
