@@ -1,6 +1,7 @@
 import errno
 import os
 import struct
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -35,7 +36,8 @@ NOT_RIGHT = {"45 degrees": (0.7, 0.7, -0.7, 0.7), "2 degrees": (1, 0.035, -0.035
 
 def write_clip(path, values=LETTER, num_frames=3, block=BLOCK, **options):
     frame = np.repeat(np.kron(values, np.ones((block, block))).astype(np.uint8)[..., None], 3, axis=-1)
-    write_video(path, [frame] * num_frames, **options)
+    frames = (np.concatenate([frame[:, :-1], frame[:, -1:] - 3 * (t % 2)], axis=1) for t in range(num_frames))
+    write_video(path, frames, **options)
     return path
 
 
@@ -81,7 +83,7 @@ def test_other_angles_are_refused(tmp_path, turn):
 
 def write_streams(path, *streams, sound=False):
     """Streams of `(grey level, side, disposition)`."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", format="mp4" if sound else None) as container:
         if sound:
             audio = container.add_stream("aac", rate=8000)
         added = []
@@ -174,7 +176,7 @@ def test_limits_hold_where_the_header_lies(tmp_path, monkeypatch):
     monkeypatch.setattr(video_file, "_check_length", lambda *_: None)
     path = write_clip(tmp_path / "clip.mp4", num_frames=10)
     for limits in ({"memory": 9 * 48 * 32 * 3}, {"seconds": 0.5}, {"frame_pixels": 1535}):
-        with pytest.raises(VideoError, match="its frames take more|lasts|no frame could be decoded"):
+        with pytest.raises(VideoError, match="its frames take more|lasts|has frames of"):
             load_video(path, limits=DecodeLimits(**limits))
 
 
@@ -240,24 +242,26 @@ def test_not_a_regular_file(tmp_path):
         load_video("/dev/zero")
 
 
-@pytest.mark.parametrize("sides", [(64, 32), (32, 64), (32, 8192)])
-def test_frames_that_change_their_size(tmp_path, sides):
-    """Raw MPEG-4 streams, one after the other."""
-    content = b""
-    for side in sides:
-        write_one = tmp_path / f"{side}.m4v"
-        with av.open(str(write_one), "w", format="m4v") as container:
-            stream = container.add_stream("mpeg4", rate=10)
-            stream.width, stream.height, stream.pix_fmt = side, 32, "yuv420p"
-            picture = av.VideoFrame.from_ndarray(np.zeros((32, side, 3), np.uint8), format="rgb24")
-            for index in range(3):
-                picture.pts = index
-                container.mux(stream.encode(picture.reformat(format="yuv420p")))
-            container.mux(stream.encode(None))
-        content += write_one.read_bytes()
-    (tmp_path / "both.m4v").write_bytes(content)
-    with pytest.raises(VideoError, match=r"both.m4v: (frame 0000\d: is \[32, \d+\]|changes the size)"):
-        load_video(tmp_path / "both.m4v", limits=DecodeLimits(frame_pixels=64 * 32))
+def raw_stream(codec: str, width: int) -> bytes:
+    encoder = av.CodecContext.create(codec, "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, 32, "yuv420p", Fraction(1, 10)
+    picture = av.VideoFrame.from_ndarray(np.zeros((32, width, 3), np.uint8), format="rgb24").reformat(format="yuv420p")
+    packets = []
+    for index in range(3):
+        picture.pts = index
+        packets += encoder.encode(picture)
+    return b"".join(bytes(packet) for packet in [*packets, *encoder.encode(None)])
+
+
+@pytest.mark.parametrize(("codec", "name"), [("mpeg4", "both.m4v"), ("libx264", "both.h264")])
+@pytest.mark.parametrize("widths", [(64, 32), (32, 64), (32, 4096)])
+def test_frames_that_change_their_size(tmp_path, codec, name, widths, monkeypatch):
+    """Raw streams, one after the other; also to a size that the decoder refuses."""
+    (tmp_path / name).write_bytes(b"".join(raw_stream(codec, width) for width in widths))
+    for padding in (video_file.PADDING_PIXELS, 1000):
+        monkeypatch.setattr(video_file, "PADDING_PIXELS", padding)
+        with pytest.raises(VideoError, match=rf"{name}: [^\n]*$"):
+            load_video(tmp_path / name, limits=DecodeLimits(frame_pixels=64 * 32))
 
 
 @pytest.mark.parametrize("scale", [1, 2**31 - 1])
@@ -267,18 +271,19 @@ def test_absurd_clocks(tmp_path, scale):
     try:
         video = load_video(path)
     except VideoError as error:
-        assert "lasts" in str(error)
+        assert "\n" not in str(error)
     else:
         assert len(video) == 3
         assert video.fps is None or 0.01 <= video.fps <= 1000
 
 
 def test_damage_is_told(tmp_path):
-    path = write_clip(tmp_path / "clip.mp4", num_frames=30)
+    path = tmp_path / "clip.mp4"
+    write_video(path, np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), np.uint8))
     assert load_video(path).damage is None
     assert load_video(path, 10).damage is None
     data = path.read_bytes()
-    path.write_bytes(data[: -len(data) // 4])
+    path.write_bytes(data[: len(data) // 2])
     video = load_video(path)
-    assert 0 < len(video) < 30
-    assert video.damage is not None
+    assert 0 < len(video) < 20
+    assert video.damage

@@ -114,7 +114,9 @@ def load_video(source, max_frames: int | None = None, limits: DecodeLimits | Non
         video = (_load_folder if path.is_dir() else _load_file)(path, max_frames, limits)
     elif isinstance(source, (list, tuple)):
         images = source[:max_frames]
-        video = Video(_load_images(images, [f"frame {index}" for index in range(len(images))], "the images", limits))
+        video = Video(
+            _load_images(images, [f"frame {index:05d}" for index in range(len(images))], "the images", limits)
+        )
     elif isinstance(source, (np.ndarray, torch.Tensor)):
         video = Video(array_to_frames(source, max_frames))
     else:
@@ -192,8 +194,8 @@ def _load_folder(path: Path, max_frames: int | None, limits: DecodeLimits) -> Vi
 def _load_images(images: Sequence, names: Sequence[str], origin: object, limits: DecodeLimits) -> list[np.ndarray]:
     """Images as frames, refused as soon as they hold too much."""
     budget, frames = FrameBudget(origin, limits), []
-    for image, name in zip(images, names, strict=True):
-        frame = to_frame(image, name)
+    for index, (image, name) in enumerate(zip(images, names, strict=True)):
+        frame = to_frame(image, f"frame {index}")
         if isinstance(image, (str, os.PathLike, Image.Image)):
             budget.add(*frame.shape[:2])
         check_like_first(name, frame, frames[0] if frames else frame)

@@ -22,6 +22,7 @@ from .sizes import check_like_first
 _CONTAINER_FORMATS = "mov,matroska,webm,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,ivf,mxf,h264,hevc,av1,obu,m4v,mpegvideo"
 _COVER = 0x0400  # AV_DISPOSITION_ATTACHED_PIC
 _DEFAULT = 0x0001  # AV_DISPOSITION_DEFAULT
+PADDING_PIXELS = 5_000_000  # a column of 65535 pixels is padded to a width of 64
 _UNREADABLE = (av.error.FFmpegError, OSError, ValueError)
 
 
@@ -67,8 +68,7 @@ def _open(path: Path, budget: FrameBudget) -> av.container.InputContainer:
     options = {
         "format_whitelist": _CONTAINER_FORMATS,
         "protocol_whitelist": "file",
-        # a larger picture is refused before it is given memory, also by the probing decoders
-        "max_pixels": str(int(budget.limits.frame_pixels)),
+        "max_pixels": _decoder_pixels(budget),  # for the decoders that probe
     }
     try:
         # the prefix keeps a name such as "concat:a" from being read as a protocol
@@ -77,6 +77,11 @@ def _open(path: Path, budget: FrameBudget) -> av.container.InputContainer:
         if _is_memory(error):
             raise _out_of_memory(path) from None
         raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)}): re-export it as mp4") from None
+
+
+def _decoder_pixels(budget: FrameBudget) -> str:
+    """How many pixels a decoder may take memory for: those of a frame, and what it adds at the edges."""
+    return str(int(budget.limits.frame_pixels * 1.1) + PADDING_PIXELS)
 
 
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
@@ -145,7 +150,7 @@ def _decode(
 ) -> DecodedFile:
     stream = _video_stream(container, path)
     stream.thread_type = "AUTO"
-    stream.codec_context.options = {"max_pixels": str(int(budget.limits.frame_pixels))}
+    stream.codec_context.options = {"max_pixels": _decoder_pixels(budget)}
     frames: list[np.ndarray] = []
     damage = None
     try:
@@ -158,6 +163,8 @@ def _decode(
     except _UNREADABLE as error:
         if _is_memory(error):
             raise _out_of_memory(path) from None
+        context = stream.codec_context
+        budget.check_size(context.height, context.width)  # it may have grown to what the decoder refuses
         damage = _reason(error)
     if not frames:
         raise VideoError(f"{path}: no frame could be decoded ({damage or 'no frames'}): re-export it as mp4")
