@@ -18,6 +18,7 @@ GROUND = ("errors", "model_families", "atomic_write", "hub", "rows", "moved_modu
 FAMILY = "models/<family>"
 LAYERS = (  # from the ground up
     "ground",
+    "checkpoint_files",
     "media",
     "visualization",
     "conversion",

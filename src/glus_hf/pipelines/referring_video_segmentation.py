@@ -20,6 +20,7 @@ from ..inference.frame_selector import (
     require_selector,
 )
 from ..media.video import load_video
+from ..models.expressions import as_expressions
 from ..models.sessions import AUTO, key_frame_per_text
 
 
@@ -146,7 +147,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             raise UserError(f"an input must be a dict with 'video' and 'text', got the keys {sorted(sample)}")
         texts = sample["text"]
         is_single = isinstance(texts, str)
-        texts = [texts] if is_single else list(texts)
+        texts = as_expressions(texts)
         video = load_video(sample["video"], max_frames)
         key_frame = AUTO if sample["key_frame"] is None and selector is not None else sample["key_frame"]
         starts = key_frame_per_text(key_frame, len(texts), len(video), names=(None, AUTO))
