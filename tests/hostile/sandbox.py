@@ -11,24 +11,28 @@ from pathlib import Path
 from tests.paths import ROOT
 
 
+def server_environment(folder: Path) -> dict[str, str]:
+    """One thread, no network, caches in `folder`."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(folder / "home"),
+        "HF_DATASETS_CACHE": str(folder / "cache"),
+        "HF_MODULES_CACHE": str(folder / "modules"),
+        "COLUMNS": "200",
+    }
+
+
 class Sandbox:
     """A fork server with folders of its own; for `with`."""
 
     def __init__(self, folder: Path):
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_OFFLINE": "1",
-            "HF_HOME": str(folder / "home"),
-            "HF_DATASETS_CACHE": str(folder / "cache"),
-            "HF_MODULES_CACHE": str(folder / "modules"),
-            "COLUMNS": "200",
-        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.hostile.server", str(folder / "cases")],
             cwd=ROOT,
-            env=environment,
+            env=server_environment(folder),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
