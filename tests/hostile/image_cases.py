@@ -14,7 +14,10 @@ from tests.hostile.small_media import clip_frames, image_bytes
 
 
 SEGMENT = ("segment", "frames", "the red square", "-o", "out.mp4", "-q")
-EPS = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 48\n%%EndComments\n(../outside/secret.txt) (r) file pop\nshowpage\n"
+EPS = (
+    "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 48\n%%EndComments\n"
+    "(../outside/secret.txt) (r) file pop\nshowpage\n"
+)
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="48" height="48"><image href="../outside/secret.txt"/></svg>'
 XPM = '/* XPM */\nstatic char *x[] = {\n"1 1 1 1",\n"a c #ffffff",\n"a"\n};\n'
 

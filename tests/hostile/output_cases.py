@@ -1,4 +1,4 @@
-"""Where results go: nothing that is not ours is ever overwritten, and a place that cannot be written is known early."""
+"""Where results go: nothing that is not ours is overwritten; what cannot be written is known before the work."""
 
 from __future__ import annotations
 

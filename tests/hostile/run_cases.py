@@ -34,10 +34,9 @@ def main() -> None:
             seconds += result["seconds"]
             state = "ok" if not result["problems"] else "BAD"
             print(f"{state:4}{result['seconds']:6.2f} s{result['peak_mb']:6} MB  {name}", flush=True)
-            if result["problems"] or arguments.words:
-                print(
-                    f"      {result['problems']}\n      {result['err'][-900:].strip()}\n      {result['out'][-300:].strip()}"
-                )
+            if result["problems"]:
+                for text in (result["problems"], result["err"][-900:].strip(), result["out"][-300:].strip()):
+                    print(f"      {text}")
     print("\n| group | cases | as they must | largest resident size |\n| --- | --- | --- | --- |")
     for group, total in totals.items():
         print(f"| {group} | {total} | {good[group]} | {peaks[group]} MB |")

@@ -1,4 +1,4 @@
-"""Every hostile case ends as it must: one helpful line or the right result; nothing run, nothing lost, nothing hung."""
+"""Every hostile case ends as it must: one line or the right result; nothing run, lost or hung."""
 
 import os
 

@@ -12,9 +12,10 @@ from tests.hostile.watch import differences
 PEAK_MB = 3000
 LONGEST_LINE = 4200  # letters, twice what errors.py allows a quotation
 REMEDY = re.compile(
-    r"\b(use|pass|choose|check|download|remove|replace|repair|correct|save|write|give|copy|re-export|convert|name|keep"
-    r"|install|make|raise|lower|run|leave|wait|set|point|rename|shorten|see|put|add|move|delete|split|scale|start|try"
-    r"|export|record|open|point|limit|reduce|cut|unpack|segment|read|store|upgrade|is for|do not|free|pick|resize|must be|needs?|there is no|choices|invalid value)\b",
+    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|do not|download|export|free|give|install"
+    r"|is for|invalid value|keep|known are|leave|limit|lower|make|move|must be|name|needs?|open|pass|pick|point|put|raise"
+    r"|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see|segment|set|shorten|split|start|store"
+    r"|there is no|try|unpack|upgrade|use|wait|write)\b",
     re.IGNORECASE,
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -40,8 +41,13 @@ def problems_of(case: Case, result: dict, before: dict, after: dict) -> list[str
     return problems + {ONE_LINE: _one_line, WORKS: _works, PROBLEMS: _listed}[case.expect](case, result)
 
 
+def _lines(result: dict) -> list[str]:
+    """Lines on stderr, without the progress bars."""
+    return [line for line in result["err"].split("\n") if line.strip() and "\r" not in line and "%|" not in line]
+
+
 def _one_line(case: Case, result: dict) -> list[str]:
-    lines = result["err"].splitlines()
+    lines = _lines(result)
     problems = [] if result["code"] == 2 else [f"exit code {result['code']}, not 2"]
     if not lines or not lines[-1].startswith("Error: "):
         return [*problems, "no line that starts with 'Error: ' at the end of stderr"]
@@ -58,7 +64,7 @@ def _one_line(case: Case, result: dict) -> list[str]:
 
 def _works(case: Case, result: dict) -> list[str]:
     problems = [] if result["code"] == 0 else [f"exit code {result['code']}, not 0"]
-    if result["err"].strip() and not case.warns:
+    if _lines(result) and not case.warns:
         problems.append("something on stderr")
     return problems + [f"stdout does not hold {word!r}" for word in case.words if word not in result["out"]]
 
