@@ -14,7 +14,7 @@ from tests.paths import ROOT
 
 
 PACKAGE = ROOT / "src" / "glus_hf"
-GROUND = ("errors", "model_families", "atomic_write", "hub", "rows", "moved_modules")
+GROUND = ("errors", "model_families", "atomic_write", "hub", "rows", "moved_modules", "safe_files")
 FAMILY = "models/<family>"
 LAYERS = (  # from the ground up
     "ground",
