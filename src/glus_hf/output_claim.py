@@ -3,8 +3,8 @@
 * A new place, or an empty folder, is taken.
 * What is there already is replaced only with `overwrite`, and only if all of it is our own: each file is in the record
   that the last run left, with this size and hash. The old output stays until the new one is complete.
-* Everything else is refused, with or without `overwrite`: files of others, files of ours that were changed since, links,
-  places that cannot be written, places in or around the data that is read, and two outputs in one place.
+* Everything else is refused, with or without `overwrite`: files of others, files of ours that were changed since,
+  links, places that cannot be written, places in or around the data that is read, and two outputs in one place.
 
 The record of `NAME`, a file or a folder, is the hidden file `.NAME.glus_hf.jsonl` beside it. What moves away from its
 record is no longer ours.
@@ -211,7 +211,7 @@ def _check_apart(outputs: Sequence[Output]) -> None:
                 raise UserError(f"{second}: {first} and this output lie in each other; choose another place for one")
 
 
-# --- staging -----------------------------------------------------------------------------------------------------------
+# --- staging ---------------------------------------------------------------------------------------------------------
 
 
 def _stage(stack: ExitStack, place: Path) -> Path:
@@ -237,7 +237,7 @@ def _put_in_place(staged: Path, place: Path, new: Records) -> None:
     _write_records(staged.parent / "record", new, record)
 
 
-# --- whose a file is ---------------------------------------------------------------------------------------------------
+# --- whose a file is -------------------------------------------------------------------------------------------------
 
 
 def record_file(place: Path) -> Path:
