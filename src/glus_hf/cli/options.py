@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,6 +38,13 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
     return pipeline(model=model, device=device, dtype=dtype, **preset)
 
 
+def model_folders(*names: str | None) -> list[Path]:
+    """The local folders among names of models: no output may lie in them or around them."""
+    configs = ("config.json", "adapter_config.json")
+    folders = [Path(name) for name in names if name is not None]
+    return [folder for folder in folders if any((folder / config).is_file() for config in configs)]
+
+
 def _check_device(device: str) -> None:
     import torch
 
@@ -58,4 +66,5 @@ __all__ = [
     "Overwrite",
     "Selector",
     "load_pipeline",
+    "model_folders",
 ]

@@ -11,7 +11,18 @@ import typer
 from ..errors import UserError
 from ..inference.frame_masks import MISSING_FRAMES
 from ..output_claim import OutputFile, OutputFolder, claim_outputs
-from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, Overwrite, Selector, load_pipeline
+from .options import (
+    Compat,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    NoTargetThreshold,
+    Overwrite,
+    Selector,
+    load_pipeline,
+    model_folders,
+)
 from .output import echo, print_table, set_progress
 
 
@@ -53,7 +64,10 @@ def segment(
     require_selector(selector, no_target_threshold, [start])
     set_progress(quiet)
     outputs = OutputFile(output), None if masks_dir is None else OutputFolder(masks_dir)
-    with claim_outputs(*outputs, inputs=[video, model, selector], overwrite=overwrite) as (overlay, masks):
+    with claim_outputs(*outputs, inputs=[video, *model_folders(model, selector)], overwrite=overwrite) as (
+        overlay,
+        masks,
+    ):
         clip = load_video(video, max_frames)
         pipe = load_pipeline(model, device, dtype, compat)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold}
