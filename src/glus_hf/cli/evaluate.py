@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from ..errors import UserError
 from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
 from . import dataset_options
 from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, load_pipeline
-from .output import set_progress
+from .output import echo, set_progress
 
 
 def evaluate(
@@ -120,7 +119,7 @@ def _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, qu
     for record in report.records:
         if "error" in record:
             name = f"video {record['video_id']}, expression {record['expression_id']}"
-            print(f"Failed: {name}: {record['error']}", file=sys.stderr)
+            echo(f"Failed: {name}: {record['error']}", err=True)
     if not quiet and not as_json:
         _print_report(report)
     if plots is not None:
@@ -132,7 +131,7 @@ def _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, qu
         result["zip"] = str(zip_file)
     if not quiet and not as_json:
         for path in [*result.get("plots", []), *([zip_file] if zip_file else [])]:
-            print(f"Wrote {path}")
+            echo(f"Wrote {path}")
     if as_json:
         print(json.dumps(result))
 
@@ -158,7 +157,7 @@ def _write_zip(root: Path, rows, dataset: str, split: str, zip_file: Path) -> No
     try:
         write_submission_zip(root, rows, dataset, split, zip_file)
     except SubmissionError as error:
-        print(error, file=sys.stderr)
+        echo(error, err=True)
         raise UserError(f"{zip_file}: not written; the predictions are in {root}") from None
 
 
@@ -169,8 +168,8 @@ def _print_report(report) -> None:
     if report.totals is not None:
         print_totals(report.totals)
     else:
-        print(f"{counts['num_expressions']} expressions segmented; there is no ground truth to score against")
+        echo(f"{counts['num_expressions']} expressions segmented; there is no ground truth to score against")
     if counts[EXPRESSIONS_WITH_MISSING]:
         num_frames, num_expressions = counts[MISSING_FRAMES], counts[EXPRESSIONS_WITH_MISSING]
-        print(f"No answer on {num_frames} frames of {num_expressions} expressions: empty masks there")
-    print(f"Predictions, results.jsonl and summary.json: {report.output}")
+        echo(f"No answer on {num_frames} frames of {num_expressions} expressions: empty masks there")
+    echo(f"Predictions, results.jsonl and summary.json: {report.output}")

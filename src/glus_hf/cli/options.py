@@ -17,6 +17,9 @@ Selector = Annotated[str | None, typer.Option(help="Bundled selector, folder or 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the first accelerator.")]
 Dtype = Annotated[str, typer.Option(help=f"Precision of the weights: {', '.join(DTYPES)}.")]
 Compat = Annotated[str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the output of an earlier run; files of others are never touched.")
+]
 NoTargetThreshold = Annotated[
     float | None, typer.Option(help="Empty masks where selector score x mask score is below it.")
 ]
@@ -52,6 +55,7 @@ __all__ = [
     "Json",
     "Model",
     "NoTargetThreshold",
+    "Overwrite",
     "Selector",
     "load_pipeline",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from ..errors import UserError
 from . import dataset_options
 from .options import Device, Dtype, Json, Model, load_pipeline
-from .output import set_progress
+from .output import echo, set_progress
 
 
 def pseudo_label(
@@ -90,14 +89,14 @@ def pseudo_label(
         return
     for failure in report.failures:
         name = f"video {failure.video_id}, expression {failure.expression_id}"
-        print(f"Failed: {name}: {failure.error}", file=sys.stderr)
+        echo(f"Failed: {name}: {failure.error}", err=True)
     if as_json:
         print(json.dumps(report.to_dict()))
     elif not quiet:
         mean = "none" if report.mean_label is None else f"{report.mean_label:.3f}"
-        print(f"{report.num_expressions} expressions, {report.num_labels} labels (mean {mean}) in {report.output}")
+        echo(f"{report.num_expressions} expressions, {report.num_labels} labels (mean {mean}) in {report.output}")
         if report.num_skipped:
-            print(f"{report.num_skipped} frames without target and prediction have no label")
+            echo(f"{report.num_skipped} frames without target and prediction have no label")
 
 
 __all__ = ["pseudo_label"]
