@@ -96,7 +96,7 @@ def checked_sample(sample: Mapping) -> Mapping:
     if unknown or missing:
         problem = f"has no {' and no '.join(missing)}" if missing else f"has the unknown key {', '.join(unknown)}"
         raise UserError(
-            f"an input {problem}: pass a dict with 'video' and 'text' and, if you like, 'key_frame' or 'context_frames'"
+            f"an input {problem}: pass a dict with 'video' and 'text', and perhaps 'key_frame', 'context_frames'"
         )
     _refuse_nested(_checked_text(sample["text"]))
     return sample
