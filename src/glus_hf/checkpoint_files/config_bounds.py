@@ -206,6 +206,23 @@ def check_names(config_class: type, fields: dict, where: str = "config.json") ->
             raise CheckpointError(f"{where}: {shown} cannot be a field; use the file saved with the weights")
 
 
+def check_token_ids(config, answer: str) -> None:
+    """Refuse a token of the answer without a row in the embeddings, and image positions that have one.
+
+    Args:
+        config: has `image_token_id` and `text_config`.
+        answer: name of the field of the other, which may be None or not there.
+
+    Raises:
+        CheckpointError: one line.
+    """
+    rows, token, image = config.text_config.vocab_size, getattr(config, answer, None), config.image_token_id
+    if token is not None and not 0 <= token < rows:
+        raise CheckpointError(f"{type(config).__name__}.{answer} is {token}; it must be from 0 to {rows - 1}")
+    if 0 <= image < rows:
+        raise CheckpointError(f"{type(config).__name__}.image_token_id is {image}; it must be no token, as -200 is")
+
+
 def check_whole_numbers(**settings: int) -> None:
     """Refuse settings of a processor that are no whole numbers, or out of bounds.
 
@@ -223,4 +240,4 @@ def check_whole_numbers(**settings: int) -> None:
 
 RESERVED = ("sub_configs", "attribute_map", "base_config_key", "keys_to_ignore_at_inference")
 
-__all__ = ["BOUNDS", "check_names", "check_numbers", "check_whole_numbers"]
+__all__ = ["BOUNDS", "check_names", "check_numbers", "check_token_ids", "check_whole_numbers"]

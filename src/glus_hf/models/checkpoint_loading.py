@@ -17,7 +17,7 @@ from ..errors import CheckpointError, UserError
 from ..hub import PACKAGED, resolve_checkpoint
 from .hub_files import MODEL, PROCESSOR, WEIGHTS, fetch_folder
 from .remote_code import class_reference, save_code
-from .weight_fit import check_finite, find_misfits
+from .weight_fit import check_finite, check_shapes, find_misfits, make_without_data
 
 
 SHOWN_KEYS = 3
@@ -161,9 +161,14 @@ def check_weights(model_class: type[PreTrainedModel], name_or_path, options: dic
             if not os.path.isfile(folder / "config.json"):
                 return  # an adapter: its base is another folder
             config = model_class.config_class.from_dict(read_fields(folder / "config.json"))
+        is_packed = any(
+            packing is not None
+            for packing in (options.get("quantization_config"), getattr(config, "quantization_config", None))
+        )
+        model = make_without_data(model_class, config)
         tolerant = bool(options.get("ignore_mismatched_sizes"))
-        is_packed = options.get("quantization_config") is not None
-        _refuse_misfits(name_or_path, find_misfits(model_class, config, weights, tolerant, is_packed))
+        _refuse_misfits(name_or_path, find_misfits(model, weights, is_packed), tolerant)
+        check_shapes(name_or_path, model)
 
 
 def model_type_of(name_or_path: str | os.PathLike) -> str:

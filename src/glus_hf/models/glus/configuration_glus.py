@@ -4,7 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig, Sam2VideoConfig
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
-from ...checkpoint_files.config_bounds import BOUNDS, check_names, check_numbers
+from ...checkpoint_files.config_bounds import BOUNDS, check_names, check_numbers, check_token_ids
 from ..checkpoint_loading import CheckpointMixin
 from .presets_glus import MODEL_OPTIONS, select_options
 
@@ -100,6 +100,7 @@ class GLUSConfig(CheckpointMixin, PreTrainedConfig):
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLUSConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
         check_numbers(vars(self), type(self).__name__)
+        check_token_ids(self, "seg_token_id")
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):

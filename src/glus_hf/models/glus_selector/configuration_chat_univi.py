@@ -5,7 +5,7 @@ import math
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig
 
-from ...checkpoint_files.config_bounds import check_names, check_numbers
+from ...checkpoint_files.config_bounds import check_names, check_numbers, check_token_ids
 from ..checkpoint_loading import CheckpointMixin
 
 
@@ -74,6 +74,7 @@ class ChatUniViConfig(CheckpointMixin, PreTrainedConfig):
                 check_names(config_class, values, f"{type(self).__name__}.{name}")
                 setattr(self, name, config_class(**values))
         self.spatial_clusters, self.spatial_neighbours = list(self.spatial_clusters), list(self.spatial_neighbours)
+        check_token_ids(self, "score_token_id")
         self._check_merger()
         super().__post_init__(**kwargs)
 
