@@ -3,8 +3,8 @@
     python -m tests.faults.server
 
 reads JSON objects `{"command", "fault", "seed", "folder"}`, one a line, and answers each in one line: the problems,
-and what was done. Faults: "kill" (SIGKILL at random points of the undisturbed run's time), "disk" (a file system that is
-too small; where none may be mounted a limit of the size of files).
+and what was done. Faults are "kill", SIGKILL at random points of the undisturbed run's time, and "disk", a file system
+that is too small; where none may be mounted a limit of the size of files.
 """
 
 from __future__ import annotations
