@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.hostile.cases import Case, all_cases
 from tests.hostile.verdict import problems_of
-from tests.hostile.watch import OpenedFiles, picture, record_programs
+from tests.hostile.watch import OpenedFiles, picture, record_events
 
 
 ADDRESS_SPACE, CPU_SECONDS, OPEN_FILES, FILE_SIZE = 6 << 30, 40, 256, 256 << 20
@@ -65,7 +65,7 @@ def run_case(case: Case, folder: Path) -> dict:
     begin = time.monotonic()
     child = os.fork()
     if child == 0:
-        _call(case, work, folder.with_suffix(".out"), folder.with_suffix(".err"), folder.with_suffix(".programs"))
+        _call(case, work, folder.with_suffix(".out"), folder.with_suffix(".err"), folder.with_suffix(".events"))
     status, peak, hung = _wait(child)
     result = {
         "code": os.waitstatus_to_exitcode(status),
@@ -75,7 +75,7 @@ def run_case(case: Case, folder: Path) -> dict:
         "out": folder.with_suffix(".out").read_bytes().decode("utf-8", "backslashreplace"),
         "err": folder.with_suffix(".err").read_bytes().decode("utf-8", "backslashreplace"),
         "opened_outside": opened.names(),
-        "programs": folder.with_suffix(".programs").read_text(),
+        "events": folder.with_suffix(".events").read_text().splitlines(),
     }
     os.close(opened.handle)
     result["problems"] = problems_of(case, result, before, picture(folder))
@@ -111,7 +111,7 @@ def _failed_check(case: Case, work: Path, out: str) -> list[str]:
     return []
 
 
-def _call(case: Case, work: Path, out: Path, err: Path, programs: Path) -> None:
+def _call(case: Case, work: Path, out: Path, err: Path, events: Path) -> None:
     """In the child: limits, then the call. Does not return."""
     answers = work.parent.with_suffix(".in")
     answers.write_text("y\n" * 100)  # whoever asks whether to run something is told yes
@@ -123,7 +123,7 @@ def _call(case: Case, work: Path, out: Path, err: Path, programs: Path) -> None:
     limits = {"AS": ADDRESS_SPACE, "CPU": CPU_SECONDS, "NOFILE": OPEN_FILES, "FSIZE": FILE_SIZE, "CORE": 0}
     for name, limit in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
-    record_programs(programs)
+    record_events(events)
     code = 1
     try:
         code = _run(case.call, work)
