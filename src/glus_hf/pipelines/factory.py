@@ -52,13 +52,16 @@ def load_components(arguments: dict) -> dict:
 
     arguments = {**arguments, "task": TASK}
     arguments["trust_remote_code"] = bool(arguments.get("trust_remote_code"))  # None would ask on the terminal
-    model, compat = arguments.get("model") or DEFAULT_MODEL, arguments.pop("compat", None)
+    model, compat = arguments.get("model"), arguments.pop("compat", None)
+    if model is None or (isinstance(model, str) and not model):  # a compiled module has no truth value
+        model = DEFAULT_MODEL
     if isinstance(arguments.get("processor"), (str, os.PathLike)):
         arguments["processor"] = resolve_name(arguments["processor"])
         check_files(arguments["processor"], arguments, of_model=False)
     if not isinstance(model, (str, os.PathLike)):
         if compat is not None:
             raise UserError("compat goes with a model's name; pass compat to its from_pretrained")
+        _check_model(model)
         return arguments
     name = resolve_name(model, arguments.get("revision"))
     load = {key: arguments[key] for key in ("config", "revision", "token", "trust_remote_code") if key in arguments}
@@ -74,6 +77,12 @@ def load_components(arguments: dict) -> dict:
         with readable_errors(name):
             arguments["processor"] = AutoProcessor.from_pretrained(name, **preset, **hub)
     return arguments
+
+
+def _check_model(model) -> None:
+    if not hasattr(model, "propagate_in_video_iterator"):
+        kind = type(model).__name__
+        raise UserError(f"model is a {kind}, which does not segment videos: pass a name, a folder or a model of ours")
 
 
 __all__ = ["is_ours", "load_components", "pipeline"]
