@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +10,20 @@ import typer
 
 from ..errors import UserError
 from ..inference.frame_masks import MISSING_FRAMES
-from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, Selector, load_pipeline
-from .output import print_table, set_progress, writable
+from ..output_claim import OutputFile, OutputFolder, claim_outputs
+from .options import (
+    Compat,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    NoTargetThreshold,
+    Overwrite,
+    Selector,
+    load_pipeline,
+    model_folders,
+)
+from .output import echo, print_table, set_progress
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
@@ -40,6 +51,7 @@ def segment(
     dtype: Dtype = "auto",
     compat: Compat = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
 ) -> None:
@@ -51,13 +63,18 @@ def segment(
 
     require_selector(selector, no_target_threshold, [start])
     set_progress(quiet)
-    clip = load_video(video, max_frames)
-    pipe = load_pipeline(model, device, dtype, compat)
-    choice = {"selector": selector, "no_target_threshold": no_target_threshold}
-    results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
-    _save_overlay(output, clip, results)
-    if masks_dir is not None:
-        _save_masks(masks_dir, results, clip.frame_names)
+    outputs = OutputFile(output), None if masks_dir is None else OutputFolder(masks_dir)
+    with claim_outputs(*outputs, inputs=[video, *model_folders(model, selector)], overwrite=overwrite) as (
+        overlay,
+        masks,
+    ):
+        clip = load_video(video, max_frames)
+        pipe = load_pipeline(model, device, dtype, compat)
+        choice = {"selector": selector, "no_target_threshold": no_target_threshold}
+        results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
+        _save_overlay(overlay, clip, results)
+        if masks is not None:
+            _save_masks(masks, results, clip.frame_names)
     if not quiet and not as_json:
         _print_results(results, output, masks_dir)
     if as_json:
@@ -75,13 +92,11 @@ def _key_frame(text: str | None) -> int | str | None:
 
 
 def _checked_output(video: Path, output: Path | None) -> Path:
-    """The overlay's path, refused before the long work if it cannot be written."""
+    """The overlay's path, with a suffix that can be written."""
     output = output or Path(f"{video.resolve().stem}_segmented.mp4")
     if output.suffix.lower() not in OUTPUT_SUFFIXES:
         raise UserError(f"{output}: cannot write '{output.suffix}' videos; use {', '.join(OUTPUT_SUFFIXES)}")
-    if output.exists() and video.exists() and os.path.samefile(output, video):
-        raise UserError(f"{output}: is the input itself; choose another output")
-    return writable(output)
+    return output
 
 
 def _save_overlay(output: Path, clip, results: list[dict]) -> None:
@@ -127,13 +142,13 @@ def _print_results(results: list[dict], output: Path, masks_dir: Path | None) ->
     print_table(["", "expression", "frames with mask", "mean score"], rows)
     for result in results:
         if "key_frame" in result:
-            print(
+            echo(
                 f"Started {result['label']!r} from frame {result['key_frame']}, confidence {result['confidence']:.2f}"
             )
         if result.get("no_target"):
-            print(f"Nothing fits {result['label']!r}: empty masks")
+            echo(f"Nothing fits {result['label']!r}: empty masks")
         if result[MISSING_FRAMES]:
-            print(f"No answer for {result['label']!r} on frames {result['missing_seg_frames']}: empty masks there")
-    print(f"Overlay: {output}")
+            echo(f"No answer for {result['label']!r} on frames {result['missing_seg_frames']}: empty masks there")
+    echo(f"Overlay: {output}")
     if masks_dir is not None:
-        print(f"Masks: {masks_dir / '<number>' / '<frame>.png'}")
+        echo(f"Masks: {masks_dir / '<number>' / '<frame>.png'}")

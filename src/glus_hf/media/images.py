@@ -25,7 +25,8 @@ MAX_SIDE = 16384  # of a view, in pixels
 def existing_path(source: str | os.PathLike) -> Path:
     text = os.fspath(source)
     if isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
-        raise VideoError(f"{text}: addresses are not opened: download it first and pass the local file")
+        text = re.sub(r":/(?!/)", "://", text, count=1)  # pathlib takes a slash away
+        raise VideoError(f"{text}: is not opened: pass http(s) addresses as a str, or download it and pass the file")
     path = Path(text)
     try:
         exists = bool(text) and path.exists()
@@ -71,8 +72,6 @@ def to_frame(image, name: str) -> np.ndarray:
 def array_to_frames(source: np.ndarray | torch.Tensor, max_frames: int | None) -> list[np.ndarray]:
     array = _to_numpy(source[:max_frames] if source.ndim else source)
     expected = "pass [frames, height, width, 3] with at least one pixel"
-    if array.ndim == 3 and array.shape[-1] in (3, 4):
-        raise VideoError(f"an array of shape {array.shape} is one image, not a video: pass a list of images")
     if array.ndim not in (3, 4):
         raise VideoError(f"an array of shape {array.shape} is not a video: {expected}")
     frames = _channels_last(array[..., None] if array.ndim == 3 else array)

@@ -1,8 +1,8 @@
 """One small reader and one small writer for videos.
 
 Whatever a user has (a file, a folder of frames, images, an array) becomes one [`Video`]: uint8 RGB frames of one size.
-Files are opened as local files only, and only by the container formats listed here, so that a playlist dressed up as a
-video cannot make the decoder open other files or addresses.
+Files are opened as local files only (an address is downloaded first), and only by the container formats listed here,
+so that a playlist dressed up as a video cannot make the decoder open other files or addresses.
 """
 
 import os
@@ -22,9 +22,11 @@ from transformers.utils import logging
 from ..atomic_write import atomic_path
 from ..errors import VideoError
 from .decode_limits import DecodeLimits, FrameBudget
+from .download import DownloadOptions
 from .images import IMAGE_SUFFIXES, array_to_frames, existing_path, list_images, to_frame
 from .sizes import check_like_first, check_same_size
 from .video_file import decode_file
+from .video_sources import decoder_fps, decoder_frames, is_decoder, is_to_copy, local_copy, plain_source
 
 
 logger = logging.get_logger(__name__)
@@ -68,8 +70,13 @@ class Video:
         return self.frames[0].shape[1]
 
 
-def load_video(source, max_frames: int | None = None, limits: DecodeLimits | None = None) -> Video:
-    """Read a video from a file, a folder of frames, a sequence of images or an array.
+def load_video(
+    source,
+    max_frames: int | None = None,
+    limits: DecodeLimits | None = None,
+    download: DownloadOptions | None = None,
+) -> Video:
+    """Read a video from a file, an address, a folder of frames, a sequence of images or an array.
 
     Args:
         source: one of
@@ -83,6 +90,12 @@ def load_video(source, max_frames: int | None = None, limits: DecodeLimits | Non
               `[3, height, width]`, `[height, width]` (grey) or `[height, width, 4]`
             - array or tensor `[frames, height, width, 3]`, `[frames, 3, height, width]`, `[frames, height, width]`
               (grey) or with 1 or 4 channels. Where both could be meant, the last axis is the channels.
+            - one image in any of these forms but `[3, height, width]` and grey arrays: a video of one frame
+            - an iterator of images: the frames of a clip that ends
+            - http(s) address or `file://` address of a video or an image
+            - `bytes`, or a file open for reading, of a video or an image
+            - `{"bytes": ..., "path": ...}`, a row of `datasets.Video(decode=False)`; or the decoder of torchcodec that
+              a decoded row is
             - a [`Video`], returned as it is (cut to `max_frames`)
 
             Arrays are uint8, or floating point in `[0, 1]`. Alpha is dropped, grey is repeated, 16-bit images keep
@@ -90,6 +103,7 @@ def load_video(source, max_frames: int | None = None, limits: DecodeLimits | Non
         max_frames: read only this many frames, from the start.
         limits: what a file or folder may ask for: memory of its frames, pixels of a frame, duration, size of the file.
             Checked from the header before anything is decoded, and again while it is decoded. Arrays are not counted.
+        download: what a download may take, see [`DownloadOptions`]: 1 GiB, 10 minutes, no private addresses.
 
     Returns:
         [`Video`] with at least one frame. A file that is damaged after some frames gives those frames, a warning and
@@ -104,9 +118,13 @@ def load_video(source, max_frames: int | None = None, limits: DecodeLimits | Non
         >>> len(video), video.height, video.width, video.frame_names
         (2, 48, 64, ['00000', '00001'])
     """
-    if max_frames is not None and (not isinstance(max_frames, int) or max_frames < 1):
+    if max_frames is not None and (type(max_frames) is bool or not isinstance(max_frames, int) or max_frames < 1):
         raise VideoError(f"max_frames must be a positive integer or None, got {max_frames!r}")
     limits = limits or DecodeLimits()
+    source = plain_source(source, max_frames)
+    if is_to_copy(source):
+        with local_copy(source, download or DownloadOptions()) as path:
+            return load_video(path, max_frames, limits)
     if isinstance(source, Video):
         video = Video(source.frames[:max_frames], source.fps, source.frame_names[:max_frames], source.damage)
     elif isinstance(source, (str, os.PathLike)):
@@ -119,6 +137,9 @@ def load_video(source, max_frames: int | None = None, limits: DecodeLimits | Non
         )
     elif isinstance(source, (np.ndarray, torch.Tensor)):
         video = Video(array_to_frames(source, max_frames))
+    elif is_decoder(source):
+        frames = decoder_frames(source, max_frames)
+        video = Video([to_frame(image, f"frame {index}") for index, image in enumerate(frames)], decoder_fps(source))
     else:
         raise VideoError(
             f"a video cannot be a {type(source).__name__}: pass a file, a folder, a list of images or an array"
