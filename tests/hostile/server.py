@@ -66,12 +66,13 @@ def run_case(case: Case, folder: Path) -> dict:
     child = os.fork()
     if child == 0:
         _call(case, work, folder.with_suffix(".out"), folder.with_suffix(".err"), folder.with_suffix(".events"))
-    status, peak, hung = _wait(child)
+    status, usage, hung = _wait(child)
     result = {
         "code": os.waitstatus_to_exitcode(status),
         "hung": hung,
         "seconds": round(time.monotonic() - begin, 2),
-        "peak_mb": peak // 1024,
+        "cpu": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_mb": usage.ru_maxrss // 1024,
         "out": folder.with_suffix(".out").read_bytes().decode("utf-8", "backslashreplace"),
         "err": folder.with_suffix(".err").read_bytes().decode("utf-8", "backslashreplace"),
         "opened_outside": opened.names(),
@@ -151,13 +152,14 @@ def _run(call, work: Path) -> int:
     return 0
 
 
-def _wait(child: int) -> tuple[int, int, bool]:
-    """Exit status, largest resident size in KiB, and whether the child had to be killed."""
+def _wait(child: int) -> tuple[int, resource.struct_rusage, bool]:
+    """Exit status, what it used, and whether the child had to be killed."""
     until, hung = time.monotonic() + WALL_SECONDS, False
     while True:
         found, status, usage = os.wait4(child, 0 if hung else os.WNOHANG)
         if found:
-            return status, usage.ru_maxrss, hung or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+            too_long = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
+            return status, usage, hung or too_long
         if time.monotonic() > until:
             hung = True
             os.killpg(child, signal.SIGKILL)
