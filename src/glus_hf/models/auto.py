@@ -10,6 +10,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from ..model_families import FAMILIES
 from .checkpoint_loading import check_checkpoint, readable_errors, resolve_name
+from .hub_access import without_waiting
 
 
 MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING_NAMES = OrderedDict(
@@ -48,6 +49,7 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
         name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         if kwargs.get("config") is None and not kwargs.get("trust_remote_code"):  # whose families we cannot know
             check_folder(name, kwargs.get("subfolder") or "")
+        kwargs = without_waiting(name, kwargs)
         with readable_errors(name):
             return super().from_pretrained(name, *model_args, **kwargs)
 

@@ -14,10 +14,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..errors import CheckpointError
 from ..hub import PACKAGED, resolve_checkpoint
+from .hub_access import explain_hub_error, is_hub_name, without_waiting
 from .remote_code import class_reference, save_code
 
 
 SHOWN_KEYS = 3
+HUB_REMEDY = "check the name, and that this model of the Hub has all its files"
 
 
 class CheckpointMixin:
@@ -45,7 +47,7 @@ class CheckpointMixin:
                 one line.
         """
         name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
-        kwargs, subfolder = cls._loading_options(kwargs), kwargs.get("subfolder") or ""
+        kwargs, subfolder = without_waiting(name, cls._loading_options(kwargs)), kwargs.get("subfolder") or ""
         if issubclass(cls, PreTrainedModel):
             if name is not None and kwargs.get("config") is None:
                 check_checkpoint(name, [cls.config_class.model_type], subfolder)
@@ -176,9 +178,14 @@ def readable_errors(name_or_path) -> Iterator[None]:
         message = f"{name_or_path}: its weights are damaged ({error}); copy or download them again"
         raise CheckpointError(message) from None
     except OSError as error:
-        message = f"{name_or_path}: cannot be loaded; save model and processor there again ({error})"
+        if message := explain_hub_error(name_or_path, error):
+            raise CheckpointError(message) from error
+        remedy = HUB_REMEDY if is_hub_name(name_or_path) else "save model and processor there again"
+        message = f"{name_or_path}: cannot be loaded; {remedy} ({error})"
         raise CheckpointError(message) from error
     except Exception as error:  # a file can make transformers and tokenizers raise anything
+        if message := explain_hub_error(name_or_path, error):
+            raise CheckpointError(message) from error
         remedy = "correct the options given, if any, or save model and processor there again"
         message = f"{name_or_path}: cannot be loaded ({type(error).__name__}: {error}); {remedy}"
         raise CheckpointError(message) from error

@@ -221,9 +221,9 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         return results[0] if outputs["is_single"] else results
 
     def _warn(self, results: list[dict]) -> None:
-        """Say once what the notes of the results mean."""
+        """Say each note of the results once, unless transformers' verbosity is below warnings."""
         for note in describe_notes(results):
-            if note not in self._warned:
+            if note not in self._warned and logging.get_verbosity() <= logging.WARNING:
                 self._warned.add(note)
                 logger.warning(note)
 
