@@ -52,6 +52,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
     def __init__(self, *args, **kwargs):
         # the base class takes batch_size for its data loader; here it belongs to the language model
         batch_size = kwargs.pop("batch_size", None)
+        check_parameters({"batch_size": batch_size})
         self._selector: tuple[tuple, FrameSelector] | None = None
         self._warned: set[str] = set()
         super().__init__(*args, **kwargs)
