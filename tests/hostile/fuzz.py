@@ -53,7 +53,9 @@ def fuzz(name: str, seconds: int, seed: int, folder: Path) -> None:
     """Does not return: libFuzzer ends the process."""
     import atheris
 
-    with atheris.instrument_imports(include=["glus_hf.media", "glus_hf.data", "glus_hf.conversion", "tarfile"]):
+    with atheris.instrument_imports(
+        include=["glus_hf.media", "glus_hf.data", "glus_hf.conversion", "glus_hf.checkpoint_files", "tarfile"]
+    ):
         from tests.hostile.fuzz_targets import TARGETS
     logging.disable()
     target = TARGETS[name]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,6 +59,13 @@ def _tell_of_the_hub(model: str) -> None:
         print(f"Looking for {model} on the Hub and in its cache ...", file=sys.stderr)
 
 
+def model_folders(*names: str | None) -> list[Path]:
+    """The local folders among names of models: no output may lie in them or around them."""
+    configs = ("config.json", "adapter_config.json")
+    folders = [Path(name) for name in names if name is not None]
+    return [folder for folder in folders if any((folder / config).is_file() for config in configs)]
+
+
 def _check_device(device: str) -> None:
     import torch
 
@@ -84,4 +92,5 @@ __all__ = [
     "Selector",
     "Threshold",
     "load_pipeline",
+    "model_folders",
 ]

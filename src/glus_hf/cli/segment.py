@@ -29,6 +29,7 @@ from .options import (
     Selector,
     Threshold,
     load_pipeline,
+    model_folders,
 )
 from .output import echo, print_table, set_progress
 
@@ -77,8 +78,11 @@ def segment(
     download = DownloadOptions(max_download * MB, allow_private=allow_private_addresses, progress=not quiet)
     set_progress(quiet)
     outputs = OutputFile(output), None if masks_dir is None else OutputFolder(masks_dir)
-    with claim_outputs(*outputs, inputs=[video, model, selector], overwrite=overwrite) as (overlay, masks):
-        clip = load_video(video, max_frames, download)
+    with claim_outputs(*outputs, inputs=[video, *model_folders(model, selector)], overwrite=overwrite) as (
+        overlay,
+        masks,
+    ):
+        clip = load_video(video, max_frames, download=download)
         pipe = load_pipeline(model, device, dtype, compat)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
         results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)

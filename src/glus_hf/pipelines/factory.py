@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
 from ..model_families import TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
-from ..models.checkpoint_loading import readable_errors, resolve_name
+from ..models.checkpoint_loading import check_files, readable_errors, resolve_name
 from ..models.hub_access import without_waiting
 
 
@@ -52,11 +52,13 @@ def load_components(arguments: dict) -> dict:
     from transformers import AutoProcessor
 
     arguments = {**arguments, "task": TASK}
+    arguments["trust_remote_code"] = bool(arguments.get("trust_remote_code"))  # None would ask on the terminal
     model, compat = arguments.get("model"), arguments.pop("compat", None)
     if model is None or (isinstance(model, str) and not model):  # a compiled module has no truth value
         model = DEFAULT_MODEL
-    if isinstance(arguments.get("processor"), str):
+    if isinstance(arguments.get("processor"), (str, os.PathLike)):
         arguments["processor"] = resolve_name(arguments["processor"])
+        check_files(arguments["processor"], arguments, of_model=False)
     if not isinstance(model, (str, os.PathLike)):
         if compat is not None:
             raise UserError("compat goes with a model's name; pass compat to its from_pretrained")
@@ -72,8 +74,10 @@ def load_components(arguments: dict) -> dict:
     arguments["model"] = AutoModelForReferringVideoSegmentation.from_pretrained(name, **preset, **load)
     if arguments.get("processor") is None:
         hub = {key: load[key] for key in ("revision", "token", "trust_remote_code") if key in load}
+        hub = without_waiting(name, hub)
+        check_files(name, hub, of_model=False)
         with readable_errors(name):
-            arguments["processor"] = AutoProcessor.from_pretrained(name, **preset, **without_waiting(name, hub))
+            arguments["processor"] = AutoProcessor.from_pretrained(name, **preset, **hub)
     return arguments
 
 

@@ -20,6 +20,7 @@ from ..inference.frame_selector import (
     require_selector,
 )
 from ..media.download import MAX_BYTES, TIMEOUT, DownloadOptions
+from ..models.expressions import as_expressions
 from ..models.sessions import AUTO, key_frame_per_text
 from .inputs import as_samples, checked_sample, load_input
 from .parameters import FORWARD_PARAMETERS, PREPROCESS_PARAMETERS, check_parameters
@@ -161,7 +162,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         sample = {"key_frame": key_frame, "context_frames": context_frames, **checked_sample(sample)}
         texts = sample["text"]
         is_single = isinstance(texts, str)
-        texts = [texts] if is_single else list(texts)
+        texts = as_expressions(texts)
         download = DownloadOptions(max_download_bytes, timeout, allow_private_addresses, progress)
         video = load_input(sample["video"], max_frames, download)
         key_frame = AUTO if sample["key_frame"] is None and selector is not None else sample["key_frame"]

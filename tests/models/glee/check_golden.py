@@ -1,8 +1,8 @@
 """Compare GLEE with golden numbers of the released modules: `python tests/models/glee/check_golden.py FOLDER`.
 
-Prints the largest difference of every group and exits with 1 where one is past its limit. The folder is any of the layout of
-`tests/fixtures/glee_tiny`. Integers must be equal. Tensors may differ by 1e-4 of the largest magnitude of the tensor, losses by 1e-5
-and norms of gradients by 1e-3 (2e-3 for sentences) relative to themselves.
+Prints the largest difference of every group and exits with 1 where one is past its limit. The folder is any of the
+layout of `tests/fixtures/glee_tiny`. Integers must be equal. Tensors may differ by 1e-4 of the largest magnitude of
+the tensor, losses by 1e-5 and norms of gradients by 1e-3 (2e-3 for sentences) relative to themselves.
 """
 
 from __future__ import annotations
@@ -217,7 +217,9 @@ def check_training(mini: Miniature, group: str) -> list[Difference]:
     ours |= predictions_by_stage(output) | denoising_tensors(output)
     ours |= matched_indices(output)
     compared = ("out.", "select.", "dn.query", "dn.attention", "dn.pad", "match.")
-    expected = {name: value for name, value in golden.items() if name.startswith(compared) and "point_coords" not in name}
+    expected = {
+        name: value for name, value in golden.items() if name.startswith(compared) and "point_coords" not in name
+    }
     return [
         *compare_all(group, expected, ours),
         *compare_losses(group, golden, output),
@@ -259,7 +261,8 @@ def matched_indices(output) -> dict[str, Tensor]:
 
 
 def compare_losses(group: str, golden: dict[str, Tensor], output) -> list[Difference]:
-    """Relative to themselves. Losses that we do not have, as that of the confidence without visual prompts, are zero."""
+    """Relative to themselves. Losses that we do not have, as that of the confidence without visual prompts, are
+    zero."""
     ours = {f"loss.{name}": loss for name, loss in output.losses.items()} | {"loss_weighted_total": output.loss}
     expected = {name: value for name, value in golden.items() if name.startswith("loss")}
     surplus = [Difference(f"{group}.{name}: is no loss", float("inf"), 0.0) for name in ours.keys() - expected.keys()]
@@ -270,9 +273,12 @@ def compare_losses(group: str, golden: dict[str, Tensor], output) -> list[Differ
 
 
 def compare_gradients(group: str, golden: dict[str, Tensor], mini: Miniature, model) -> list[Difference]:
-    """Norms of all gradients, relative to themselves, and some gradients as a whole, relative to their largest value."""
+    """Norms of all gradients, relative to themselves, and some gradients as a whole, relative to their largest
+    value."""
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
-    norms = {name.removeprefix(f"{group}."): norm for name, norm in mini.grad_norms.items() if name.startswith(f"{group}.")}
+    norms = {
+        name.removeprefix(f"{group}."): norm for name, norm in mini.grad_norms.items() if name.startswith(f"{group}.")
+    }
     weights = {strip_prefixes(name): tensor for name, tensor in mini.weights.items()}
     floor = ZERO_GRADIENT * max(norms.values())
     limit, found = GRADIENT_LIMITS[group], []
@@ -322,18 +328,20 @@ def check_folder(folder) -> dict[str, list[Difference]]:
     return found
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", help="folder with config.yaml, checkpoint, inputs and golden numbers")
     torch.manual_seed(0)
     failed = False
-    for group, differences in check_folder(parser.parse_args().folder).items():
+    for group, differences in check_folder(parser.parse_args(arguments).folder).items():
         past = [difference for difference in differences if difference.is_past]
         failed |= bool(past)
         for kind in sorted({difference.kind for difference in differences}):
             own = [difference for difference in differences if difference.kind == kind]
             worst = max(own, key=lambda difference: difference.value)
-            print(f"{group:16} {kind:10} {len(own):4}  largest {worst.value:.1e}, limit {worst.limit:.0e}  {worst.name}")
+            print(
+                f"{group:16} {kind:10} {len(own):4}  largest {worst.value:.1e}, limit {worst.limit:.0e}  {worst.name}"
+            )
         for difference in past:
             print(f"  PAST ITS LIMIT: {difference.name} {difference.value:.2e} > {difference.limit:.0e}")
     print("differs" if failed else "equal within the limits")

@@ -1,6 +1,7 @@
 """Miniatures of the released GLEE: their configuration, weights, inputs and golden numbers, read from a folder.
 
-The layout of such a folder is described in `tests/fixtures/glee_tiny/README.md`. All sizes come from its `config.yaml`.
+The layout of such a folder is described in `tests/fixtures/glee_tiny/README.md`. All sizes come from its
+`config.yaml`.
 """
 
 from __future__ import annotations
@@ -159,7 +160,9 @@ def swin_backbone(mini: Miniature):
     config = GLEEConfig(backbone_config=swin_values(mini.settings["swin"]))
     backbone = build_backbone(config).eval()
     weights = load_file(mini.folder / "swin_backbone.safetensors")
-    prefixed = {name if name.startswith("backbone.") else f"backbone.{name}": tensor for name, tensor in weights.items()}
+    prefixed = {
+        name if name.startswith("backbone.") else f"backbone.{name}": tensor for name, tensor in weights.items()
+    }
     ours = convert_weights(prefixed)
     backbone.load_state_dict({name.removeprefix("model.backbone."): tensor for name, tensor in ours.items()})
     return backbone

@@ -1,4 +1,5 @@
-"""The backbone of GLEE: a ResNet or Swin of transformers, the ResNet with batch norms that stay as they were trained."""
+"""The backbone of GLEE: a ResNet or Swin of transformers, the ResNet with batch norms that stay as they were
+trained."""
 
 from __future__ import annotations
 
@@ -23,14 +24,20 @@ def build_backbone(config: GLEEConfig) -> nn.Module:
 
     Example:
 
+        >>> import torch
         >>> from glus_hf import GLEEConfig
         >>> backbone = build_backbone(GLEEConfig.tiny())
         >>> [tuple(features.shape[1:]) for features in backbone(torch.zeros(1, 3, 64, 96)).feature_maps]
         [(8, 16, 24), (16, 8, 12), (24, 4, 6), (32, 2, 3)]
     """
-    backbone = AutoBackbone.from_config(config.backbone_config)
+    is_resnet = config.backbone_config.model_type == "resnet"  # has no attention, and refuses a choice of it
+    backbone = AutoBackbone.from_config(
+        config.backbone_config, **({"attn_implementation": "eager"} if is_resnet else {})
+    )
     if len(backbone.channels) != NUM_MAPS:
-        raise ValueError(f"The backbone must give {NUM_MAPS} feature maps, not {len(backbone.channels)}; set out_features.")
+        raise ValueError(
+            f"The backbone must give {NUM_MAPS} feature maps, not {len(backbone.channels)}; set out_features."
+        )
     if config.bottleneck_sizes is not None:
         _set_bottleneck_sizes(backbone, config.backbone_config, config.bottleneck_sizes)
     if hasattr(backbone, "swin"):

@@ -11,17 +11,17 @@ from ..checkpoint_loading import CheckpointMixin
 @strict
 class GLEEConfig(CheckpointMixin, PreTrainedConfig):
     r"""
-    Configuration of [`GLEEForVideoSegmentation`]. The defaults are the sizes of GLEE-Lite; options in which the paper and the
-    released code differ follow the paper, `docs/glee.md` lists both.
+    Configuration of [`GLEEForVideoSegmentation`]. The defaults are the sizes of GLEE-Lite; options in which the paper
+    and the released code differ follow the paper, `docs/glee.md` lists both.
 
     Args:
         backbone_config: a ResNet or Swin that gives four feature maps at strides 4, 8, 16 and 32.
-        bottleneck_sizes (`list[int]`, *optional*): of a ResNet, the inner channels of each stage; a quarter of its outer ones
-            by default.
+        bottleneck_sizes (`list[int]`, *optional*): of a ResNet, the inner channels of each stage; a quarter of its
+            outer ones by default.
         text_config (`CLIPTextConfig`): the text tower.
         d_model (`int`, defaults to 256): channels of queries, feature maps and projected words.
-        num_feature_levels (`int`, defaults to 4): levels of deformable attention: strides 8, 16, 32, and 64 and more by
-            convolutions.
+        num_feature_levels (`int`, defaults to 4): levels of deformable attention: strides 8, 16, 32, and 64 and more
+            by convolutions.
         encoder_layers, decoder_layers (`int`): 6 and 9.
         encoder_ffn_dim, decoder_ffn_dim (`int`): 2048.
         encoder_attention_heads, decoder_attention_heads (`int`): 8.
@@ -29,25 +29,25 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
         num_queries (`int`, defaults to 300): locations that become queries.
         fusion_dim, fusion_heads (`int`): width and heads of the early fusion of words and image, 2048 and 8.
         fusion_dropout (`float`, defaults to 0.1).
-        fusion_text_mask (`bool`, defaults to `True`): the image does not attend to padding words. The mask of the released code
-            has no effect, so its checkpoints need `False`.
+        fusion_text_mask (`bool`, defaults to `True`): the image does not attend to padding words. The mask of the
+            released code has no effect, so its checkpoints need `False`.
         group_norm_groups (`int`, defaults to 32).
         query_sine_features (`int`, defaults to 128): sine features of each coordinate of a query's box.
         label_tables (`dict[str, int]`): learned label embeddings for denoising, by dataset: name and number of labels.
         text_teacher (`bool`, defaults to `False`): hold a frozen copy of the text tower for distillation.
         distill_loss (`"l1"` or `"mse"`): "l1" as in the paper; the released code uses "mse".
         num_denoising (`int`, defaults to 100): denoising queries of an image; 0 for none.
-        denoising_noise_scale (`float`, defaults to 0.4): a box moves by up to this part of half its size and changes its size
-            by up to this part; half of this is the probability of a wrong label.
+        denoising_noise_scale (`float`, defaults to 0.4): a box moves by up to this part of half its size and changes
+            its size by up to this part; half of this is the probability of a wrong label.
         train_num_points (`int`, defaults to 12544): points at which masks are compared.
         oversample_ratio, importance_sample_ratio (`float`): 3.0 and 0.75, of uncertain points.
-        class_loss_weight, mask_loss_weight, dice_loss_weight, box_loss_weight, giou_loss_weight, distill_loss_weight: 4, 5, 5,
-            5, 2, 4. The first five are the costs of matching, too.
-        temporal_similarity (`"cosine"`, `"dot"` or `None`): how the query of a frame is compared with that of the frame before;
-            `None` chooses in every frame alone.
+        class_loss_weight, mask_loss_weight, dice_loss_weight, box_loss_weight, giou_loss_weight, distill_loss_weight:
+            4, 5, 5, 5, 2, 4. The first five are the costs of matching, too.
+        temporal_similarity (`"cosine"`, `"dot"` or `None`): how the query of a frame is compared with that of the
+            frame before; `None` chooses in every frame alone.
         temporal_similarity_weight (`float`, defaults to 1.0).
-        multi_object_threshold (`float`, *optional*): join all queries whose score is above it. Not in the paper, which answers
-            one object.
+        multi_object_threshold (`float`, *optional*): join all queries whose score is above it. Not in the paper, which
+            answers one object.
         no_target_threshold (`float`, *optional*): an empty mask where the best score is below it. Not in the paper.
 
     Example:
@@ -131,7 +131,9 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
                 raise ValueError(f"GLEEConfig.{name} must be {least} or more, got {getattr(self, name)}.")
         for name in ("encoder_attention_heads", "decoder_attention_heads", "group_norm_groups"):
             if self.d_model % getattr(self, name):
-                raise ValueError(f"GLEEConfig.d_model is {self.d_model}, which {name}={getattr(self, name)} do not divide.")
+                raise ValueError(
+                    f"GLEEConfig.d_model is {self.d_model}, which {name}={getattr(self, name)} do not divide."
+                )
 
     @classmethod
     def tiny(cls, **overrides) -> GLEEConfig:

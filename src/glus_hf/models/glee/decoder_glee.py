@@ -70,7 +70,13 @@ class GLEEDecoderLayer(DeformableDetrDecoderLayer):
     """A decoder layer whose self-attention sees further tokens, which themselves stay as they are."""
 
     def forward(
-        self, queries: Tensor, query_positions: Tensor, memory: Tensor, references: Tensor, levels: Levels, prompt: Prompt
+        self,
+        queries: Tensor,
+        query_positions: Tensor,
+        memory: Tensor,
+        references: Tensor,
+        levels: Levels,
+        prompt: Prompt,
     ) -> Tensor:
         """Queries `[images, n, dim]` after self-attention, deformable attention to `memory` at `references`
         `[images, n, levels, 4]`, and the feed-forward layer."""
@@ -96,8 +102,8 @@ class GLEEDecoderLayer(DeformableDetrDecoderLayer):
 
 @dataclass
 class Prompt:
-    """Tokens that the queries of every layer see beside each other: `tokens [images, length, dim]`, and what is added to the
-    logits of self-attention, `attention_mask [images, 1, n + length, n + length]`."""
+    """Tokens that the queries of every layer see beside each other: `tokens [images, length, dim]`, and what is added
+    to the logits of self-attention, `attention_mask [images, 1, n + length, n + length]`."""
 
     tokens: Tensor
     attention_mask: Tensor | None
@@ -111,7 +117,9 @@ class GLEEDecoder(Float32Module):
         dim = config.d_model
         self.num_queries, self.query_sine_features = config.num_queries, config.query_sine_features
         self.memory_projection, self.memory_norm = nn.Linear(dim, dim), nn.LayerNorm(dim)
-        self.query_position = DeformableDetrMLPPredictionHead(NUM_COORDINATES * config.query_sine_features, dim, dim, 2)
+        self.query_position = DeformableDetrMLPPredictionHead(
+            NUM_COORDINATES * config.query_sine_features, dim, dim, 2
+        )
         self.layers = nn.ModuleList(GLEEDecoderLayer(config) for _ in range(config.decoder_layers))
         self.heads = GLEEHeads(config)
         self.label_tables = nn.ModuleDict({name: nn.Embedding(n, dim) for name, n in config.label_tables.items()})
@@ -206,7 +214,8 @@ class GLEEDecoder(Float32Module):
 
 
 def make_anchors(levels: Levels) -> tuple[Tensor, Tensor]:
-    """Logits of a box at every location, `[locations, 4]`, infinite where it is none, and where it is one `[locations]`.
+    """Logits of a box at every location, `[locations, 4]`, infinite where it is none, and where it is one
+    `[locations]`.
 
     The levels come coarsest first, and the size doubles from each to the next, as the released weights were trained.
     """

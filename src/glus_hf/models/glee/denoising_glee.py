@@ -1,4 +1,5 @@
-"""Denoising queries: targets with noise, which the decoder learns to set right. MaskDINO's positives, without masks."""
+"""Denoising queries: targets with noise, which the decoder learns to set right. MaskDINO's positives, without
+masks."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ class DenoisingQueries:
     """Groups of queries, each with every target of an image once.
 
     Args:
-        content (`FloatTensor [images, groups * size, dim]`): embeddings of labels; zero where an image has fewer targets.
+        content (`FloatTensor [images, groups * size, dim]`): embeddings of labels; zero where an image has fewer
+            targets.
         box_logits (`FloatTensor [images, groups * size, 4]`): of the noisy boxes.
         groups, size (`int`): number of groups, and the most targets of an image.
     """

@@ -12,13 +12,15 @@ class GLEEDraws:
     """Where the random numbers of denoising, matching and mask losses come from.
 
     Args:
-        generator (`torch.Generator` or `int`, *optional*): a generator, or the seed of a new one; PyTorch's own by default.
+        generator (`torch.Generator` or `int`, *optional*): a generator, or the seed of a new one; PyTorch's own by
+            default.
         tensors (`Mapping[str, Tensor]`, *optional*): numbers that are taken as they are, by name:
 
             * "denoising_labels" `[targets * groups]` and "denoising_boxes" `[targets * groups, 4]`, uniform in 0..1;
             * "denoising_replacements": labels, one for every label that is replaced;
             * "matching.<stage>.<image>" `[1, points, 2]`: x and y of the points for matching, uniform in 0..1;
-            * "mask_loss.<stage>" `[masks, points, 2]`: those for the mask losses, after the selection of uncertain ones;
+            * "mask_loss.<stage>" `[masks, points, 2]`: those for the mask losses, after the selection of uncertain
+              ones;
 
             `stage` is "final", "selected_init", "layer0", "layer1" ... or "interm".
 

@@ -37,7 +37,8 @@ class GLEEPredictions(ModelOutput):
 
 
 class GLEEHeads(nn.Module):
-    """Class, box, mask and confidence of queries. `norm` is the last norm of the decoder, which is applied here once more."""
+    """Class, box, mask and confidence of queries. `norm` is the last norm of the decoder, which is applied here once
+    more."""
 
     def __init__(self, config: GLEEConfig):
         super().__init__()

@@ -28,10 +28,12 @@ class GLEEImageProcessorKwargs(ImagesKwargs, total=False):
 
 
 class GLEEImageProcessor(CheckpointMixin, PilBackend):
-    """Resizes images until the shorter side is `size["shortest_edge"]`, or the longer one `size["longest_edge"]` if that is less;
-    normalises them; and pads them with zeros, on the right and below, to a multiple of `size_divisor` and to one size.
+    """Resizes images until the shorter side is `size["shortest_edge"]`, or the longer one `size["longest_edge"]` if
+    that is less; normalises them; and pads them with zeros, on the right and below, to a multiple of `size_divisor`
+    and to one size.
 
-    As in the released code, resizing is Pillow's bilinear one of `uint8`, and the padding is no mask: the model sees it.
+    As in the released code, resizing is Pillow's bilinear one of `uint8`, and the padding is no mask: the model sees
+    it.
 
     Args:
         size (`dict[str, int]`): default `{"shortest_edge": 800, "longest_edge": 1333}`.
@@ -64,7 +66,8 @@ class GLEEImageProcessor(CheckpointMixin, PilBackend):
             kwargs: `size`, `image_mean`, `image_std` or `size_divisor` for this call.
 
         Returns:
-            `BatchFeature`: `pixel_values [N, 3, height, width]`, float32, and `resized_sizes`, the (height, width) of each
+            `BatchFeature`: `pixel_values [N, 3, height, width]`, float32, and `resized_sizes`, the (height, width) of
+                each
             image in it.
         """
         arrays = as_rgb_arrays(images)

@@ -1,7 +1,9 @@
-"""Inference of GLEE on one video: the session that holds all state, the loop over its frames, and the link between them.
+"""Inference of GLEE on one video: the session that holds all state, the loop over its frames, and the link between
+them.
 
-The code for referring videos was not released. This follows the text of the paper: in the first frame the query with the best score
-is the answer, in every other frame that with the best sum of its score and its similarity to the answer of the frame before.
+The code for referring videos was not released. This follows the text of the paper: in the first frame the query with
+the best score is the answer, in every other frame that with the best sum of its score and its similarity to the answer
+of the frame before.
 """
 
 from __future__ import annotations

@@ -28,8 +28,9 @@ def glee_losses(
 ) -> tuple[dict[str, Tensor], dict[str, Matches]]:
     """Unweighted losses of a batch, and which queries were matched at each stage.
 
-    Names are those of the released code: `loss_ce` of the last layer, `loss_ce_0` of the selected queries, `loss_ce_1` of the first
-    layer, ..., `loss_ce_interm` of the encoder's own predictions, `loss_ce_dn` and so on of the denoising queries.
+    Names are those of the released code: `loss_ce` of the last layer, `loss_ce_0` of the selected queries, `loss_ce_1`
+    of the first layer, ..., `loss_ce_interm` of the encoder's own predictions, `loss_ce_dn` and so on of the denoising
+    queries.
 
     Args:
         output: with all stages.
@@ -43,7 +44,9 @@ def glee_losses(
     for stage, suffix, predictions in _stages(output):
         matches[stage] = match_queries(predictions, labels, config, draws, stage)
         losses |= _with_suffix(class_and_box_losses(predictions, labels, matches[stage], num_targets), suffix)
-        losses |= _with_suffix(mask_losses(predictions, labels, matches[stage], num_targets, config, draws, stage), suffix)
+        losses |= _with_suffix(
+            mask_losses(predictions, labels, matches[stage], num_targets, config, draws, stage), suffix
+        )
     if denoising is not None:
         pairs = denoising.matches([len(target["class_labels"]) for target in labels])
         *earlier, last = [

@@ -29,7 +29,8 @@ def match_queries(
 
     Args:
         predictions: of n queries.
-        labels: per image `class_labels [k]`, `boxes [k, 4]` and, unless only boxes are known, `masks [k, height, width]`.
+        labels: per image `class_labels [k]`, `boxes [k, 4]` and, unless only boxes are known, `masks [k, height,
+            width]`.
         config: for the weights of the costs.
         draws: "matching.<stage>.<image>", the points at which masks are compared.
         stage: name of the predictions in `draws`.

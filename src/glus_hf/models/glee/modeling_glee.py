@@ -1,7 +1,8 @@
 """GLEE: objects by names or by a sentence, in images and videos, without a language model.
 
-Three steps: the backbone reads an image (`encode_images`), the text tower reads names or sentences (`encode_text`), and the two
-decoders put them together (`decode`). The first two do not know of each other, so their results can be shared.
+Three steps: the backbone reads an image (`encode_images`), the text tower reads names or sentences (`encode_text`),
+and the two decoders put them together (`decode`). The first two do not know of each other, so their results can be
+shared.
 """
 
 from __future__ import annotations
@@ -38,12 +39,13 @@ class GLEESegmentationOutput(ModelOutput):
     Args:
         loss (`FloatTensor`, *optional*): weighted sum of `losses`, when labels are given.
         logits (`FloatTensor [images, queries, names]`): one per name, or one for the sentence.
-        pred_boxes (`FloatTensor [images, queries, 4]`): centre x, centre y, width, height as parts of the padded image.
+        pred_boxes (`FloatTensor [images, queries, 4]`): centre x, centre y, width, height as parts of the padded
+            image.
         pred_masks (`FloatTensor [images, queries, height / 4, width / 4]`): logits.
         confidence_logits (`FloatTensor [images, queries, 1]`): how sure the model is, whatever was asked.
         query_embeddings (`FloatTensor [images, queries, dim]`): what temporal similarity compares.
-        location_scores (`FloatTensor [images, locations]`): logits of all locations, from which the queries were selected;
-            strides 64, 32, 16, 8.
+        location_scores (`FloatTensor [images, locations]`): logits of all locations, from which the queries were
+            selected; strides 64, 32, 16, 8.
         query_indices (`LongTensor [images, queries]`): the selected locations.
         mask_features (`FloatTensor [images, dim, height / 4, width / 4]`).
         losses (`dict[str, FloatTensor]`, *optional*): unweighted, see `loss_glee.glee_losses`.
@@ -85,7 +87,8 @@ class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module):
-        """Normal with a deviation of one by the root of the inputs; uniform 0..1, as in the released code, does not train."""
+        """Normal with a deviation of one by the root of the inputs; uniform 0..1, as in the released code, does not
+        train."""
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
             if module.bias is not None:
@@ -168,8 +171,8 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
 
         >>> from glus_hf import GLEEConfig, GLEEForVideoSegmentation
         >>> model = GLEEForVideoSegmentation(GLEEConfig.tiny()).eval()
-        >>> names = {"input_ids": torch.tensor([[1, 5, 2], [1, 6, 2]]), "attention_mask": torch.ones(2, 3, dtype=torch.long)}
-        >>> output = model(torch.zeros(1, 3, 64, 96), **names, task="category")
+        >>> names = torch.tensor([[1, 5, 2], [1, 6, 2]])
+        >>> output = model(torch.zeros(1, 3, 64, 96), names, task="category")
         >>> tuple(output.logits.shape), tuple(output.pred_boxes.shape)
         ((1, 12, 2), (1, 12, 4))
     """
@@ -205,12 +208,13 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
             input_ids: `[images, length]`, a sentence each, or `[names, length]` for all images.
             attention_mask: 1 where there is a word; all by default.
             task: "referring" or "category".
-            labels: per image `class_labels [n]` (0 in "referring"), `boxes [n, 4]` (centre x, centre y, width, height as
-                parts of the padded image) and `masks [n, height, width]`; without masks only classes and boxes are compared.
-            label_table: whose label embeddings the denoising queries are made of, one of `config.label_tables`; those of the
-                texts themselves by default.
-            generator: for denoising, matching and losses: a generator, or a seed. Without one PyTorch's own in training, and
-                the seed 0 otherwise.
+            labels: per image `class_labels [n]` (0 in "referring"), `boxes [n, 4]` (centre x, centre y, width, height
+                as parts of the padded image) and `masks [n, height, width]`; without masks only classes and boxes are
+                compared.
+            label_table: whose label embeddings the denoising queries are made of, one of `config.label_tables`; those
+                of the texts themselves by default.
+            generator: for denoising, matching and losses: a generator, or a seed. Without one PyTorch's own in
+                training, and the seed 0 otherwise.
             draws: the random numbers themselves, see [`GLEEDraws`].
             all_stages: predictions of all stages also without labels.
 
@@ -282,7 +286,8 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
         Args:
             session: from [`GLEEProcessor.init_video_session`].
             key_frame: frame to start from, 0 by default; or one per expression (list, array or tensor). Frames
-                `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every expression.
+                `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
+                expression.
             batch_size: frames times expressions that are decoded at once; by default as many as fit.
 
         Yields:

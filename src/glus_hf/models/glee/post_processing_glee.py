@@ -46,7 +46,9 @@ def select_objects(
 
 def with_names(result: dict, names: Sequence[str] | None) -> dict:
     """The result with the names of its labels, where names are given."""
-    return result if names is None else {**result, "text_labels": [names[label] for label in result["labels"].tolist()]}
+    return (
+        result if names is None else {**result, "text_labels": [names[label] for label in result["labels"].tolist()]}
+    )
 
 
 def without_masks(result: dict) -> dict:

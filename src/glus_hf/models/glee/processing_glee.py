@@ -1,4 +1,5 @@
-"""Processor of GLEE: images with names or sentences for the model, sessions for videos, and objects of its predictions."""
+"""Processor of GLEE: images with names or sentences for the model, sessions for videos, and objects of its
+predictions."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ TOP_K = 100
 
 
 class GLEEProcessor(CheckpointMixin, ProcessorMixin):
-    """Turns images, videos, names and sentences into what [`GLEEForVideoSegmentation`] reads, and its predictions into objects.
+    """Turns images, videos, names and sentences into what [`GLEEForVideoSegmentation`] reads, and its predictions into
+    objects.
 
     Args:
         image_processor ([`GLEEImageProcessor`]): resizes, normalises and pads.
@@ -40,7 +42,8 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
         >>> from glus_hf import GLEEImageProcessor, GLEEProcessor
         >>> processor = GLEEProcessor(GLEEImageProcessor(), tokenizer)  # doctest: +SKIP
         >>> inputs = processor(image, ["dog", "red car"])  # doctest: +SKIP
-        >>> results = processor.post_process_instance_segmentation(model(**inputs), target_sizes=[(480, 640)])  # doctest: +SKIP
+        >>> outputs = model(**inputs)  # doctest: +SKIP
+        >>> results = processor.post_process_instance_segmentation(outputs, [(480, 640)])  # doctest: +SKIP
     """
 
     def __init__(self, image_processor, tokenizer, max_text_tokens=77, max_names=2000, **kwargs):
@@ -71,7 +74,8 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
             `BatchFeature`: `pixel_values`, `input_ids`, `attention_mask` and `task`, all that the model takes.
 
         Raises:
-            UserError: neither or both of names and sentences, or what `check_names` and `clean_expression` refuse; one line.
+            UserError: neither or both of names and sentences, or what `check_names` and `clean_expression` refuse; one
+                line.
         """
         if (category_names is None) == (text is None):
             raise UserError("pass either category_names or text: what to look for in the images")
@@ -82,7 +86,9 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
             )
         texts = [text] * len(pixels) if isinstance(text, str) else list(text)
         if len(texts) != len(pixels):
-            raise UserError(f"there are {len(pixels)} images but {len(texts)} sentences; pass one each, or one for all")
+            raise UserError(
+                f"there are {len(pixels)} images but {len(texts)} sentences; pass one each, or one for all"
+            )
         cleaned = [self.clean_expression(sentence) for sentence in texts]
         return BatchFeature({"pixel_values": pixels, **self.tokenize(cleaned), "task": "referring"})
 
@@ -122,7 +128,9 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
         if len(unique) < len(names):
             warnings.warn(f"{len(names) - len(unique)} repeated category names were merged", stacklevel=2)
         if len(unique) > self.max_names:
-            raise UserError(f"there are {len(unique)} category names, the limit is {self.max_names}; pass them in parts")
+            raise UserError(
+                f"there are {len(unique)} category names, the limit is {self.max_names}; pass them in parts"
+            )
         for name in unique:
             self._check_length(name, f"the category name {name[:40]!r}")
         return unique
@@ -136,7 +144,9 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
     def _check_length(self, text: str, what: str) -> None:
         length = len(self.tokenizer(text)["input_ids"])
         if length > self.max_text_tokens:
-            raise UserError(f"{what} has {length} tokens with start and end, the limit is {self.max_text_tokens}; shorten it")
+            raise UserError(
+                f"{what} has {length} tokens with start and end, the limit is {self.max_text_tokens}; shorten it"
+            )
 
     # ---- videos
 
@@ -154,7 +164,8 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
         """
         if context_frames is not None:
             raise UserError("GLEE has no context frames; leave context_frames out")
-        texts = [self.clean_expression(each) for each in ([text] if isinstance(text, str) else list(text))]
+        is_list = isinstance(text, Sequence) and not isinstance(text, str)
+        texts = [self.clean_expression(each) for each in (text if is_list else [text])]
         if not texts:
             raise UserError("no expressions given; pass one or more")
         return GLEEInferenceSession(
@@ -168,7 +179,12 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
     # ---- objects
 
     def post_process_instance_segmentation(
-        self, outputs, target_sizes, threshold: float = 0.0, top_k: int = TOP_K, category_names: Sequence[str] | None = None
+        self,
+        outputs,
+        target_sizes,
+        threshold: float = 0.0,
+        top_k: int = TOP_K,
+        category_names: Sequence[str] | None = None,
     ) -> list[dict]:
         """Objects of each image, best first.
 
@@ -181,7 +197,8 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
             category_names: adds `text_labels` to the results.
 
         Returns:
-            Per image `scores [n]`, `labels [n]`, `boxes [n, 4]` (x0, y0, x1, y1 in pixels), `masks [n, height, width]` of bool.
+            Per image `scores [n]`, `labels [n]`, `boxes [n, 4]` (x0, y0, x1, y1 in pixels), `masks [n, height, width]`
+            of bool.
         """
         sizes = as_sizes(target_sizes)
         if len(sizes) != len(outputs.logits):
@@ -194,7 +211,12 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
         return [with_names(result, category_names) for result in results]
 
     def post_process_object_detection(
-        self, outputs, target_sizes, threshold: float = 0.0, top_k: int = TOP_K, category_names: Sequence[str] | None = None
+        self,
+        outputs,
+        target_sizes,
+        threshold: float = 0.0,
+        top_k: int = TOP_K,
+        category_names: Sequence[str] | None = None,
     ) -> list[dict]:
         """The same without masks: `scores`, `labels` and `boxes` of each image."""
         options = {"threshold": threshold, "top_k": top_k, "category_names": category_names}

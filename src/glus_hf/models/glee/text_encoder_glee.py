@@ -17,9 +17,10 @@ class GLEEText:
     """Encoded names or sentences.
 
     Args:
-        embeddings (`FloatTensor`): `[names, dim]` of names that all images share; `[images, dim]` of one sentence per image.
-        words (`FloatTensor [images or 1, length, dim]`): what early fusion reads: all words of all names one after the other,
-            or the words of each sentence.
+        embeddings (`FloatTensor`): `[names, dim]` of names that all images share; `[images, dim]` of one sentence per
+            image.
+        words (`FloatTensor [images or 1, length, dim]`): what early fusion reads: all words of all names one after the
+            other, or the words of each sentence.
         padding (`BoolTensor [images or 1, length]`): True where `words` is no word.
         is_referring (`bool`): one sentence per image.
     """
@@ -31,7 +32,9 @@ class GLEEText:
 
     def select(self, indices: Tensor) -> GLEEText:
         """Sentences by index, one per image: `[images]`."""
-        return replace(self, embeddings=self.embeddings[indices], words=self.words[indices], padding=self.padding[indices])
+        return replace(
+            self, embeddings=self.embeddings[indices], words=self.words[indices], padding=self.padding[indices]
+        )
 
     def classify(self, embeddings: Tensor) -> Tensor:
         """Logits `[images, n, names]`, or `[images, n, 1]` of sentences, of embeddings `[images, n, dim]`."""

@@ -1,7 +1,7 @@
 """Names of weights: the layout of the released GLEE <-> ours.
 
-A few weights change on the way: matrices that are multiplied from the right become linear layers, and joined query, key and value
-projections three. A part of a weight has its original name with the part behind it: "in_proj_weight[1]".
+A few weights change on the way: matrices that are multiplied from the right become linear layers, and joined query,
+key and value projections three. A part of a weight has its original name with the part behind it: "in_proj_weight[1]".
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ FUSION = (
     *(("attn.out_v_proj", "attn.out_vision_proj"), ("attn.out_l_proj", "attn.out_text_proj")),
 )
 LABEL_TABLES = {
-    **{name: f"{name}_label_enc" for name in ("coco", "obj365", "vg", "grounding", "ytvis19", "ytvis21", "ovis", "uvo")},
+    **{
+        name: f"{name}_label_enc"
+        for name in ("coco", "obj365", "vg", "grounding", "ytvis19", "ytvis21", "ovis", "uvo")
+    },
     **{name: name for name in ("bdd_det", "bdd_inst")},
 }
 
@@ -95,8 +98,14 @@ def _pixel_decoder() -> dict[str, str]:
         **each(encoder + "layers.{i}.@.{p}", "layers.{i}.@.{p}", pairs),
         **each(encoder + "layers.{i}.@.{p}", "layers.{i}.@.{p}", (("linear1", "mlp.fc1"), ("linear2", "mlp.fc2"))),
         **each(encoder + "layers.{i}.self_attn.@.{p}", "layers.{i}.self_attn.@.{p}", DEFORMABLE_ATTENTION),
-        **{f"{theirs}.weight": f"{ours}.0.weight" for theirs, ours in (("adapter_1", "lateral"), ("layer_1", "output"))},
-        **{f"{theirs}.norm.{{p}}": f"{ours}.1.{{p}}" for theirs, ours in (("adapter_1", "lateral"), ("layer_1", "output"))},
+        **{
+            f"{theirs}.weight": f"{ours}.0.weight"
+            for theirs, ours in (("adapter_1", "lateral"), ("layer_1", "output"))
+        },
+        **{
+            f"{theirs}.norm.{{p}}": f"{ours}.1.{{p}}"
+            for theirs, ours in (("adapter_1", "lateral"), ("layer_1", "output"))
+        },
         "mask_features.{p}": "mask_projection.{p}",
     }
 

@@ -20,6 +20,7 @@ from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import counts_per_video
 from ..prefix_cache import pad_behind_prefix, repeat_cache
+from ..sessions import sides
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
 from .loss_glus import mask_losses
@@ -220,7 +221,10 @@ class GLUSModel(GLUSPreTrainedModel):
             raise ValueError(
                 'The mask branch cannot be offloaded; put "model.mask_model" on one device in device_map.'
             )
-        outputs = self.mask_model.get_image_features(pixel_values.to(device, self.dtype), return_dict=True)
+        return self._mask_features(pixel_values.to(device, self.dtype))
+
+    def _mask_features(self, pixel_values: Tensor) -> GLUSMaskFeatures:
+        outputs = self.mask_model.get_image_features(pixel_values, return_dict=True)
         sizes = self.mask_model.backbone_feature_sizes
         maps = [self._to_map(feature, size) for feature, size in zip(outputs.fpn_hidden_states, sizes, strict=True)]
         position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
@@ -236,6 +240,22 @@ class GLUSModel(GLUSPreTrainedModel):
         wide = torch.promote_types(features.dtype, torch.float32)
         position = encoding(features.shape, features.device, wide).to(features.dtype)
         return position.expand(len(features), -1, -1, -1).flatten(2).permute(2, 0, 1)
+
+    @torch.no_grad()
+    def try_shapes(self) -> Tensor:
+        """Run a model without data (on the device "meta") on two frames, to see that the sizes of its configuration go
+        together; returns the [SEG] state `[1, hidden]`."""
+        views = [self.config.vision_config.image_size, self.config.mask_config.image_size]
+        pixels, mask_pixels = (torch.zeros(1, 3, *sides(size), device="meta") for size in views)
+        tokens = self.encode_frames(pixels, torch.zeros(1, device="meta"))
+        if tokens.shape[1] != self.config.num_image_tokens:
+            raise ValueError(f"a frame gives {tokens.shape[1]} tokens, not {self.config.num_image_tokens}")
+        mask = torch.zeros(1, 1, *[tokens.shape[1]] * 2, device="meta")
+        state = self.read_states(tokens, mask, use_cache=False)[1][:, -1]
+        features, bank = self._mask_features(mask_pixels), MemoryBank(self.config.num_maskmem, 1)
+        for frame in range(2):
+            self.decode_frame(features, self.seg_projection(state), bank, frame, [True])
+        return state
 
     # read -------------------------------------------------------------------------------------------------------
 
