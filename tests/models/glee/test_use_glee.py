@@ -97,7 +97,18 @@ def test_evaluation_writes_what_the_pipeline_gives(pipe, tmp_path):
 def test_command_line(folder, tmp_path):
     data = ["--dataset", "motion_shapes", "--split", "test", "--num-videos", "1"]
     data += ["--data-option", "size=48", "--data-option", "num_frames=3"]
-    call = ["evaluate", "--model", str(folder), "--device", "cpu", "--json", "--quiet", "-o", str(tmp_path / "out"), *data]
+    call = [
+        "evaluate",
+        "--model",
+        str(folder),
+        "--device",
+        "cpu",
+        "--json",
+        "--quiet",
+        "-o",
+        str(tmp_path / "out"),
+        *data,
+    ]
     done = CliRunner().invoke(app, call)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout.splitlines()[-1])
