@@ -167,7 +167,7 @@ def write_video(path: str | os.PathLike, frames: Iterable, fps: float = 12) -> N
         fps: frames per second.
 
     Raises:
-        VideoError: no frames, frames of different sizes, an unknown suffix or a bad `fps`.
+        VideoError: no frames, frames of different sizes or too large for the format, an unknown suffix or a bad `fps`.
 
     Example:
         >>> write_video("clip.mp4", np.zeros((12, 48, 64, 3), dtype=np.uint8), fps=12)  # doctest: +SKIP
@@ -185,7 +185,10 @@ def write_video(path: str | os.PathLike, frames: Iterable, fps: float = 12) -> N
         if suffix == ".gif":
             _write_gif(temporary, frames, fps)
         else:
-            _write_encoded(temporary, frames, fps, *_CODECS[suffix])
+            try:
+                _write_encoded(temporary, frames, fps, *_CODECS[suffix])
+            except av.error.FFmpegError as error:
+                raise VideoError(f"{path}: cannot be written ({error.strerror}): {_write_remedy(suffix)}") from None
 
 
 # --- reading files -------------------------------------------------------------------------------------------------
@@ -259,6 +262,10 @@ def _checked_frames(path: Path, frames: Iterable) -> Iterator[np.ndarray]:
         yield frame
     if first is None:
         raise VideoError(f"{path}: there are no frames to write: pass at least one image")
+
+
+def _write_remedy(suffix: str) -> str:
+    return f"choose another format or smaller frames; {suffix} may have no more than 16384 pixels a side"
 
 
 def _write_encoded(
