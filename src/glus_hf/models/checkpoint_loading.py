@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..errors import CheckpointError
-from ..hub import PACKAGED, resolve_checkpoint
+from ..hub import PACKAGED, is_alias, resolve_checkpoint
+from .adapters import base_of, load_adapted
 from .remote_code import class_reference, save_code
 
 
@@ -38,7 +39,8 @@ class CheckpointMixin:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers.
+        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers. An adapter (a checkpoint
+        of training) is merged into the model that it names.
 
         Raises:
             CheckpointError: nothing of this kind is there, or weights are missing, unexpected or of the wrong shape;
@@ -49,7 +51,11 @@ class CheckpointMixin:
         if issubclass(cls, PreTrainedModel):
             if name is not None and kwargs.get("config") is None:
                 check_checkpoint(name, [cls.config_class.model_type], subfolder)
-            return load_strictly(super().from_pretrained, name, *args, **kwargs)
+            if name is not None and (base := _base_of(name, kwargs)) is not None:
+                return load_adapted(cls, name, base, *args, **kwargs)
+            loaded = load_strictly(super().from_pretrained, name, *args, **kwargs)
+            _name_as_given(loaded, pretrained_model_name_or_path)
+            return loaded
         if issubclass(cls, PreTrainedConfig) and not os.path.isfile(name):
             check_checkpoint(name, [cls.model_type], subfolder)
         with readable_errors(name):
@@ -64,6 +70,11 @@ class CheckpointMixin:
         """As in transformers, but what a part may ignore when it is loaded alone, the whole model may not."""
         super().post_init()
         self._keys_to_ignore_on_load_unexpected = set(type(self)._keys_to_ignore_on_load_unexpected or ())
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Of a model, for peft: transformers has it under another name and warns of this one."""
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
 
     @classmethod
     def register_for_auto_class(cls, *args, **kwargs):
@@ -83,6 +94,18 @@ class CheckpointMixin:
         if auto_class is not None:
             save_code(type(self), save_directory)
         return saved
+
+
+def _base_of(name: str, options: dict) -> str | None:
+    with readable_errors(name):
+        return base_of(name, options)
+
+
+def _name_as_given(loaded, name_or_path) -> None:
+    """An alias stays the name of its model: the folder it stands for is another one on every machine."""
+    model = loaded[0] if isinstance(loaded, tuple) else loaded
+    if isinstance(name_or_path, str) and is_alias(name_or_path) and not os.path.isdir(name_or_path):
+        model.name_or_path = name_or_path
 
 
 def resolve_name(name_or_path, revision: str | None = None):
