@@ -113,7 +113,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(checkpoint, tmp_path, damag
 
 
 def test_the_state_of_a_damaged_checkpoint_is_set_aside(checkpoint, tmp_path):
-    """Else a run that starts anew, and is killed while it writes this checkpoint again, would seem to have saved it."""
+    """Else a run that starts anew and is killed while it writes this checkpoint would seem to have saved it."""
     whole, damaged = (shutil.copytree(checkpoint, tmp_path / f"checkpoint-{step}") for step in (1, 2))
     (damaged / "optimizer.pt").write_text("text")
     assert newest_complete(tmp_path) == whole

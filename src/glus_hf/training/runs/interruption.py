@@ -28,8 +28,11 @@ def stopping_at_ctrl_c(trainer: Trainer) -> Iterator[None]:
     """
     stop = _StopAfterStep()
     trainer.add_callback(stop)
+    before = signal.getsignal(signal.SIGINT)
     handles = trainer.args.world_size == 1 and threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, stop.on_signal) if handles else None
+    handles = handles and before is not signal.SIG_IGN  # as in a job in the background
+    if handles:
+        signal.signal(signal.SIGINT, stop.on_signal)
     try:
         yield
         if stop.is_asked:
