@@ -114,7 +114,7 @@ def _load_pickle(file: Path) -> dict[str, Tensor]:
             f"{file}: is damaged, or holds more than tensors and is refused, because that could run code; download it "
             "again"
         ) from None
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged pickle can make the unpickler raise anything
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise CheckpointError(f"{file}: cannot be read ({reason}); download it again") from None
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):  # as Meta's files have it
