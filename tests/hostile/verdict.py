@@ -13,7 +13,7 @@ PEAK_MB = 3000
 LONGEST_LINE = 4200  # letters, twice what errors.py allows a quotation
 REMEDY = re.compile(
     r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|do not|download|export|free|get|give|install"
-    r"|is for|invalid value|keep|known are|leave|limit|lower|make|move|must be|name|needs?|open|pass|pick|point|put"
+    r"|is for|invalid value|keep|known are|leave|limit|load|lower|make|move|must be|name|needs?|open|pass|pick|point|put"
     r"|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see|segment|set|shorten"
     r"|split|start|store|take|there is no|try|unpack|upgrade|use|wait|write)\b",
     re.IGNORECASE,
