@@ -19,7 +19,13 @@ FAMILIES = {
         "model": "GLUSForVideoSegmentation",
         "processor": "GLUSProcessor",
         "image_processor": {"pil": "GLUSImageProcessor"},
-    }
+    },
+    "glee": {
+        "config": "GLEEConfig",
+        "model": "GLEEForVideoSegmentation",
+        "processor": "GLEEProcessor",
+        "image_processor": {"pil": "GLEEImageProcessor"},
+    },
 }
 """Per model type that segments, the public names of its classes in `glus_hf`."""
 
@@ -47,6 +53,9 @@ CONVERTERS = {
     "ChatUniVi": "models.glus_selector.convert_glus_selector_to_hf",
 }
 """By the `model_type` in the `config.json` of an original checkpoint, the module that converts it."""
+
+FILE_CONVERTER = "models.glee.convert_glee_to_hf"
+"""The module that converts an original checkpoint which is a single file of weights."""
 
 STARTING_WEIGHTS = "models.glus.convert_glus_to_hf"
 """The module that puts starting weights together and swaps the mask branch."""

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..atomic_write import full_disk_named
 from ..errors import MissingPrediction, UserError
+from ..media.open_image import open_image
 from ..media.sizes import check_size
 from ..output_claim import FileRecord, Records, bytes_record, files_below, read_records
 
@@ -161,27 +162,22 @@ def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np
         path = Path(root) / expression_folder(row)
         raise MissingPrediction(f"{path}: there is no prediction of this expression")
     path = folder / _frame_file(frame)
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            mode, size = image.mode, image.size
-            pixels = _grey_levels(image) if mode in _READABLE_MODES else None
-    except FileNotFoundError:
-        raise MissingPrediction(f"{path}: the prediction of this frame is missing") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "not a PNG" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
-        raise UserError(f"{path}: cannot be read ({reason}); write this expression again") from None
+    if not os.path.lexists(path):
+        raise MissingPrediction(f"{path}: the prediction of this frame is missing")
+    image = open_image(path, formats=("PNG",), kind="mask", remedy="write this expression again", error=UserError)
+    pixels = _grey_levels(image, path) if image.mode in _READABLE_MODES else None
     if pixels is None:
-        raise UserError(f"{path}: has mode {mode}, not 8 bits of one channel; save masks as mode 'L', 0 and 255")
-    check_size(path, size[::-1], (row["height"], row["width"]), remedy="save masks at the video's size")
+        raise UserError(f"{path}: has mode {image.mode}, not 8 bits of one channel; save masks as mode 'L', 0 and 255")
+    check_size(path, image.size[::-1], (row["height"], row["width"]), remedy="save masks at the video's size")
     return pixels
 
 
-def _grey_levels(image: Image.Image) -> np.ndarray:
+def _grey_levels(image: Image.Image, path: Path) -> np.ndarray:
     if image.mode != "P":
         return np.array(image.convert("L"))
     colours = np.array(image.getpalette(), dtype=np.int64).reshape(-1, 3)
     if not len(colours):
-        raise UserError("its palette is missing")
+        raise UserError(f"{path}: cannot be read (its palette is missing); write this expression again")
     levels = np.zeros(256, dtype=np.int64)
     levels[: len(colours)] = colours @ _GREY >> 15
     return np.array(image.point(levels.tolist()))

@@ -24,10 +24,10 @@ from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ..atomic_write import atomic_path
 from ..errors import SubmissionError, UserError
+from ..media.open_image import open_image
 from ..media.sizes import check_size
 from ..output_claim import FileRecord, Records, is_recorded
 from ..rows import only_columns
@@ -153,19 +153,16 @@ def _expression_problems(root: str | os.PathLike, records: Records, row: Mapping
 
 
 def _png_problem(path: Path, width: int, height: int, known: set[FileRecord] | None = None) -> str | None:
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            if image.mode != "L":
-                return f"{path}: has mode {image.mode}, the server needs L (8 bits of one channel)"
-            check_size(path, (image.height, image.width), (height, width))
-            values = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return f"{path}: the file is missing"
+    try:
+        image = open_image(path, formats=("PNG",), kind="mask", remedy="write this expression again", error=UserError)
+        if image.mode != "L":
+            return f"{path}: has mode {image.mode}, the server needs L (8 bits of one channel)"
+        check_size(path, (image.height, image.width), (height, width))
+        values = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
     except UserError as error:
         return str(error)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "not a PNG" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
-        return f"{path}: cannot be read ({reason})"
     foreign = [int(value) for value in values if value not in (0, 255)]
     if foreign:
         return f"{path}: holds the value {foreign[0]}, masks have 0 and 255"
