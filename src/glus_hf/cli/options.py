@@ -34,7 +34,6 @@ AllowPrivate = Annotated[
     bool, typer.Option("--allow-private-addresses", help="Also download from this machine and private networks.")
 ]
 MB = 1_000_000
-MAX_DIGITS = 9  # of the index of a frame
 
 
 def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None):

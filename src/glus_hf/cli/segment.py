@@ -15,7 +15,6 @@ from ..inference.expression_notes import SAME_AS, UNKNOWN_WORDS
 from ..inference.frame_masks import MISSING_FRAMES
 from ..output_claim import OutputFile, OutputFolder, claim_outputs
 from .options import (
-    MAX_DIGITS,
     MB,
     AllowPrivate,
     BatchSize,
@@ -101,7 +100,7 @@ def segment(
 def _key_frame(text: str | None) -> int | str | None:
     if text is None or text == "auto":
         return text
-    if not text.isdecimal() or len(text) > MAX_DIGITS:
+    if not text.isdecimal() or len(text) > 12:
         raise UserError(f"--key-frame {text[:40]}: write a number, counted from 0, or auto")
     return int(text)
 
