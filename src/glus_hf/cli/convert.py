@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..checkpoint_files.json_fields import read_fields
 from ..errors import UserError
 from ..model_families import CONVERTERS, EXPORTERS, STARTING_WEIGHTS, load_module
 from .options import Json
@@ -89,11 +90,9 @@ def convert(
 
 def _converter(source: Path | None, function: str, needed: str = "") -> Callable:
     """A function of the converter of this folder; that of the first family says what is wrong with another folder."""
-    try:
-        fields = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    except (AttributeError, TypeError, OSError, ValueError, RecursionError):
-        fields = None
-    model_type = str(fields.get("model_type")) if isinstance(fields, dict) else None
+    model_type = None
+    if source is not None and (source / "config.json").exists():
+        model_type = str(read_fields(source / "config.json", remedy="download it again").get("model_type"))
     found = getattr(load_module(CONVERTERS.get(model_type, STARTING_WEIGHTS)), function, None)
     if found is None:
         raise UserError(f"{needed} as --source")
