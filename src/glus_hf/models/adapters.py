@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 
 from transformers.utils import cached_file
 
+from ..checkpoint_files.json_fields import read_fields
 from ..errors import CheckpointError
 
 
@@ -33,7 +33,7 @@ def base_of(name_or_path: str | os.PathLike, options: Mapping) -> str | None:
     file = _find(name_or_path, ADAPTER_CONFIG, options)
     if file is None or _find(name_or_path, "config.json", options) is not None:
         return None
-    base = _read(file).get("base_model_name_or_path")
+    base = read_fields(file, remedy="save the adapter again").get("base_model_name_or_path")
     if not base or not isinstance(base, str):
         raise CheckpointError(
             f"{name_or_path}: does not name the model it was trained on; load that model and put the adapter on it "
@@ -54,7 +54,7 @@ def load_adapted(cls, name_or_path: str | os.PathLike, base: str, *args, **kwarg
     wants_info = kwargs.pop("output_loading_info", False)
     file = _find(name_or_path, BASE_CONFIG, hub)
     if kwargs.get("config") is None and kwargs.get("compat") is None and file is not None:
-        stored = _read(file)
+        stored = read_fields(file, remedy="save the adapter again")
         stored.pop("quantization_config", None)  # merged into the full weights
         dtype = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
         config, kwargs = cls.config_class.from_dict(stored, return_unused_kwargs=True, **kwargs)
@@ -79,17 +79,6 @@ def _find(name_or_path: str | os.PathLike, file: str, options: Mapping) -> str |
         return cached_file(str(name_or_path), file, **hub, **QUIET)
     path = os.path.join(name_or_path, hub.get("subfolder", ""), file)
     return path if os.path.isfile(path) else None
-
-
-def _read(file: str) -> dict:
-    try:
-        with open(file, encoding="utf-8") as stream:
-            content = json.load(stream)
-    except (ValueError, OSError, RecursionError) as error:
-        raise CheckpointError(f"{file}: cannot be read ({error}); save the adapter again") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file}: holds no JSON object; save the adapter again")
-    return content
 
 
 __all__ = ["ADAPTER_CONFIG", "BASE_CONFIG", "base_of", "load_adapted"]
