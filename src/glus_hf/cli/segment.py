@@ -13,6 +13,7 @@ from ..inference.frame_masks import MISSING_FRAMES
 from ..output_claim import OutputFile, OutputFolder, claim_outputs
 from .options import (
     Compat,
+    DecodeLimit,
     Device,
     Dtype,
     Json,
@@ -20,6 +21,7 @@ from .options import (
     NoTargetThreshold,
     Overwrite,
     Selector,
+    decode_limits,
     load_pipeline,
     model_folders,
 )
@@ -51,13 +53,14 @@ def segment(
     dtype: Dtype = "auto",
     compat: Compat = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
+    decode_limit: DecodeLimit = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
 ) -> None:
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
     output = _checked_output(video, output)
-    start = _key_frame(key_frame)
+    start, limits = _key_frame(key_frame), decode_limits(decode_limit)
     from ..inference.frame_selector import require_selector
     from ..media.video import load_video
 
@@ -68,7 +71,7 @@ def segment(
         overlay,
         masks,
     ):
-        clip = load_video(video, max_frames)
+        clip = load_video(video, max_frames, limits)
         pipe = load_pipeline(model, device, dtype, compat)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold}
         results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
@@ -86,7 +89,7 @@ def segment(
 def _key_frame(text: str | None) -> int | str | None:
     if text is None or text == "auto":
         return text
-    if not text.isdecimal():
+    if not (text.isdecimal() and len(text) < 10):
         raise UserError(f"--key-frame {text}: write a number, counted from 0, or auto")
     return int(text)
 

@@ -121,7 +121,7 @@ def load_video(
     if max_frames is not None and (type(max_frames) is bool or not isinstance(max_frames, int) or max_frames < 1):
         raise VideoError(f"max_frames must be a positive integer or None, got {max_frames!r}")
     limits = limits or DecodeLimits()
-    source = plain_source(source, max_frames)
+    source = plain_source(source, max_frames, limits)
     if is_to_copy(source):
         with local_copy(source, download or DownloadOptions()) as path:
             return load_video(path, max_frames, limits)
@@ -138,7 +138,7 @@ def load_video(
     elif isinstance(source, (np.ndarray, torch.Tensor)):
         video = Video(array_to_frames(source, max_frames))
     elif is_decoder(source):
-        frames = decoder_frames(source, max_frames)
+        frames = decoder_frames(source, max_frames, limits)
         video = Video([to_frame(image, f"frame {index}") for index, image in enumerate(frames)], decoder_fps(source))
     else:
         raise VideoError(
