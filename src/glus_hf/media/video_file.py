@@ -30,8 +30,8 @@ _UNREADABLE = (av.error.FFmpegError, OSError, ValueError)
 
 @dataclass
 class DecodedFile:
-    """Frames `[height, width, 3]`, all or the first, and their number; frames per second or None; and what is wrong with
-    the file, if it was readable in part."""
+    """Frames `[height, width, 3]`, all or the first, and their number; frames per second or None; and what is wrong
+    with the file, if it was readable in part."""
 
     frames: list[np.ndarray]
     num_frames: int
