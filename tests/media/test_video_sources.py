@@ -1,6 +1,7 @@
 """Videos from bytes, open files, addresses, rows and decoders give what the file gives."""
 
 import io
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,6 +81,14 @@ def test_an_iterator_is_read_as_far_as_needed():
     assert len(load_video(frames, 2)) == 2 and seen == [0, 1]
 
 
+def test_an_endless_iterator_is_refused_by_the_memory_it_takes():
+    endless = itertools.repeat(FRAMES[0])
+    with pytest.raises(VideoError, match="the frames: .* of memory.*max_frames"):
+        load_video(endless, limits=DecodeLimits(memory=100_000))
+    with pytest.raises(VideoError, match="frame 00001: is .16, 48."):
+        load_video(iter([FRAMES[0], FRAMES[0][:16]]))
+
+
 class Decoder:
     """The documented interface of torchcodec's VideoDecoder."""
 
@@ -144,6 +153,6 @@ def test_an_endless_open_file_is_bounded():
 
 def test_a_generator_without_end_is_stopped():
     frames = (np.zeros((48, 64, 3), np.uint8) for _ in iter(int, 1))
-    with pytest.raises(VideoError, match="the frames of the generator: its frames take more than 1 MB"):
+    with pytest.raises(VideoError, match="the frames: its frames take more than 1 MB"):
         load_video(frames, limits=DecodeLimits(memory=10**6))
     assert len(load_video(frames, 3, DecodeLimits(memory=10**6))) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,15 @@ Overwrite = Annotated[
 NoTargetThreshold = Annotated[
     float | None, typer.Option(help="Empty masks where selector score x mask score is below it.")
 ]
+Threshold = Annotated[float, typer.Option(help="Mask logits above it are foreground; 0 is probability 0.5.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Windows the language model reads at once. Default: as fits in memory.")
+]
+MaxDownload = Annotated[int, typer.Option(min=1, help="Largest file to download, in MB.")]
+AllowPrivate = Annotated[
+    bool, typer.Option("--allow-private-addresses", help="Also download from this machine and private networks.")
+]
+MB = 1_000_000
 DecodeLimit = Annotated[
     list[str] | None,
     typer.Option(
@@ -53,7 +63,9 @@ def decode_limits(texts: list[str] | None):
         name, _, value = text.partition("=")
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)(kB|MB|GB)?", value)
         if name not in names or match is None:
-            raise UserError(f"--decode-limit {text}: write NAME=VALUE, as memory=12GB; names are {', '.join(names)}")
+            raise UserError(
+                f"--decode-limit {text:.80}: write NAME=VALUE, as memory=12GB; names are {', '.join(names)}"
+            )
         values[name] = int(float(match[1]) * {None: 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}[match[2]])
     return DecodeLimits(**values)
 
@@ -66,8 +78,19 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
         raise UserError(f"--dtype {dtype} is unknown; use {', '.join(DTYPES)}")
     if device is not None:
         _check_device(device)
+    _tell_of_the_hub(model)
     preset = {} if compat is None else {"compat": compat}
     return pipeline(model=model, device=device, dtype=dtype, **preset)
+
+
+def _tell_of_the_hub(model: str) -> None:
+    """A word on stderr before a wait, where progress is shown."""
+    from transformers.utils import logging
+
+    from ..models.hub_access import is_hub_name
+
+    if is_hub_name(model) and logging.is_progress_bar_enabled():
+        print(f"Looking for {model} on the Hub and in its cache ...", file=sys.stderr)
 
 
 def model_folders(*names: str | None) -> list[Path]:
@@ -89,15 +112,20 @@ def _check_device(device: str) -> None:
 
 __all__ = [
     "DTYPES",
+    "MB",
+    "AllowPrivate",
+    "BatchSize",
     "Compat",
     "DecodeLimit",
     "Device",
     "Dtype",
     "Json",
+    "MaxDownload",
     "Model",
     "NoTargetThreshold",
     "Overwrite",
     "Selector",
+    "Threshold",
     "decode_limits",
     "load_pipeline",
     "model_folders",

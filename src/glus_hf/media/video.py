@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def load_video(
     if max_frames is not None and (type(max_frames) is bool or not isinstance(max_frames, int) or max_frames < 1):
         raise VideoError(f"max_frames must be a positive integer or None, got {max_frames!r}")
     limits = limits or DecodeLimits()
-    source = plain_source(source, max_frames, limits)
+    source = plain_source(source)
     if is_to_copy(source):
         with local_copy(source, download or DownloadOptions()) as path:
             return load_video(path, max_frames, limits)
@@ -138,8 +139,9 @@ def load_video(
     elif isinstance(source, (np.ndarray, torch.Tensor)):
         video = Video(array_to_frames(source, max_frames))
     elif is_decoder(source):
-        frames = decoder_frames(source, max_frames, limits)
-        video = Video([to_frame(image, f"frame {index}") for index, image in enumerate(frames)], decoder_fps(source))
+        video = Video(_load_stream(islice(decoder_frames(source), max_frames), limits), decoder_fps(source))
+    elif isinstance(source, Iterator):
+        video = Video(_load_stream(islice(source, max_frames), limits))
     else:
         raise VideoError(
             f"a video cannot be a {type(source).__name__}: pass a file, a folder, a list of images or an array"
@@ -223,6 +225,17 @@ def _load_images(images: Sequence, names: Sequence[str], origin: object, limits:
         if isinstance(image, (str, os.PathLike, Image.Image)):
             budget.add(*frame.shape[:2])
         check_like_first(name, frame, frames[0] if frames else frame)
+        frames.append(frame)
+    return frames
+
+
+def _load_stream(images: Iterable, limits: DecodeLimits) -> list[np.ndarray]:
+    """Frames that are made one by one, refused as soon as they hold too much."""
+    budget, frames = FrameBudget("the frames", limits), []
+    for index, image in enumerate(images):
+        frame = to_frame(image, f"frame {index}")
+        budget.add(*frame.shape[:2])
+        check_like_first(f"frame {index:05d}", frame, frames[0] if frames else frame)
         frames.append(frame)
     return frames
 
