@@ -27,6 +27,7 @@ GROUND = (
 FAMILY = "models/<family>"
 LAYERS = (  # from the ground up
     "ground",
+    "checkpoint_files",
     "media",
     "visualization",
     "conversion",

@@ -155,3 +155,16 @@ def test_save_image(tmp_path):
     with pytest.raises(ValueError, match="uint8"):
         save_image(tmp_path / "new" / "bad.png", grey_frame() / 255)
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["sheet.jpg", "sheet.png"]
+
+
+@pytest.mark.parametrize(("size", "drawn"), [((1, 1000), (4, 4096)), ((1000, 1), (4096, 4)), ((1, 5000), (1, 5000))])
+def test_thin_pictures_are_not_enlarged_without_end(size, drawn):
+    frame, mask = np.zeros((*size, 3), np.uint8), np.zeros(size, bool)
+    assert draw_overlay(frame, mask).shape == (*drawn, 3)
+
+
+@pytest.mark.parametrize(("size", "most"), [((1, 1000), 20), ((1000, 1), 1500)])
+def test_thin_tiles_are_bounded(size, most):
+    sheet = contact_sheet(np.zeros((2, *size, 3), np.uint8), captions=["a", "b"])
+    assert sheet.shape[0] <= most + 50
+    assert sheet.shape[1] == 2 * 320 + 3 * 4

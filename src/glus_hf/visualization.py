@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .atomic_write import atomic_path
 from .errors import UserError
+from .media.sizes import enlargement, tile_size
 from .media.video import write_video
 
 
@@ -65,7 +66,8 @@ def draw_overlay(
         masks: `[num_masks, height, width]` or `[height, width]`, bool.
         labels: one text per mask; None draws no strip. Long texts wrap.
         alpha: opacity of the tint, 0 to 1.
-        min_side: the shorter side of the drawn frame is at least this many pixels; 0 keeps the size.
+        min_side: the shorter side of the drawn frame is at least this many pixels, unless the longer would grow beyond
+            4096; 0 keeps the size.
 
     Returns:
         `[height', width', 3]`, uint8 RGB: the frame's size times the enlargement, plus the strip's height.
@@ -80,7 +82,7 @@ def draw_overlay(
     """
     frame, masks = _checked(frame, masks, labels)
     present = [bool(mask.any()) for mask in masks]
-    scale = max(1.0, min_side / min(frame.shape[:2]))
+    scale = enlargement(frame.shape[:2], min_side)
     picture = _enlarge_frame(frame, scale)
     masks = [_enlarge_mask(mask, picture.shape[:2]) for mask in masks]
 
@@ -311,8 +313,10 @@ def _legend(labels: tuple[str, ...], present: tuple[bool, ...], width: int, size
 
 def _tile(frame: np.ndarray, caption: str | None, width: int) -> np.ndarray:
     image = Image.fromarray(_checked_frame(frame))
-    height = max(1, round(image.height * width / image.width))
-    tile = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    height, drawn = tile_size((image.height, image.width), width)
+    tile = np.full((height, width, 3), _STRIP, dtype=np.uint8)
+    left = (width - drawn) // 2
+    tile[:, left : left + drawn] = np.asarray(image.resize((drawn, height), Image.Resampling.LANCZOS))
     if caption is None:
         return tile
     size = max(12, width // 20)

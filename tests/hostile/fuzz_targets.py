@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from glus_hf.checkpoint_files.safetensors_header import read_header
 from glus_hf.conversion.weight_files import read_weights
 from glus_hf.data import strict_json
 from glus_hf.data.strict_json import JsonObject, read_json
@@ -22,6 +23,7 @@ from glus_hf.data.tar_frames import TarFrames
 from glus_hf.errors import MAX_MESSAGE, UserError
 from glus_hf.media.rle import clean_track, decode_rle, encode_rle
 from glus_hf.media.video import load_video
+from tests.hostile.fuzz_headers import with_checksums
 from tests.hostile.small_media import clip_frames, video_bytes
 
 
@@ -131,7 +133,7 @@ class TarTarget:
         self.file = _File(".tar")
 
     def __call__(self, data: bytes) -> None:
-        path = self.file.hold(_with_checksums(data))
+        path = self.file.hold(with_checksums(data))
         with only_user_errors():
             index = TarFrames(path)
             for name in index:
@@ -145,16 +147,6 @@ class TarTarget:
     dictionary = ("ustar", "size=", "GNU.sparse.map=", "GNU.sparse.size=", "\\x80\\x00\\x00", "0000000", "path=")
 
 
-def _with_checksums(data: bytes) -> bytes:
-    """Set the checksum of every header right, or none but the first would ever be read."""
-    data = bytearray(data)
-    for at in range(0, len(data) - 511, 512):
-        if at == 0 or data[at + 257 : at + 262] == b"ustar":
-            data[at + 148 : at + 156] = b" " * 8
-            data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
-    return bytes(data)
-
-
 def _tar(format: int) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=format) as archive:
@@ -166,7 +158,7 @@ def _tar(format: int) -> bytes:
 
 
 class SafetensorsTarget:
-    """`read_weights` of any file, of any header with its right length, and of headers that say any numbers."""
+    """`read_header` and `read_weights` agree, on any file, any header with its right length, and any numbers in it."""
 
     dtypes = ("F32", "BF16", "I64", "F8_E4M3", "BOOL", "F4", "f32", "")
     numbers = (0, 1, 2, 3, 24, 2**31, 2**32, 2**63, 2**64, -1, 1.5, "1", None, [], True)
@@ -181,9 +173,14 @@ class SafetensorsTarget:
         elif data[:1] == b"#":
             data = self._file_of_numbers(list(data[1:]))
         path = Path(self.file.hold(data))
+        header = None
+        with only_user_errors():
+            header = read_header(path)
+            assert sum(weight.num_bytes for weight in header.values()) <= len(data)
         with only_user_errors():
             for name, tensor in read_weights(path):
-                assert isinstance(name, str) and tensor.nbytes <= len(data)
+                assert tensor.nbytes <= len(data)
+                assert header is None or header[name].shape == tuple(tensor.shape)
 
     def _file_of_numbers(self, choices: list[int]) -> bytes:
         """A file whose header has up to four tensors; every choice picks a type, a side or an offset."""

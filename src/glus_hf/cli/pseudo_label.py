@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
+from ..output_claim import OutputFolder, check_place
 from . import dataset_options
-from .options import Device, Dtype, Json, Model, load_pipeline
+from .options import Device, Dtype, Json, Model, Overwrite, load_pipeline, model_folders
 from .output import echo, set_progress
 
 
@@ -41,7 +42,11 @@ def pseudo_label(
         list[str] | None, typer.Option(help="Another option of the dataset as NAME=VALUE (version=v2); repeatable.")
     ] = None,
     on_error: Annotated[str, typer.Option(help="raise, or skip: report expressions that fail and go on.")] = "raise",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the labels of an earlier run first.")] = False,
+    overwrite: Overwrite = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="When resuming, compare finished labels by hash, not size; redo what differs."),
+    ] = False,
     timeout_minutes: Annotated[float, typer.Option(min=0.1, help="Wait this long for the slowest process.")] = 120,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress bars.")] = False,
@@ -64,6 +69,8 @@ def pseudo_label(
         on_error=on_error,
     )
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
+    read = [dataset_options.dataset_folder(dataset, data_dir, split, data_options), *model_folders(model)]
+    check_place(OutputFolder(output / dataset), read)
     rows = dataset_options.load_rows(dataset, data_dir, split, data_options, processes)
     rows = dataset_options.select_videos(rows, None, max_videos)
     pipe = load_pipeline(model, device if processes.size == 1 else str(processes.device), dtype)
@@ -81,6 +88,7 @@ def pseudo_label(
         seed=fraction_seed,
         options=options,
         overwrite=overwrite,
+        verify=verify,
         processes=processes,
         progress=not quiet,
     )

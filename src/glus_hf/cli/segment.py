@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 import typer
 
 from ..errors import UserError
+from ..inference.expression_notes import SAME_AS, UNKNOWN_WORDS
 from ..inference.frame_masks import MISSING_FRAMES
 from ..output_claim import OutputFile, OutputFolder, claim_outputs
-from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, Overwrite, Selector, load_pipeline
+from .options import (
+    MB,
+    AllowPrivate,
+    BatchSize,
+    Compat,
+    Device,
+    Dtype,
+    Json,
+    MaxDownload,
+    Model,
+    NoTargetThreshold,
+    Overwrite,
+    Selector,
+    Threshold,
+    load_pipeline,
+    model_folders,
+)
 from .output import echo, print_table, set_progress
 
 
@@ -20,7 +39,7 @@ DEFAULT_FPS = 12.0
 
 
 def segment(
-    video: Annotated[Path, typer.Argument(help="Video file or folder of frames.")],
+    video: Annotated[str, typer.Argument(help="Video or image file, folder of frames, or http(s) address.")],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What to segment, in words.")],
     output: Annotated[
         Path | None,
@@ -39,7 +58,11 @@ def segment(
     device: Device = None,
     dtype: Dtype = "auto",
     compat: Compat = None,
+    threshold: Threshold = 0.0,
+    batch_size: BatchSize = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
+    max_download: MaxDownload = 1074,
+    allow_private_addresses: AllowPrivate = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
@@ -48,16 +71,21 @@ def segment(
     output = _checked_output(video, output)
     start = _key_frame(key_frame)
     from ..inference.frame_selector import require_selector
+    from ..media.download import DownloadOptions
     from ..media.video import load_video
 
     require_selector(selector, no_target_threshold, [start])
+    download = DownloadOptions(max_download * MB, allow_private=allow_private_addresses, progress=not quiet)
     set_progress(quiet)
     outputs = OutputFile(output), None if masks_dir is None else OutputFolder(masks_dir)
-    with claim_outputs(*outputs, inputs=[video, model, selector], overwrite=overwrite) as (overlay, masks):
-        clip = load_video(video, max_frames)
+    with claim_outputs(*outputs, inputs=[video, *model_folders(model, selector)], overwrite=overwrite) as (
+        overlay,
+        masks,
+    ):
+        clip = load_video(video, max_frames, download=download)
         pipe = load_pipeline(model, device, dtype, compat)
-        choice = {"selector": selector, "no_target_threshold": no_target_threshold}
-        results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
+        choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
+        results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)
         _save_overlay(overlay, clip, results)
         if masks is not None:
             _save_masks(masks, results, clip.frame_names)
@@ -77,12 +105,19 @@ def _key_frame(text: str | None) -> int | str | None:
     return int(text)
 
 
-def _checked_output(video: Path, output: Path | None) -> Path:
+def _checked_output(video: str, output: Path | None) -> Path:
     """The overlay's path, with a suffix that can be written."""
-    output = output or Path(f"{video.resolve().stem}_segmented.mp4")
+    output = output or Path(f"{_stem(video)}_segmented.mp4")
     if output.suffix.lower() not in OUTPUT_SUFFIXES:
         raise UserError(f"{output}: cannot write '{output.suffix}' videos; use {', '.join(OUTPUT_SUFFIXES)}")
     return output
+
+
+def _stem(video: str) -> str:
+    """What the overlay of a video is named after: `clip` of `folder/clip.mp4` and of `https://host/clip.mp4?id=1`."""
+    is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video)
+    path = Path(unquote(urlsplit(video).path)) if is_address else Path(video).resolve()
+    return path.stem or "video"
 
 
 def _save_overlay(output: Path, clip, results: list[dict]) -> None:
@@ -114,6 +149,8 @@ def _summary(result: dict) -> dict:
         "frames_with_mask": int(result["masks"].any(axis=(1, 2)).sum()),
         "mean_score": round(float(result["scores"].mean()), 4),
         MISSING_FRAMES: result[MISSING_FRAMES],
+        UNKNOWN_WORDS: result[UNKNOWN_WORDS],
+        SAME_AS: result[SAME_AS],
         **{key: result[key] for key in ("key_frame", "no_target") if key in result},
         **({"confidence": round(result["confidence"], 4)} if "confidence" in result else {}),
     }

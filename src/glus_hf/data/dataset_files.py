@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from PIL import Image
-
 from ..errors import DatasetFileError, TarError
+from ..media.open_image import open_image, orientation
 from .tar_frames import open_tar
 
 
@@ -22,10 +21,10 @@ class SourceFiles:
     """What the rows of one split are made from.
 
     Attributes:
-        metadata: files; name, size and time of change go into the cache key.
+        metadata: files; name, size and times of change go into the cache key.
         annotations: folders of masks; every file in them goes into the cache key.
         frames: folder or tar with the images. Of a folder only the path goes into the cache key, of a tar its size
-            and time of change too.
+            and times of change too.
     """
 
     metadata: tuple[str, ...] = ()
@@ -61,7 +60,8 @@ class SourceFiles:
 
 
 def _stat_line(name: str, status: os.stat_result) -> str:
-    return f"{name} {status.st_size} {status.st_mtime_ns}"
+    """An edit may keep the size and set the time of change back, but not that of the inode."""
+    return f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _stat_tree(folder: str, above: tuple = ()) -> Iterator[str]:
@@ -176,20 +176,13 @@ class FrameFolder:
 
 
 def image_size(path: str) -> tuple[int, int]:
-    """`(height, width)` of the frame at an address, EXIF orientation applied; only its header is decoded.
+    """`(height, width)` of the frame at an address, EXIF orientation applied.
 
     Raises:
         DatasetFileError: it cannot be read as an image.
     """
-    try:
-        if path.startswith("tar://"):
-            file = open_tar(path.partition("::")[2]).open(path.removeprefix("tar://").partition("::")[0])
-        else:
-            file = path
-        with Image.open(file) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "cannot be read as an image"
-        raise DatasetFileError(f"{path}: {reason}: download or unpack it again") from None
-    return (width, height) if turned else (height, width)
+    file = path
+    if path.startswith("tar://"):
+        file = open_tar(path.partition("::")[2]).open(path.removeprefix("tar://").partition("::")[0])
+    image = open_image(file, path, remedy="download or unpack it again", error=DatasetFileError)
+    return image.size if orientation(image) in (5, 6, 7, 8) else image.size[::-1]

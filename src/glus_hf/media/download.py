@@ -200,7 +200,7 @@ def _save(response, name: str, path: Path, options: DownloadOptions, too_slow: V
         raise VideoError(f"{name}: is a web page, no video: pass the address of the video file itself")
     length, size = response.length, 0
     too_large = VideoError(
-        f"{name}: is larger than {options.max_bytes:,} bytes: raise max_download_bytes (--max-download), or get it yourself"
+        f"{name}: is larger than {options.max_bytes:,} bytes: raise max_download_bytes (--max-download)"
     )
     if length is not None and length > options.max_bytes:
         raise too_large

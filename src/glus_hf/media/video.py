@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 
@@ -21,15 +22,16 @@ from transformers.utils import logging
 
 from ..atomic_write import atomic_path
 from ..errors import VideoError
+from .decode_limits import DecodeLimits, FrameBudget
 from .download import DownloadOptions
 from .images import IMAGE_SUFFIXES, array_to_frames, existing_path, list_images, to_frame
 from .sizes import check_like_first, check_same_size
+from .video_file import decode_file
 from .video_sources import decoder_fps, decoder_frames, is_decoder, is_to_copy, local_copy, plain_source
 
 
 logger = logging.get_logger(__name__)
 
-_CONTAINER_FORMATS = "mov,matroska,webm,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,ivf,mxf,h264,hevc,av1,obu,m4v,mpegvideo"
 _CODECS = {
     ".mp4": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
     ".mov": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
@@ -45,11 +47,13 @@ class Video:
         frames: list of `[height, width, 3]` uint8 RGB arrays of one size, in display order.
         fps: frames per second; None where the source has no clock (a folder of frames, images, an array).
         frame_names: one name per frame: file stems for a folder, else five-digit indices `"00000"`, `"00001"`, ...
+        damage: why a file gave fewer frames than it should have; None where it gave all.
     """
 
     frames: list[np.ndarray]
     fps: float | None = None
     frame_names: list[str] = field(default_factory=list)
+    damage: str | None = None
 
     def __post_init__(self):
         if not self.frame_names:
@@ -67,14 +71,20 @@ class Video:
         return self.frames[0].shape[1]
 
 
-def load_video(source, max_frames: int | None = None, download: DownloadOptions | None = None) -> Video:
+def load_video(
+    source,
+    max_frames: int | None = None,
+    limits: DecodeLimits | None = None,
+    download: DownloadOptions | None = None,
+) -> Video:
     """Read a video from a file, an address, a folder of frames, a sequence of images or an array.
 
     Args:
         source: one of
 
-            - path of a video file (mp4, mov, webm, mkv, avi, gif, ...). Of several video streams the best one is read
-              (the largest, as players do). The rotation that phones store is applied.
+            - path of a video file (mp4, mov, webm, mkv, avi, gif, ...). Of several video streams one marked as default
+              is read before others, then the one with most pixels, then the first; never the cover of a sound file.
+              The turn and the mirroring that it stores are applied.
             - path of a folder of frames (jpg, jpeg, png, webp, bmp), read in natural order (`2.jpg` before `10.jpg`).
               EXIF orientation is applied.
             - list or tuple of images: PIL images, paths, or arrays and tensors `[height, width, 3]`,
@@ -92,13 +102,17 @@ def load_video(source, max_frames: int | None = None, download: DownloadOptions 
             Arrays are uint8, or floating point in `[0, 1]`. Alpha is dropped, grey is repeated, 16-bit images keep
             their upper 8 bits.
         max_frames: read only this many frames, from the start.
+        limits: what a file or folder may ask for: memory of its frames, pixels of a frame, duration, size of the file.
+            Checked from the header before anything is decoded, and again while it is decoded. Arrays are not counted.
         download: what a download may take, see [`DownloadOptions`]: 1 GiB, 10 minutes, no private addresses.
 
     Returns:
-        [`Video`] with at least one frame. A file that is damaged after some frames gives those frames and a warning.
+        [`Video`] with at least one frame. A file that is damaged after some frames gives those frames, a warning and
+        `damage`.
 
     Raises:
-        VideoError: nothing can be read, or the frames differ in size. One line that names the file and the remedy.
+        VideoError: nothing can be read, the frames differ in size or memory runs out, or the source asks for more than
+            `limits`. One line that names the file and the remedy.
 
     Example:
         >>> video = load_video(np.zeros((2, 48, 64, 3), dtype=np.uint8))
@@ -107,22 +121,27 @@ def load_video(source, max_frames: int | None = None, download: DownloadOptions 
     """
     if max_frames is not None and (type(max_frames) is bool or not isinstance(max_frames, int) or max_frames < 1):
         raise VideoError(f"max_frames must be a positive integer or None, got {max_frames!r}")
-    source = plain_source(source, max_frames)
+    limits = limits or DecodeLimits()
+    source = plain_source(source)
     if is_to_copy(source):
         with local_copy(source, download or DownloadOptions()) as path:
-            return load_video(path, max_frames)
+            return load_video(path, max_frames, limits)
     if isinstance(source, Video):
-        video = Video(source.frames[:max_frames], source.fps, source.frame_names[:max_frames])
+        video = Video(source.frames[:max_frames], source.fps, source.frame_names[:max_frames], source.damage)
     elif isinstance(source, (str, os.PathLike)):
         path = existing_path(source)
-        video = _load_folder(path, max_frames) if path.is_dir() else _load_file(path, max_frames)
+        video = (_load_folder if path.is_dir() else _load_file)(path, max_frames, limits)
     elif isinstance(source, (list, tuple)):
-        video = Video([to_frame(image, f"frame {index}") for index, image in enumerate(source[:max_frames])])
+        images = source[:max_frames]
+        video = Video(
+            _load_images(images, [f"frame {index:05d}" for index in range(len(images))], "the images", limits)
+        )
     elif isinstance(source, (np.ndarray, torch.Tensor)):
         video = Video(array_to_frames(source, max_frames))
     elif is_decoder(source):
-        frames = decoder_frames(source, max_frames)
-        video = Video([to_frame(image, f"frame {index}") for index, image in enumerate(frames)], decoder_fps(source))
+        video = Video(_load_stream(islice(decoder_frames(source), max_frames), limits), decoder_fps(source))
+    elif isinstance(source, Iterator):
+        video = Video(_load_stream(islice(source, max_frames), limits))
     else:
         raise VideoError(
             f"a video cannot be a {type(source).__name__}: pass a file, a folder, a list of images or an array"
@@ -148,7 +167,7 @@ def write_video(path: str | os.PathLike, frames: Iterable, fps: float = 12) -> N
         fps: frames per second.
 
     Raises:
-        VideoError: no frames, frames of different sizes, an unknown suffix or a bad `fps`.
+        VideoError: no frames, frames of different sizes or too large for the format, an unknown suffix or a bad `fps`.
 
     Example:
         >>> write_video("clip.mp4", np.zeros((12, 48, 64, 3), dtype=np.uint8), fps=12)  # doctest: +SKIP
@@ -166,57 +185,27 @@ def write_video(path: str | os.PathLike, frames: Iterable, fps: float = 12) -> N
         if suffix == ".gif":
             _write_gif(temporary, frames, fps)
         else:
-            _write_encoded(temporary, frames, fps, *_CODECS[suffix])
+            try:
+                _write_encoded(temporary, frames, fps, *_CODECS[suffix])
+            except av.error.FFmpegError as error:
+                raise VideoError(f"{path}: cannot be written ({error.strerror}): {_write_remedy(suffix)}") from None
 
 
 # --- reading files -------------------------------------------------------------------------------------------------
 
 
-def _load_file(path: Path, max_frames: int | None) -> Video:
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path}: the file is empty: download or copy it again")
-    try:
-        # the prefix keeps a name such as "concat:a" from being read as a protocol
-        container = av.open(
-            f"file:{path}", options={"format_whitelist": _CONTAINER_FORMATS, "protocol_whitelist": "file"}
+def _load_file(path: Path, max_frames: int | None, limits: DecodeLimits) -> Video:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise VideoError(f"{path}: is an image, not a video: pass a list of images or a folder of frames")
+    decoded = decode_file(path, max_frames, limits)
+    if decoded.damage is not None:
+        logger.warning(
+            f"{path}: only {len(decoded.frames)} frames could be decoded ({decoded.damage}); the file may be cut short"
         )
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)}): re-export it as mp4") from None
-    with container:
-        return _decode(container, path, max_frames)
+    return Video(decoded.frames, decoded.fps, damage=decoded.damage)
 
 
-def _decode(container: av.container.InputContainer, path: Path, max_frames: int | None) -> Video:
-    stream = container.streams.best("video")
-    if stream is None:
-        raise VideoError(f"{path}: has no video stream: pass a file with pictures")
-    if stream.codec_context is None:
-        raise VideoError(f"{path}: its video codec is not supported: re-export it as mp4 (H.264)")
-    stream.thread_type = "AUTO"
-    frames, damage = [], None
-    try:
-        for frame in container.decode(stream):
-            frames.append(_upright(frame))
-            if len(frames) == max_frames:
-                break
-    except (av.error.FFmpegError, ValueError) as error:
-        damage = _reason(error)
-    if not frames:
-        raise VideoError(f"{path}: no frame could be decoded ({damage or 'no frames'}): re-export it as mp4")
-    if damage is None and len(frames) < min(stream.frames, max_frames or stream.frames):
-        damage = f"its header announces {stream.frames}"
-    if damage is not None:
-        logger.warning(f"{path}: only {len(frames)} frames could be decoded ({damage}); the file may be cut short")
-    rate = stream.average_rate or stream.guessed_rate
-    return Video(frames, float(rate) if rate else None)
-
-
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise, as np.rot90 turns
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns))
-
-
-def _load_folder(path: Path, max_frames: int | None) -> Video:
+def _load_folder(path: Path, max_frames: int | None, limits: DecodeLimits) -> Video:
     files = list_images(path)[:max_frames]
     if not files:
         state = "holds no frames" if any(path.iterdir()) else "is an empty folder"
@@ -225,11 +214,30 @@ def _load_folder(path: Path, max_frames: int | None) -> Video:
     for first, second in zip(files, files[1:], strict=False):
         if first.stem == second.stem:
             raise VideoError(f"{path}: {first.name} and {second.name} have one name: keep one of them")
-    return Video([to_frame(file, str(file)) for file in files], None, names)
+    return Video(_load_images(files, [f"{path}: frame {name}" for name in names], path, limits), None, names)
 
 
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+def _load_images(images: Sequence, names: Sequence[str], origin: object, limits: DecodeLimits) -> list[np.ndarray]:
+    """Images as frames, refused as soon as they hold too much."""
+    budget, frames = FrameBudget(origin, limits), []
+    for index, (image, name) in enumerate(zip(images, names, strict=True)):
+        frame = to_frame(image, f"frame {index}")
+        if isinstance(image, (str, os.PathLike, Image.Image)):
+            budget.add(*frame.shape[:2])
+        check_like_first(name, frame, frames[0] if frames else frame)
+        frames.append(frame)
+    return frames
+
+
+def _load_stream(images: Iterable, limits: DecodeLimits) -> list[np.ndarray]:
+    """Frames that are made one by one, refused as soon as they hold too much."""
+    budget, frames = FrameBudget("the frames", limits), []
+    for index, image in enumerate(images):
+        frame = to_frame(image, f"frame {index}")
+        budget.add(*frame.shape[:2])
+        check_like_first(f"frame {index:05d}", frame, frames[0] if frames else frame)
+        frames.append(frame)
+    return frames
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
@@ -254,6 +262,10 @@ def _checked_frames(path: Path, frames: Iterable) -> Iterator[np.ndarray]:
         yield frame
     if first is None:
         raise VideoError(f"{path}: there are no frames to write: pass at least one image")
+
+
+def _write_remedy(suffix: str) -> str:
+    return f"choose another format or smaller frames; {suffix} may have no more than 16384 pixels a side"
 
 
 def _write_encoded(

@@ -96,7 +96,7 @@ def checked_sample(sample: Mapping) -> Mapping:
     if unknown or missing:
         problem = f"has no {' and no '.join(missing)}" if missing else f"has the unknown key {', '.join(unknown)}"
         raise UserError(
-            f"an input {problem}: pass a dict with 'video' and 'text' and, if you like, 'key_frame' or 'context_frames'"
+            f"an input {problem}: pass a dict with 'video' and 'text', and perhaps 'key_frame', 'context_frames'"
         )
     _refuse_nested(_checked_text(sample["text"]))
     return sample
@@ -228,11 +228,11 @@ def load_input(source, max_frames: int | None, download: DownloadOptions) -> Vid
     if isinstance(source, (list, tuple)):
         if _videos_of_list(source) is not None:
             raise UserError("an input holds several videos: pass a dict for each of them")
-        read = lambda frame: load_video(frame, None, download).frames[0] if _is_to_read(frame) else frame
+        read = lambda frame: load_video(frame, None, download=download).frames[0] if _is_to_read(frame) else frame
         source = [read(frame) for frame in source[:max_frames]]
     if isinstance(source, Iterator) and not is_to_copy(source):
         source = _frames_of_generator(source)
-    return load_video(source, max_frames, download)
+    return load_video(source, max_frames, download=download)
 
 
 def _is_to_read(frame) -> bool:

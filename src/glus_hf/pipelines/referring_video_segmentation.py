@@ -20,6 +20,7 @@ from ..inference.frame_selector import (
     require_selector,
 )
 from ..media.download import MAX_BYTES, TIMEOUT, DownloadOptions
+from ..models.expressions import as_expressions
 from ..models.sessions import AUTO, key_frame_per_text
 from .inputs import as_samples, checked_sample, load_input
 from .parameters import FORWARD_PARAMETERS, PREPROCESS_PARAMETERS, check_parameters
@@ -52,6 +53,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
     def __init__(self, *args, **kwargs):
         # the base class takes batch_size for its data loader; here it belongs to the language model
         batch_size = kwargs.pop("batch_size", None)
+        check_parameters({"batch_size": batch_size})
         self._selector: tuple[tuple, FrameSelector] | None = None
         self._warned: set[str] = set()
         super().__init__(*args, **kwargs)
@@ -160,7 +162,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         sample = {"key_frame": key_frame, "context_frames": context_frames, **checked_sample(sample)}
         texts = sample["text"]
         is_single = isinstance(texts, str)
-        texts = [texts] if is_single else list(texts)
+        texts = as_expressions(texts)
         download = DownloadOptions(max_download_bytes, timeout, allow_private_addresses, progress)
         video = load_input(sample["video"], max_frames, download)
         key_frame = AUTO if sample["key_frame"] is None and selector is not None else sample["key_frame"]
@@ -221,9 +223,9 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         return results[0] if outputs["is_single"] else results
 
     def _warn(self, results: list[dict]) -> None:
-        """Say once what the notes of the results mean."""
+        """Say each note of the results once, unless transformers' verbosity is below warnings."""
         for note in describe_notes(results):
-            if note not in self._warned:
+            if note not in self._warned and logging.get_verbosity() <= logging.WARNING:
                 self._warned.add(note)
                 logger.warning(note)
 

@@ -16,10 +16,14 @@ from ...errors import UserError
 from ...inference.frame_masks import add_missing, iterate_frame_masks
 from ...inference.frame_selector import flag_no_target
 from ...media.sizes import check_size
+from ...output_claim import FileRecord
 from ...predictions.prediction_tree import ExpressionWriter
 from ..options import EvaluationOptions
 from .expression_result import ExpressionFailure, ExpressionResult
 from .jobs import Group, Job
+
+
+SCORE_DIGITS = 4  # of a mean score and a confidence: the next ones depend on the number of threads
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Segmenter:
         output: root of the tree of predictions.
         options: how to segment.
         open_writer: from `output` and a job, what takes its masks (as [`ExpressionWriter`], which is the default).
+        record_files: gets size and hash of every file of an expression, by relative path, before it is in place.
         frame_scores: a key-frame selector's scores, `[num_frames]` by `(video_id, expression_id)`.
     """
 
@@ -42,6 +47,7 @@ class Segmenter:
     output: Path
     options: EvaluationOptions = EvaluationOptions()
     open_writer: Callable[[Path, Job], ExpressionWriter] | None = None
+    record_files: Callable[[Mapping[str, FileRecord]], None] | None = None
     frame_scores: Mapping[tuple[str, str], Sequence[float]] = field(default_factory=dict)
 
     def run(
@@ -130,7 +136,7 @@ class Segmenter:
                     scores[position] = 0
                     for frame_idx in range(len(frames)):
                         writer.write(frame_idx, np.zeros((row["height"], row["width"]), dtype=bool))
-                writer.commit()
+                writer.commit(self.record_files)
                 yield _result(job, row, scores[position], sorted(missing[position]), seconds, flags)
 
     def _writer(self, job: Job) -> ExpressionWriter:
@@ -143,7 +149,7 @@ class Segmenter:
         if job.key not in self.frame_scores:
             return {}
         flags = flag_no_target(self.frame_scores[job.key], mask_scores, self.options.no_target_threshold)
-        return {**flags, "confidence": round(flags["confidence"], 6)}
+        return {**flags, "confidence": round(flags["confidence"], SCORE_DIGITS)}
 
 
 def _result(
@@ -155,7 +161,7 @@ def _result(
         digest=job.digest,
         num_frames=job.num_frames,
         key_frame=row["frames"][job.key_frame or 0],
-        mean_score=round(float(scores.mean()), 6),
+        mean_score=round(float(scores.mean(dtype=np.float64)), SCORE_DIGITS),
         missing=[row["frames"][frame] for frame in missing],
         seconds=round(seconds, 3),
         dataset=row["dataset"],

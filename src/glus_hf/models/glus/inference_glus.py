@@ -11,7 +11,14 @@ from torch.nn import functional as F
 
 from ...errors import UserError
 from ..prefix_cache import default_batch_size
-from ..sessions import VideoSegmentationOutput, VideoSession, check_inference, key_frame_per_text, sides
+from ..sessions import (
+    VideoSegmentationOutput,
+    VideoSession,
+    check_inference,
+    check_prompt_ids,
+    key_frame_per_text,
+    sides,
+)
 from .memory_glus import MemoryBank
 
 
@@ -233,10 +240,13 @@ def _decode_passes(
 
 
 def _mask_confidence(logits: Tensor) -> Tensor:
-    """Mean probability of the pixels inside each mask, 0 for an empty one: `[n, H, W]` -> `[n]`."""
+    """Mean probability of the pixels inside each mask, 0 for an empty one: `[n, H, W]` -> `[n]`.
+
+    Summed row by row, and these sums: threads that share one long sum would change its last digits.
+    """
     inside = logits > 0
     area = inside.flatten(1).sum(1)
-    return torch.where(inside, logits.sigmoid(), 0).flatten(1).sum(1) / area.clamp(min=1)
+    return torch.where(inside, logits.sigmoid(), 0).sum(-1).sum(-1) / area.clamp(min=1)
 
 
 def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> None:
@@ -249,6 +259,10 @@ def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> 
         "crop_size": (sides(views.crop_size), sides(config.vision_config.image_size)),
     }
     check_inference(model, batch_size, fits)
+    rows, image = config.text_config.vocab_size, config.image_token_id
+    check_prompt_ids(session.prefix_input_ids, rows, image, config.num_context_frames * config.num_image_tokens)
+    for ids in [*session.turn_input_ids, *session.last_turn_input_ids]:
+        check_prompt_ids(ids, rows, image, config.num_image_tokens)
 
 
 def _texts_by_key_frame(key_frame, session: GLUSInferenceSession) -> dict[int, list[int]]:
