@@ -9,6 +9,7 @@ from transformers.utils import cached_file
 
 from ..checkpoint_files.json_fields import read_fields
 from ..errors import CheckpointError
+from .weight_fit import check_finite
 
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -33,7 +34,7 @@ def base_of(name_or_path: str | os.PathLike, options: Mapping) -> str | None:
     file = _find(name_or_path, ADAPTER_CONFIG, options)
     if file is None or _find(name_or_path, "config.json", options) is not None:
         return None
-    base = read_fields(file, remedy="save the adapter again").get("base_model_name_or_path")
+    base = _read(file).get("base_model_name_or_path")
     if not base or not isinstance(base, str):
         raise CheckpointError(
             f"{name_or_path}: does not name the model it was trained on; load that model and put the adapter on it "
@@ -54,7 +55,7 @@ def load_adapted(cls, name_or_path: str | os.PathLike, base: str, *args, **kwarg
     wants_info = kwargs.pop("output_loading_info", False)
     file = _find(name_or_path, BASE_CONFIG, hub)
     if kwargs.get("config") is None and kwargs.get("compat") is None and file is not None:
-        stored = read_fields(file, remedy="save the adapter again")
+        stored = _read(file)
         stored.pop("quantization_config", None)  # merged into the full weights
         dtype = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
         config, kwargs = cls.config_class.from_dict(stored, return_unused_kwargs=True, **kwargs)
@@ -68,6 +69,7 @@ def load_adapted(cls, name_or_path: str | os.PathLike, base: str, *args, **kwarg
         raise CheckpointError(
             f"{name_or_path}: its adapter does not fit {base} or is damaged ({reason}); copy the checkpoint again"
         ) from error
+    check_finite(name_or_path, merged)
     merged.name_or_path = str(name_or_path)
     return (merged, info) if wants_info else merged
 
@@ -79,6 +81,10 @@ def _find(name_or_path: str | os.PathLike, file: str, options: Mapping) -> str |
         return cached_file(str(name_or_path), file, **hub, **QUIET)
     path = os.path.join(name_or_path, hub.get("subfolder", ""), file)
     return path if os.path.isfile(path) else None
+
+
+def _read(file: str) -> dict:
+    return read_fields(file, remedy="save the adapter again")
 
 
 __all__ = ["ADAPTER_CONFIG", "BASE_CONFIG", "base_of", "load_adapted"]
