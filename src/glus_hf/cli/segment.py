@@ -103,8 +103,8 @@ def segment(
 def _key_frame(text: str | None) -> int | str | None:
     if text is None or text == "auto":
         return text
-    if not (text.isdecimal() and len(text) < 10):
-        raise UserError(f"--key-frame {text:.20}: write a number, counted from 0, or auto")
+    if not text.isdecimal() or len(text) > 12:
+        raise UserError(f"--key-frame {text[:40]}: write a number, counted from 0, or auto")
     return int(text)
 
 
