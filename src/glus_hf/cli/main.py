@@ -8,6 +8,7 @@ from . import data as data_commands
 from .convert import convert, export
 from .demo import demo
 from .evaluate import evaluate
+from .export_masks import export_masks
 from .info import info
 from .output import report_errors, stop
 from .pseudo_label import pseudo_label
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (segment, demo):
+for command in (segment, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
 for command in (evaluate, score, convert, export, pseudo_label, info):

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import UserError
 from ..inference.frame_masks import MISSING_FRAMES
+from .export_masks import Formats, WithFrames
 from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, Selector, load_pipeline
 from .output import print_table, set_progress, writable
 
@@ -34,6 +35,11 @@ def segment(
         str | None,
         typer.Option(help="Frame to start from, counted from 0; auto (with --selector the default): its best frame."),
     ] = None,
+    formats: Formats = None,
+    export_dir: Annotated[
+        Path | None, typer.Option(help="Where --format writes: DIR/<format>. Default: VIDEO_export here.")
+    ] = None,
+    with_frames: WithFrames = False,
     selector: Selector = None,
     no_target_threshold: NoTargetThreshold = None,
     device: Device = None,
@@ -45,6 +51,7 @@ def segment(
 ) -> None:
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
     output = _checked_output(video, output)
+    formats, export_dir = _checked_export(video, formats, export_dir, with_frames)
     start = _key_frame(key_frame)
     from ..inference.frame_selector import require_selector
     from ..media.video import load_video
@@ -57,13 +64,19 @@ def segment(
     results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
     _save_overlay(output, clip, results)
     if masks_dir is not None:
-        _save_masks(masks_dir, results, clip.frame_names)
+        _save_masks(masks_dir, video, results, clip)
+    if formats:
+        _export(export_dir, formats, _exported(video, results, clip, with_frames))
     if not quiet and not as_json:
         _print_results(results, output, masks_dir)
+        for name in formats:
+            print(f"{name}: {export_dir / name}")
     if as_json:
         rows = [_summary(result) for result in results]
         masks = None if masks_dir is None else str(masks_dir)
-        print(json.dumps({"output": str(output), "masks_dir": masks, "num_frames": len(clip), "expressions": rows}))
+        exported = {name: str(export_dir / name) for name in formats}
+        found = {"output": str(output), "masks_dir": masks, "formats": exported}
+        print(json.dumps({**found, "num_frames": len(clip), "expressions": rows}))
 
 
 def _key_frame(text: str | None) -> int | str | None:
@@ -99,12 +112,54 @@ def _save_overlay(output: Path, clip, results: list[dict]) -> None:
     save_overlay(output, frames, fps)
 
 
-def _save_masks(folder: Path, results: list[dict], frame_names: list[str]) -> None:
+def _save_masks(folder: Path, video: Path, results: list[dict], clip) -> None:
     from ..media.mask_png import save_mask_png
+    from ..predictions.exports.mask_folders import write_note
 
     for index, result in enumerate(results):
-        for name, mask in zip(frame_names, result["masks"], strict=True):
+        for name, mask in zip(clip.frame_names, result["masks"], strict=True):
             save_mask_png(folder / str(index) / f"{name}.png", mask)
+    write_note(folder, _name_of(video), clip.fps, [result["label"] for result in results])
+
+
+def _name_of(video: Path) -> str:
+    """Name of the video in exported files: without suffix, of a folder its last name."""
+    return video.resolve().name if video.is_dir() else video.stem
+
+
+def _checked_export(
+    video: Path, formats: str | None, export_dir: Path | None, with_frames: bool
+) -> tuple[list[str], Path]:
+    """Names of the formats, none by default, and their folder."""
+    from ..predictions.exports.formats import find_formats
+
+    if formats is None and (export_dir is not None or with_frames):
+        raise UserError("--export-dir and --with-frames belong to --format: name a format, as in --format davis")
+    export_dir = export_dir or Path(f"{_name_of(video)}_export")
+    if formats is not None and export_dir.exists() and not (export_dir.is_dir() and not any(export_dir.iterdir())):
+        raise UserError(f"{export_dir}: exists already; choose another with --export-dir, or move it away first")
+    return [] if formats is None else find_formats(formats), export_dir
+
+
+def _exported(video: Path, results: list[dict], clip, with_frames: bool):
+    """The masks to be exported, with the suffix of a folder's images."""
+    from dataclasses import replace
+
+    from ..media.images import list_images
+    from ..predictions.exports.video_masks import masks_of_results
+
+    frames = clip.frames if with_frames else None
+    masks = masks_of_results(results, _name_of(video), clip.frame_names, clip.fps, frames)
+    if not video.is_dir():
+        return masks
+    files = list_images(video)[: len(clip)]
+    return replace(masks, suffix=files[0].suffix, frames=files if with_frames else None)
+
+
+def _export(folder: Path, formats: list[str], masks) -> None:
+    from ..predictions.exports.formats import export_masks
+
+    export_masks(masks, formats, folder)
 
 
 def _summary(result: dict) -> dict:
