@@ -30,7 +30,9 @@ def export_masks(
     formats: Formats = None,
     video: Annotated[
         Path | None,
-        typer.Option(help="Video of the masks, a file or a folder of frames; or a folder with the videos of all masks."),
+        typer.Option(
+            help="Video of the masks, a file or a folder of frames; or a folder with the videos of all masks."
+        ),
     ] = None,
     texts: Annotated[
         Path | None, typer.Option(help='JSON file of the expressions: {"video": {"0": "the dog"}}, or as in MeViS.')

@@ -5,7 +5,7 @@ import pytest
 
 from glus_hf.predictions.exports.cvat import label_names
 from glus_hf.predictions.exports.formats import export_masks
-from tests.predictions.exports.hard_masks import LABELS, overlapping_masks, video_of
+from tests.predictions.exports.hard_masks import LABELS, overlapping_masks, video_of, write_video_folder
 
 
 def test_masks_are_tracks_of_one_frame(tmp_path):
@@ -43,6 +43,7 @@ def test_datumaro_reads_the_runs(tmp_path):
             if shape.get("frame") == str(frame):
                 image.append(ElementTree.Element("mask", {**shape.attrib, "label": track.get("label")}))
     ElementTree.ElementTree(images).write(tmp_path / "images.xml")
+    write_video_folder(tmp_path / "images")
     found = np.zeros_like(masks)
     for item in base.CvatBase(str(tmp_path / "images.xml")):
         for annotation in item.annotations:

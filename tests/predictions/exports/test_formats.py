@@ -62,7 +62,10 @@ def test_coco_is_read_by_pycocotools(tmp_path):
         frame = coco.imgs[annotation["image_id"]]["frame_index"]
         found[index, frame] = coco.annToMask(annotation)
         left, top, width, height = annotation["bbox"]
-        assert found[index, frame, int(top) : int(top + height), int(left) : int(left + width)].sum() == annotation["area"]
+        assert (
+            found[index, frame, int(top) : int(top + height), int(left) : int(left + width)].sum()
+            == annotation["area"]
+        )
     np.testing.assert_array_equal(found, masks)
 
 

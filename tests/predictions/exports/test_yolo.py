@@ -45,7 +45,9 @@ def test_polygons_give_the_masks_back(tmp_path):
 def test_parts_of_usual_size_cost_less_than_a_percent():
     mask = np.zeros((240, 427), dtype=bool)
     mask[40:140, 30:130] = mask[60:200, 160:300] = True
-    (_, found), *_ = filled([f"0 {' '.join(map(str, (mask_to_polygon(mask) / (427, 240)).ravel() + 1e-4))}"], (240, 427))
+    (_, found), *_ = filled(
+        [f"0 {' '.join(map(str, (mask_to_polygon(mask) / (427, 240)).ravel() + 1e-4))}"], (240, 427)
+    )
     assert 0.99 < iou(found, mask) < 1
 
 
