@@ -13,6 +13,7 @@ from .output import writable
 
 
 DEMO_FPS, DEMO_SIZE, DEMO_FRAMES = 8, 128, 16
+DEMO_SIDE = 384  # of the drawn pictures, in pixels
 
 
 def demo(
@@ -35,10 +36,10 @@ def demo(
     result = load_pipeline("glus-tiny", None, "auto")(str(files["video"]), expression.text, progress=True)
     scores = j_and_f(result["masks"], truth)
     frames = load_video(files["video"]).frames
-    drawn = overlay_video(frames, result["masks"][None], [expression.text])
+    drawn = overlay_video(frames, result["masks"][None], [expression.text], min_side=DEMO_SIDE)
     save_overlay(files["overlay"], drawn, DEMO_FPS)
     save_overlay(files["gif"], drawn, DEMO_FPS)
-    save_image(files["contact_sheet"], _side_by_side(frames, result["masks"], truth))
+    save_image(files["contact_sheet"], _side_by_side(expression.text, frames, result["masks"], truth))
     if as_json:
         paths = {name: str(file) for name, file in files.items()}
         print(json.dumps({**scores, "expression": expression.text, **paths}))
@@ -60,8 +61,8 @@ def demo_clip(seed: int):
                 return clip, expression
 
 
-def _side_by_side(frames: list, masks, truth):
-    """A contact sheet of pairs: prediction beside truth, with J of the frame."""
+def _side_by_side(text: str, frames: list, masks, truth):
+    """A contact sheet of pairs under the sentence: prediction beside truth, with J of the frame."""
     import numpy as np
 
     from ..metrics.j_and_f import region_similarity
@@ -69,10 +70,15 @@ def _side_by_side(frames: list, masks, truth):
 
     pairs, captions = [], []
     for index, (frame, mask, target) in enumerate(zip(frames, masks, truth, strict=True)):
-        gap = np.full((DEMO_SIZE * 3, 6, 3), 255, dtype=np.uint8)
-        pairs.append(np.concatenate([draw_overlay(frame, mask), gap, draw_overlay(frame, target)], axis=1))
+        gap = np.full((DEMO_SIDE, 6, 3), 255, dtype=np.uint8)
+        pairs.append(
+            np.concatenate(
+                [draw_overlay(frame, mask, min_side=DEMO_SIDE), gap, draw_overlay(frame, target, min_side=DEMO_SIDE)],
+                axis=1,
+            )
+        )
         captions.append(f"frame {index}: prediction | truth, J {100 * region_similarity(mask, target):.0f}")
-    return contact_sheet(pairs, columns=2, max_frames=8, captions=captions, tile_width=560)
+    return contact_sheet(pairs, columns=2, max_frames=8, captions=captions, tile_width=560, title=text)
 
 
 def _print_demo(text: str, scores: dict, files: dict) -> None:

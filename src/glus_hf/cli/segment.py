@@ -45,6 +45,7 @@ def segment(
     device: Device = None,
     dtype: Dtype = "auto",
     compat: Compat = None,
+    legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Name the colours on the overlay.")] = True,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
@@ -62,7 +63,7 @@ def segment(
     pipe = load_pipeline(model, device, dtype, compat)
     choice = {"selector": selector, "no_target_threshold": no_target_threshold}
     results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
-    _save_overlay(output, clip, results)
+    _save_overlay(output, video, clip, results, legend)
     if masks_dir is not None:
         _save_masks(masks_dir, video, results, clip)
     if formats:
@@ -97,19 +98,17 @@ def _checked_output(video: Path, output: Path | None) -> Path:
     return writable(output)
 
 
-def _save_overlay(output: Path, clip, results: list[dict]) -> None:
-    """Draw and write frame by frame; a container's impossible frame rate is replaced."""
-    import numpy as np
+def _save_overlay(output: Path, video: Path, clip, results: list[dict], legend: bool) -> None:
+    """Draw and write frame by frame, with the sound of a file; a container's impossible frame rate is replaced."""
+    from ..visualization import OverlayFrames, quiet_edge, save_overlay
 
-    from ..visualization import draw_overlay, save_overlay
-
-    labels = [result["label"] for result in results]
+    labels = [result["label"] for result in results] if legend else None
     masks = [result["masks"] for result in results]
-    frames = (
-        draw_overlay(frame, np.stack([mask[t] for mask in masks]), labels) for t, frame in enumerate(clip.frames)
-    )
-    fps = clip.fps if clip.fps and 1 <= clip.fps <= 240 else DEFAULT_FPS
-    save_overlay(output, frames, fps)
+    frames = OverlayFrames(clip.frames, masks, labels, legend_at_top=quiet_edge(masks))
+    has_clock = clip.fps and 1 <= clip.fps <= 240
+    # without the video's own clock, its sound would run apart from the pictures
+    sound = video if has_clock and video.is_file() else None
+    save_overlay(output, frames, clip.fps if has_clock else DEFAULT_FPS, sound)
 
 
 def _save_masks(folder: Path, video: Path, results: list[dict], clip) -> None:

@@ -7,6 +7,7 @@ video cannot make the decoder open other files or addresses.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from numbers import Real
@@ -17,22 +18,25 @@ import numpy as np
 import torch
 from av.video.reformatter import Colorspace
 from PIL import Image
+from scipy.spatial import KDTree
 from transformers.utils import logging
 
 from ..atomic_write import atomic_path
 from ..errors import VideoError
 from .images import IMAGE_SUFFIXES, array_to_frames, existing_path, list_images, to_frame
 from .sizes import check_like_first, check_same_size
+from .sound import Sound
 
 
 logger = logging.get_logger(__name__)
 
 _CONTAINER_FORMATS = "mov,matroska,webm,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,ivf,mxf,h264,hevc,av1,obu,m4v,mpegvideo"
 _CODECS = {
-    ".mp4": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
-    ".mov": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
+    ".mp4": ("libx264", {"crf": "14", "preset": "veryfast"}, {"movflags": "+faststart"}),
+    ".mov": ("libx264", {"crf": "14", "preset": "veryfast"}, {"movflags": "+faststart"}),
     ".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4"}, {}),
 }
+_PATTERN = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], dtype=np.int16) // 2 - 4  # Bayer's
 
 
 @dataclass
@@ -118,7 +122,9 @@ def load_video(source, max_frames: int | None = None) -> Video:
     return video
 
 
-def write_video(path: str | os.PathLike, frames: Iterable, fps: float = 12) -> None:
+def write_video(
+    path: str | os.PathLike, frames: Iterable, fps: float = 12, sound: str | os.PathLike | None = None
+) -> None:
     """Write frames as a video file, complete or not at all.
 
     The suffix chooses the format: `.mp4` and `.mov` (H.264, 4:2:0, plays everywhere), `.webm` (VP9) or `.gif` (one
@@ -130,9 +136,11 @@ def write_video(path: str | os.PathLike, frames: Iterable, fps: float = 12) -> N
         path: where to write; parent folders are created.
         frames: a [`Video`], an array or any iterable of images as in [`load_video`]; a generator is consumed lazily.
         fps: frames per second.
+        sound: a media file whose sound goes under the pictures, cut to their length: copied where the format takes it
+            as it is, else as AAC (`.mp4`, `.mov`) or Opus (`.webm`). A file without sound adds none, nor does a GIF.
 
     Raises:
-        VideoError: no frames, frames of different sizes, an unknown suffix or a bad `fps`.
+        VideoError: no frames, frames of different sizes, an unknown suffix or a bad `fps`; or `sound` cannot be opened.
 
     Example:
         >>> write_video("clip.mp4", np.zeros((12, 48, 64, 3), dtype=np.uint8), fps=12)  # doctest: +SKIP
@@ -146,11 +154,14 @@ def write_video(path: str | os.PathLike, frames: Iterable, fps: float = 12) -> N
     if not isinstance(fps, Real) or not 0.01 <= fps <= 1000:
         raise VideoError(f"{path}: fps must be a number from 0.01 to 1000, got {fps!r}")
     frames = _same_size_frames(path, frames)
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, ExitStack() as stack:
         if suffix == ".gif":
             _write_gif(temporary, frames, fps)
-        else:
-            _write_encoded(temporary, frames, fps, *_CODECS[suffix])
+            return
+        added = None
+        if sound is not None:
+            added = Sound(stack.enter_context(_open_file(existing_path(sound))), sound, suffix)
+        _write_encoded(temporary, frames, fps, *_CODECS[suffix], sound=added)
 
 
 # --- reading files -------------------------------------------------------------------------------------------------
@@ -161,15 +172,16 @@ def _load_file(path: Path, max_frames: int | None) -> Video:
         raise VideoError(f"{path}: the file is empty: download or copy it again")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise VideoError(f"{path}: is an image, not a video: pass a list of images or a folder of frames")
+    with _open_file(path) as container:
+        return _decode(container, path, max_frames)
+
+
+def _open_file(path: Path) -> av.container.InputContainer:
     try:
         # the prefix keeps a name such as "concat:a" from being read as a protocol
-        container = av.open(
-            f"file:{path}", options={"format_whitelist": _CONTAINER_FORMATS, "protocol_whitelist": "file"}
-        )
+        return av.open(f"file:{path}", options={"format_whitelist": _CONTAINER_FORMATS, "protocol_whitelist": "file"})
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)}): re-export it as mp4") from None
-    with container:
-        return _decode(container, path, max_frames)
 
 
 def _decode(container: av.container.InputContainer, path: Path, max_frames: int | None) -> Video:
@@ -243,33 +255,66 @@ def _checked_frames(path: Path, frames: Iterable) -> Iterator[np.ndarray]:
 
 
 def _write_encoded(
-    path: Path, frames: Iterator[np.ndarray], fps: float, codec: str, options: dict, container_options: dict
+    path: Path,
+    frames: Iterator[np.ndarray],
+    fps: float,
+    codec: str,
+    options: dict,
+    container_options: dict,
+    sound: Sound | None = None,
 ) -> None:
     stream = None
+    sound = None if sound is None or sound.source is None else sound
     with av.open(str(path), "w", options=container_options) as container:
-        for frame in frames:
+        for index, frame in enumerate(frames):
             frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
             if stream is None:
                 stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
                 stream.height, stream.width = frame.shape[:2]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.colorspace = Colorspace.ITU709
+                if sound is not None:
+                    sound.add_to(container)
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
             container.mux(stream.encode(picture))
+            if sound is not None:
+                sound.write_until((index + 1) / fps)
         container.mux(stream.encode(None))
 
 
 def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
-    images = [Image.fromarray(frame) for frame in frames]
-    palette = _common_palette(images)
-    images = [image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images]
+    frames = list(frames)
+    palette = _common_palette(frames)
+    nearest = _nearest_colours(palette)
+    images = [_with_palette(frame, palette, nearest) for frame in frames]
     milliseconds = max(20, round(100 / fps) * 10)  # browsers slow down anything faster than 20 ms
     images[0].save(path, save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=False)
 
 
-def _common_palette(images: Sequence[Image.Image]) -> Image.Image:
-    """256 colours fitted to up to 8 evenly spaced frames: one palette for all keeps still regions from flickering."""
-    sample = [images[index] for index in np.linspace(0, len(images) - 1, min(8, len(images))).astype(int)]
-    strip = np.concatenate([np.asarray(image) for image in sample])
-    return Image.fromarray(strip).quantize(256, method=Image.Quantize.MEDIANCUT)
+def _common_palette(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """256 colours `[256, 3]` fitted to up to 8 evenly spaced frames: one palette for all keeps still regions from
+    flickering."""
+    chosen = np.linspace(0, len(frames) - 1, min(8, len(frames))).astype(int)
+    strip = Image.fromarray(np.concatenate([frames[index] for index in chosen]))
+    colours = np.array(strip.quantize(256, method=Image.Quantize.MEDIANCUT).getpalette(), dtype=np.uint8)
+    return np.resize(colours.reshape(-1, 3), (256, 3))  # a picture of few colours has a shorter palette
+
+
+def _nearest_colours(palette: np.ndarray) -> np.ndarray:
+    """`[32768]` uint8: the palette's nearest colour for the middle of every cube of 8 x 8 x 8 colours."""
+    levels = np.arange(32) * 8 + 4
+    cubes = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    return KDTree(palette.astype(np.float32)).query(cubes)[1].astype(np.uint8)
+
+
+def _with_palette(frame: np.ndarray, palette: np.ndarray, nearest: np.ndarray) -> Image.Image:
+    """The frame in the palette's colours. What lies between two is mixed by a fixed pattern: what stands still stays
+    equal from frame to frame, which keeps files small."""
+    height, width = frame.shape[:2]
+    pattern = np.tile(_PATTERN, (-(-height // 4), -(-width // 4)))[:height, :width, None]
+    cubes = (frame.astype(np.int16) + pattern).clip(0, 255).astype(np.int32) >> 3
+    indices = nearest[(cubes[..., 0] << 10) | (cubes[..., 1] << 5) | cubes[..., 2]]
+    image = Image.fromarray(indices)
+    image.putpalette(palette.ravel().tolist())
+    return image

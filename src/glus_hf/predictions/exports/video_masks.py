@@ -31,8 +31,8 @@ class VideoMasks:
         ids: n names of the expressions, by default `"0"`, `"1"`, ...
         scores: n lists of T numbers in 0..1; None where nobody knows.
         fps: frames per second; None where nobody knows.
-        frames: T frames `[height, width, 3]` uint8, or T image files, to be exported with the masks; or None. May be an
-            iterable that decodes them anew each time.
+        frames: T frames `[height, width, 3]` uint8, or T image files, to be exported with the masks; or None. May be
+            an iterable that decodes them anew each time.
         suffix: of the frames' files.
     """
 

@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 
 from .video_masks import VideoMasks, write_frames
 
+
 INSIDE = 0.25  # of a pixel: readers that cut and readers that round both come back to it
 
 
