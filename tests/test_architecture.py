@@ -14,10 +14,20 @@ from tests.paths import ROOT
 
 
 PACKAGE = ROOT / "src" / "glus_hf"
-GROUND = ("errors", "model_families", "atomic_write", "hub", "rows", "moved_modules")
+GROUND = (
+    "errors",
+    "model_families",
+    "atomic_write",
+    "output_claim",
+    "safe_files",
+    "hub",
+    "rows",
+    "moved_modules",
+)
 FAMILY = "models/<family>"
 LAYERS = (  # from the ground up
     "ground",
+    "checkpoint_files",
     "media",
     "visualization",
     "conversion",

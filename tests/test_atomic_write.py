@@ -93,7 +93,7 @@ def test_leftovers_of_a_killed_conversion_are_removed(tmp_path, caplog):
         (folder / "whole").write_text("")
         assert its_folder.is_dir() and not leftover.exists()
     assert of_another.is_dir() and kept.is_dir() and (tmp_path / ".output-01234567.partial").is_symlink()
-    assert caplog.messages == [f"{leftover}: removed, a conversion that was killed left it behind"]
+    assert caplog.messages == [f"{leftover}: removed, a process that was killed left it behind"]
     running.communicate()  # goes on, and finds the output there already
     assert running.returncode != 0 and not its_folder.exists()
     assert [file.name for file in (tmp_path / "output").iterdir()] == ["whole"]

@@ -12,12 +12,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import CheckpointError
+from .errors import CheckpointError, UserError
 
 
 logger = logging.getLogger(__name__)
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REPLACED = "replaced"
+"""Name inside of a staging folder of the output that is being replaced."""
+
+
+@contextmanager
+def full_disk_named(path: str | os.PathLike) -> Iterator[None]:
+    """The system does not say which disk is full: say what could not be written, in one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        reason = os.strerror(error.errno)
+        raise UserError(f"{path}: cannot be written ({reason}); make room there or choose another output") from error
 
 
 @contextmanager
@@ -36,8 +51,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem[:100]}-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with full_disk_named(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -52,10 +68,37 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     path = Path(path).absolute()
     _refuse_existing(path)
+    with staging_folder(path) as temporary:
+        try:
+            yield temporary
+            _refuse_existing(path)  # it may have come meanwhile
+            if path.exists():
+                path.rmdir()  # empty
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise CheckpointError(f"{path.parent}: is full; make room there or choose another output") from None
+
+
+@contextmanager
+def staging_folder(path: Path, alone: bool = False) -> Iterator[Path]:
+    """Give a hidden locked folder beside `path` for what is to become `path`. It is removed at the end, if it is still
+    there, and so are those of killed processes before.
+
+    Args:
+        path: absolute; its parents are created.
+        alone: refuse to begin while another process stages the same `path`.
+
+    Raises:
+        CheckpointError: the parent cannot be written, or another process is at work; one line.
+    """
     temporary = path.with_name(f".{path.name[:100]}-{uuid.uuid4().hex[:8]}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
+        running = _remove_abandoned(path)
+        if alone and running:
+            raise CheckpointError(f"{path}: another process is writing there; wait for it or choose another output")
         # locked before it is there: whoever finds it unlocked may take it for abandoned
         lock = acquire_lock(_lock_of(temporary))
         temporary.mkdir()
@@ -63,14 +106,6 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another output") from None
     try:
         yield temporary
-        _refuse_existing(path)  # it may have come meanwhile
-        if path.exists():
-            path.rmdir()  # empty
-        temporary.rename(path)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise CheckpointError(f"{path.parent}: is full; make room there or choose another output") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         release_lock(lock)
@@ -86,21 +121,26 @@ def _lock_of(temporary: Path) -> Path:
     return temporary.with_suffix(".lock")
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove hidden folders beside `path` that no living process has locked. Where the file system has no locks, they
-    stay."""
+def _remove_abandoned(path: Path) -> bool:
+    """Remove hidden folders beside `path` that no living process has locked; whether there is one that is locked.
+    Where the file system has no locks, they stay."""
     name = re.compile(re.escape(f".{path.name[:100]}-") + r"[0-9a-f]{8}\.partial")
+    running = False
     for folder in path.parent.iterdir():
         if not name.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
             continue
         try:
             lock = acquire_lock(_lock_of(folder))
         except OSError:
+            running = True
             continue
         if lock is not None:
-            logger.warning("%s: removed, a conversion that was killed left it behind", folder)
+            logger.warning("%s: removed, a process that was killed left it behind", folder)
+            if (folder / REPLACED).exists() and not os.path.lexists(path):
+                os.rename(folder / REPLACED, path)  # killed between two renames
             shutil.rmtree(folder, ignore_errors=True)
             release_lock(lock)
+    return running
 
 
 # ---- locks
@@ -147,4 +187,12 @@ def release_lock(lock, remove: bool = True) -> None:
         lock.release()
 
 
-__all__ = ["acquire_lock", "atomic_path", "new_folder", "release_lock"]
+__all__ = [
+    "REPLACED",
+    "acquire_lock",
+    "atomic_path",
+    "full_disk_named",
+    "new_folder",
+    "release_lock",
+    "staging_folder",
+]

@@ -19,7 +19,13 @@ FAMILIES = {
         "model": "GLUSForVideoSegmentation",
         "processor": "GLUSProcessor",
         "image_processor": {"pil": "GLUSImageProcessor"},
-    }
+    },
+    "glee": {
+        "config": "GLEEConfig",
+        "model": "GLEEForVideoSegmentation",
+        "processor": "GLEEProcessor",
+        "image_processor": {"pil": "GLEEImageProcessor"},
+    },
 }
 """Per model type that segments, the public names of its classes in `glus_hf`."""
 

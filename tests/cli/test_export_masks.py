@@ -105,7 +105,7 @@ def test_a_tree_of_several_videos(folder):
         (["masks", "-o", "out", "--format", "gif"], "'gif' is unknown; use coco-video"),
         (["none", "-o", "out", "--format", "davis"], "none: no such folder of masks"),
         (["empty", "-o", "out", "--format", "davis"], "empty: has no masks"),
-        (["masks", "-o", "masks/out", "--format", "davis"], "lies in the folder of the masks"),
+        (["masks", "-o", "masks/out", "--format", "davis"], "lies in masks, which is read"),
         (["masks", "-o", "full", "--format", "davis"], "full: exists already"),
         (["masks", "-o", "out", "--format", "davis", "--with-frames"], "--with-frames needs --video"),
         (["masks", "-o", "out", "--format", "davis", "--video", "none.mp4"], "none.mp4: no such file"),

@@ -97,7 +97,7 @@ def test_segment_with_a_preset(folder, monkeypatch):
         (["clip.mp4", "a dog", "-o", "clip.mp4"], "the input"),
         (["clip.mp4", "a dog", "--format", "davos"], "'davos' is unknown"),
         (["clip.mp4", "a dog", "--with-frames"], "belong to --format"),
-        (["clip.mp4", "a dog", "--format", "davis", "--export-dir", "notes.txt"], "notes.txt: exists already"),
+        (["clip.mp4", "a dog", "--format", "davis", "--export-dir", "notes.txt"], "notes.txt: is a file"),
     ],
     ids=lambda value: "-".join(value).replace(" ", "_") if isinstance(value, list) else "",
 )

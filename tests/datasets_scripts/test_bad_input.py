@@ -193,7 +193,7 @@ def test_a_link_to_nothing_is_no_absent_object(name, folder, split, file, tmp_pa
     root = copy_tree(folder, tmp_path)
     (root / file).unlink()
     (root / file).symlink_to("on-a-disk-that-is-not-here")
-    refuse(name, root, split, tmp_path, root / file, "cannot be read as an image")
+    refuse(name, root, split, tmp_path, root / file, "is a link to nothing")
 
 
 def test_a_file_in_place_of_a_folder(tmp_path):

@@ -11,6 +11,7 @@ from PIL import Image
 from glus_hf.errors import MissingPrediction
 from glus_hf.predictions.prediction_tree import (
     ExpressionWriter,
+    check_places_apart,
     expression_folder,
     find_expression_folder,
     partial_folder,
@@ -199,6 +200,39 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     write_expression(tmp_path, make_row(frames=[*FRAMES, "00015"]), some_masks(4))
     write_expression(tmp_path, make_row(), some_masks())
     assert sorted(os.listdir(tmp_path / "0ab4_afe7/0")) == [f"{frame}.png" for frame in FRAMES]
+
+
+def test_files_of_others_in_an_expressions_folder_are_kept(tmp_path):
+    write_expression(tmp_path, make_row(), some_masks())
+    (tmp_path / "0ab4_afe7/0/notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="0/notes.txt: is no mask of this expression"):
+        write_expression(tmp_path, make_row(), some_masks())
+    assert (tmp_path / "0ab4_afe7/0/notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (("park/0", "0"), "video park, expression 0 and video park/0, expression 0 would be written into each other"),
+        (("park", "0"), "video park, expression 0 and video park, expression 0"),
+        (("results.jsonl", "0"), "the result results.jsonl and video results.jsonl, expression 0"),
+        (("a" * 250, "0"), "an id is longer than 200 bytes"),
+    ],
+)
+def test_no_two_expressions_share_a_place(second, words):
+    rows = [make_row(video_id=video, expression_id=name) for video, name in [("park", "0"), ("park", "1"), second]]
+    for listed in (rows, rows[::-1]):
+        with pytest.raises(ValueError, match=words if listed is rows else "would be written|is longer") as error:
+            check_places_apart(listed)
+        assert "\n" not in str(error.value)
+    check_places_apart([make_row(video_id="park/0"), make_row(video_id="park", expression_id="00")])
+
+
+def test_labels_share_no_place_either():
+    file_of = lambda row: f"{expression_folder(row)}.json"
+    check_places_apart([make_row(video_id="park"), make_row(video_id="park/0")], file_of)  # park/0.json, park/0/0.json
+    with pytest.raises(ValueError, match="would be written into each other"):
+        check_places_apart([make_row(video_id="park"), make_row(video_id="park/0.json")], file_of)
 
 
 def test_frames_come_in_any_order_and_appear_together(tmp_path):

@@ -135,7 +135,7 @@ def break_format(path):
         (break_values, "the value 1, masks have 0 and 255"),
         (break_size, "is [24, 32] (height, width), but the video is [48, 64]"),
         (break_bytes, "cannot be read"),
-        (break_format, "cannot be read (not a PNG)"),
+        (break_format, "cannot be read as an image (not a PNG)"),
     ],
 )
 def test_every_broken_rule_names_the_file(tree, tmp_path, damage, words):

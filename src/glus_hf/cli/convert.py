@@ -13,6 +13,7 @@ import typer
 from ..errors import UserError
 from ..model_families import CONVERTERS, EXPORTERS, STARTING_WEIGHTS, load_module
 from .options import Json
+from .output import echo
 
 
 CLIP = "openai/clip-vit-large-patch14"
@@ -148,4 +149,4 @@ def _report(folder: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"output": str(folder), "bytes": size}))
     else:
-        print(f"Wrote {folder} ({size / 1e9:.2f} GB)")
+        echo(f"Wrote {folder} ({size / 1e9:.2f} GB)")

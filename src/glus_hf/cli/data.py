@@ -10,7 +10,7 @@ import typer
 
 from . import data_masks
 from .options import Json
-from .output import report_errors, set_progress
+from .output import echo, report_errors, set_progress
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
@@ -37,13 +37,11 @@ def check(
     else:
         for kind, problems in (("error", report.errors), ("warning", report.warnings)):
             for problem in problems:
-                print(f"{kind}: {problem}")
+                echo(f"{kind}: {problem}")
         counts = [(report.num_videos, "video"), (report.num_expressions, "expression"), (report.num_frames, "frame")]
         found = ", ".join(_count(*pair) for pair in counts)
         warned = f" ({_count(len(report.warnings), 'warning')})" if report.warnings else ""
-        print(
-            f"Not usable: {_count(len(report.errors), 'error')}{warned}" if report.errors else f"OK: {found}{warned}"
-        )
+        echo(f"Not usable: {_count(len(report.errors), 'error')}{warned}" if report.errors else f"OK: {found}{warned}")
     if report.errors:
         raise typer.Exit(2)
 
@@ -68,7 +66,7 @@ def convert_coco(
         return
     empty = counts["empty_videos"]
     left_out = f"; left out {_count(empty, 'video')} without annotations" if empty else ""
-    print(
+    echo(
         f"Wrote {output}: {_count(counts['videos'], 'video')}, {_count(counts['expressions'], 'expression')}{left_out}"
     )
 

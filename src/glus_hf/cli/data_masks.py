@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .options import Json
-from .output import set_progress
+from .output import echo, set_progress
 
 
 Masks = Annotated[Path, typer.Option(help="Folder of the mask PNGs.")]
@@ -73,7 +73,7 @@ def _report(output: Path, counts: dict[str, int], as_json: bool) -> None:
     if as_json:
         print(json.dumps({"output": str(output), **counts}))
     else:
-        print(f"Wrote {output}: {', '.join(f'{number} {noun}' for noun, number in counts.items())}")
+        echo(f"Wrote {output}: {', '.join(f'{number} {noun}' for noun, number in counts.items())}")
 
 
 __all__ = ["convert_cvat", "convert_davis", "convert_png"]

@@ -43,6 +43,13 @@ def load_rows(dataset: str, data_dir: Path | None, split: str, options: dict, pr
     return rows["all"]
 
 
+def dataset_folder(dataset: str, data_dir: Path | None, split: str, options: dict) -> str | None:
+    """The folder that the dataset is read from: `data_dir` or one in it; None for generated data."""
+    from ..data.load_dataset import builder_class
+
+    return builder_class(dataset)(None, data_dir=data_dir, split=split, **options).config.data_dir
+
+
 def select_videos(rows, videos: str | None, max_videos: int | None):
     """The rows of the wanted videos, in order."""
     if videos is None and max_videos is None:
@@ -73,4 +80,4 @@ def set_dataset_progress(quiet: bool) -> None:
         disable_progress_bars()
 
 
-__all__ = ["context_frames", "data_options", "load_rows", "select_videos", "set_dataset_progress"]
+__all__ = ["context_frames", "data_options", "dataset_folder", "load_rows", "select_videos", "set_dataset_progress"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +11,10 @@ import typer
 
 from ..errors import UserError
 from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
+from ..output_claim import Output, OutputFile, OutputFolder, check_outputs, check_place, claim_outputs
 from . import dataset_options
-from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, load_pipeline
-from .output import set_progress
+from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, Overwrite, load_pipeline, model_folders
+from .output import echo, set_progress
 
 
 def evaluate(
@@ -26,7 +26,11 @@ def evaluate(
         Path | None,
         typer.Option("--output", "-o", help="Tree of predictions. Default: outputs/DATASET-SPLIT-MODEL."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run in --output first.")] = False,
+    overwrite: Overwrite = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="When resuming, compare finished masks by hash, not size; redo what differs."),
+    ] = False,
     zip_file: Annotated[Path | None, typer.Option("--zip", help="Make the server's submission archive.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for plots of where it fails.")] = None,
     protocol: Annotated[str | None, typer.Option(help="How to score; by default the dataset's own.")] = None,
@@ -84,6 +88,12 @@ def evaluate(
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
     if device is not None and ":" in device and processes.size > 1:
         raise UserError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
+    output = output or _default_output(dataset, split, data_options, model, selector)
+    dataset_folder = dataset_options.dataset_folder(dataset, data_dir, split, data_options)
+    read = [dataset_folder, key_frames, *model_folders(model, selector)]
+    derived = _derived(zip_file, plots)
+    check_place(OutputFolder(output), read)
+    check_outputs(*derived, inputs=read, overwrite=True)
     rows = dataset_options.load_rows(dataset, data_dir, split, data_options, processes)
     selected = dataset_options.select_videos(rows, videos, max_videos)
     if plots is not None and choose_protocol(selected, protocol) is None:
@@ -91,7 +101,6 @@ def evaluate(
     single = processes.size == 1
     pipe = load_pipeline(model, device if single else str(processes.device), dtype, compat)
     chooser = None if selector is None else load_selector(selector, device=pipe.device)
-    output = output or _default_output(dataset, split, data_options, model, selector)
     data_options.pop("num_videos", None)  # more videos may join a run
     report = evaluate_model(
         pipe.model,
@@ -105,36 +114,42 @@ def evaluate(
         options=options,
         selector=chooser,
         overwrite=overwrite,
+        verify=verify,
         num_workers=num_workers,
         processes=processes,
         progress=not quiet,
     )
     processes.close()
     if report is not None:
-        _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, quiet)
+        with claim_outputs(*derived, inputs=read, overwrite=True) as (staged_zip, staged_plots):
+            if staged_plots is not None:
+                from ..evaluation.plots import draw_plots
+
+                drawn = [plots / path.name for path in draw_plots(report, selected, staged_plots)]
+            if staged_zip is not None:
+                _write_zip(report.output, rows, dataset, split, staged_zip, zip_file)
+        extra = {} if plots is None else {"plots": [str(path) for path in drawn]}
+        extra |= {} if zip_file is None else {"zip": str(zip_file)}
+        _print_results(report, extra, as_json, quiet)
 
 
-def _finish(report, rows, selected, dataset, split, zip_file, plots, as_json, quiet) -> None:
-    """What the first process does at the end: table, plots, archive, JSON."""
-    result = report.to_dict()
+def _derived(zip_file: Path | None, plots: Path | None) -> tuple[Output | None, Output | None]:
+    """What is made of a run's results. That of an earlier run is replaced without being asked, as the results are."""
+    return None if zip_file is None else OutputFile(zip_file), None if plots is None else OutputFolder(plots)
+
+
+def _print_results(report, extra: dict, as_json: bool, quiet: bool) -> None:
+    """What the first process prints at the end: failures, table, further files, JSON."""
     for record in report.records:
         if "error" in record:
             name = f"video {record['video_id']}, expression {record['expression_id']}"
-            print(f"Failed: {name}: {record['error']}", file=sys.stderr)
-    if not quiet and not as_json:
-        _print_report(report)
-    if plots is not None:
-        from ..evaluation.plots import draw_plots
-
-        result["plots"] = [str(path) for path in draw_plots(report, selected, plots)]
-    if zip_file is not None:
-        _write_zip(report.output, rows, dataset, split, zip_file)
-        result["zip"] = str(zip_file)
-    if not quiet and not as_json:
-        for path in [*result.get("plots", []), *([zip_file] if zip_file else [])]:
-            print(f"Wrote {path}")
+            echo(f"Failed: {name}: {record['error']}", err=True)
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps({**report.to_dict(), **extra}))
+    elif not quiet:
+        _print_report(report)
+        for path in [*extra.get("plots", []), *([extra["zip"]] if "zip" in extra else [])]:
+            echo(f"Wrote {path}")
 
 
 def _default_output(dataset: str, split: str, data_options: dict, model: str, selector: str | None = None) -> Path:
@@ -151,14 +166,14 @@ def _check_zip(zip_file: Path, dataset: str) -> None:
     check_submission(zip_file, dataset)
 
 
-def _write_zip(root: Path, rows, dataset: str, split: str, zip_file: Path) -> None:
+def _write_zip(root: Path, rows, dataset: str, split: str, staged: Path, zip_file: Path) -> None:
     from ..errors import SubmissionError
     from ..predictions.submission_zip import write_submission_zip
 
     try:
-        write_submission_zip(root, rows, dataset, split, zip_file)
+        write_submission_zip(root, rows, dataset, split, staged)
     except SubmissionError as error:
-        print(error, file=sys.stderr)
+        echo(error, err=True)
         raise UserError(f"{zip_file}: not written; the predictions are in {root}") from None
 
 
@@ -169,8 +184,8 @@ def _print_report(report) -> None:
     if report.totals is not None:
         print_totals(report.totals)
     else:
-        print(f"{counts['num_expressions']} expressions segmented; there is no ground truth to score against")
+        echo(f"{counts['num_expressions']} expressions segmented; there is no ground truth to score against")
     if counts[EXPRESSIONS_WITH_MISSING]:
         num_frames, num_expressions = counts[MISSING_FRAMES], counts[EXPRESSIONS_WITH_MISSING]
-        print(f"No answer on {num_frames} frames of {num_expressions} expressions: empty masks there")
-    print(f"Predictions, results.jsonl and summary.json: {report.output}")
+        echo(f"No answer on {num_frames} frames of {num_expressions} expressions: empty masks there")
+    echo(f"Predictions, results.jsonl and summary.json: {report.output}")

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .options import Json
-from .output import set_progress
+from ..output_claim import OutputFolder, claim_outputs
+from .options import Json, Overwrite
+from .output import echo, set_progress
 
 
 Formats = Annotated[
@@ -38,13 +39,13 @@ def export_masks(
         Path | None, typer.Option(help='JSON file of the expressions: {"video": {"0": "the dog"}}, or as in MeViS.')
     ] = None,
     with_frames: WithFrames = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No warnings.")] = False,
 ) -> None:
     """Write masks in formats of other programs, each into a folder of its own; docs/formats.md describes them."""
     from ..data.own.own_folder import read_texts
-    from ..predictions.exports.formats import export_masks as export
-    from ..predictions.exports.formats import find_formats
+    from ..predictions.exports.formats import find_formats, write_formats
     from ..predictions.exports.mask_folders import read_mask_folder
 
     set_progress(quiet)
@@ -53,13 +54,13 @@ def export_masks(
     names = find_formats(formats)
     if with_frames and video is None:
         raise UserError("--with-frames needs --video: the masks alone do not have the frames")
-    if output.resolve().is_relative_to(masks.resolve()):
-        raise UserError(f"{output}: lies in the folder of the masks; choose another output")
-    found = read_mask_folder(masks, None if texts is None else read_texts(texts))
-    if video is not None:
-        found = [_with_video(entry, video, len(found) == 1, with_frames) for entry in found]
-    folders = export(found, names, output)
-    _report(folders, len(found), sum(len(entry.labels) for entry in found), as_json, quiet)
+    with claim_outputs(OutputFolder(output), inputs=[masks, video, texts], overwrite=overwrite) as (folder,):
+        found = read_mask_folder(masks, None if texts is None else read_texts(texts))
+        if video is not None:
+            found = [_with_video(entry, video, len(found) == 1, with_frames) for entry in found]
+        write_formats(found, names, folder)
+    num_expressions = sum(len(entry.labels) for entry in found)
+    _report({name: output / name for name in names}, len(found), num_expressions, as_json, quiet)
 
 
 def _with_video(entry, source: Path, is_only: bool, keep: bool):
@@ -76,13 +77,13 @@ def _with_video(entry, source: Path, is_only: bool, keep: bool):
     return add_frames(entry, source, keep)
 
 
-def _report(folders: list[Path], num_videos: int, num_expressions: int, as_json: bool, quiet: bool) -> None:
+def _report(folders: dict[str, Path], num_videos: int, num_expressions: int, as_json: bool, quiet: bool) -> None:
     if as_json:
-        names = {folder.name: str(folder) for folder in folders}
+        names = {name: str(folder) for name, folder in folders.items()}
         print(json.dumps({"formats": names, "videos": num_videos, "expressions": num_expressions}))
     elif not quiet:
-        for folder in folders:
-            print(f"{folder.name}: {folder}")
+        for name, folder in folders.items():
+            echo(f"{name}: {folder}")
 
 
 __all__ = ["Formats", "WithFrames", "export_masks"]

@@ -41,13 +41,15 @@ def _model_rows(name: str) -> list[tuple[str, str, str]]:
     from transformers import AutoConfig, AutoModel
 
     from ..model_families import ALL_FAMILIES
-    from ..models.checkpoint_loading import check_checkpoint, resolve_name
+    from ..models.checkpoint_loading import check_checkpoint, check_files, check_weights, readable_errors, resolve_name
 
     folder = resolve_name(name)
     check_checkpoint(folder, list(ALL_FAMILIES))
-    config = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        model = AutoModel.from_config(config, dtype=config.dtype)
+    check_files(folder, {}, of_model=True)
+    with readable_errors(folder), torch.device("meta"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModel.from_config(config, dtype=config.dtype, trust_remote_code=False)
+    check_weights(type(model), folder, {})
     base = model.base_model
     parts = [*base.named_children(), *[part for part in model.named_children() if part[1] is not base]]
     return [_part_row(*part) for part in parts if any(True for _ in part[1].parameters())] + [_part_row("all", model)]

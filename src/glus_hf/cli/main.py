@@ -10,7 +10,7 @@ from .demo import demo
 from .evaluate import evaluate
 from .export_masks import export_masks
 from .info import info
-from .output import report_errors, stop
+from .output import end_without_reader, report_errors, stop
 from .pseudo_label import pseudo_label
 from .score import score
 from .segment import segment
@@ -35,6 +35,8 @@ def main(args: list[str] | None = None) -> None:
     """Entry point of the `glus-hf` command; `args` are those of the program by default."""
     try:
         app(args)
+    except BrokenPipeError:
+        end_without_reader()
     except KeyboardInterrupt:
         stop("Interrupted", 130)
 

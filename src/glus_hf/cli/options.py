@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,9 @@ Selector = Annotated[str | None, typer.Option(help="Bundled selector, folder or 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the first accelerator.")]
 Dtype = Annotated[str, typer.Option(help=f"Precision of the weights: {', '.join(DTYPES)}.")]
 Compat = Annotated[str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the output of an earlier run; files of others are never touched.")
+]
 NoTargetThreshold = Annotated[
     float | None, typer.Option(help="Empty masks where selector score x mask score is below it.")
 ]
@@ -32,6 +36,13 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
         _check_device(device)
     preset = {} if compat is None else {"compat": compat}
     return pipeline(model=model, device=device, dtype=dtype, **preset)
+
+
+def model_folders(*names: str | None) -> list[Path]:
+    """The local folders among names of models: no output may lie in them or around them."""
+    configs = ("config.json", "adapter_config.json")
+    folders = [Path(name) for name in names if name is not None]
+    return [folder for folder in folders if any((folder / config).is_file() for config in configs)]
 
 
 def _check_device(device: str) -> None:
@@ -52,6 +63,8 @@ __all__ = [
     "Json",
     "Model",
     "NoTargetThreshold",
+    "Overwrite",
     "Selector",
     "load_pipeline",
+    "model_folders",
 ]

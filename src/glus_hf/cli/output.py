@@ -1,4 +1,4 @@
-"""What all commands do with their output: one-line errors, tables, progress bars, files that can be written."""
+"""What all commands do with their output: one-line errors, tables, progress bars, text that a terminal can show."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import inspect
 import os
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import UserError
 
+
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Kinds of characters that steer a terminal, turn the direction of a text or cannot be encoded."""
+JOINERS = "\u200c\u200d"  # emoji and several scripts need them
+READER_LEFT = 141  # as a program that ends by SIGPIPE
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -29,9 +34,13 @@ def report_errors(command: Callable) -> Callable:
     @functools.wraps(command)
     def wrapped(*args, debug: bool = False, **kwargs):
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
+            sys.stdout.flush()
+            return result
         except (typer.Exit, typer.Abort):
             raise
+        except BrokenPipeError:
+            end_without_reader()
         except KeyboardInterrupt:
             stop("Interrupted", 130)
         except (UserError, OSError) as error:
@@ -52,21 +61,35 @@ def report_errors(command: Callable) -> Callable:
 
 def stop(message: str, code: int) -> None:
     """End the program with a line on stderr."""
-    print(message, file=sys.stderr)
+    echo(message, err=True)
     raise SystemExit(code)
 
 
-def writable(path: Path) -> Path:
-    """Create the parent folder now, not after the long work; one line if that is impossible."""
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path}: its folder is not writable; choose another place")
-    return path
+def end_without_reader() -> None:
+    """End quietly where nobody reads what is printed, as after `| head -1`."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):  # what they still hold would fail again at the end
+        os.dup2(nowhere, stream.fileno())
+    raise SystemExit(READER_LEFT)
+
+
+def printable(text: object) -> str:
+    """The text with control characters and the like as escapes; line breaks stay.
+
+    Example:
+        >>> printable("a dog\\x1b[2J")
+        'a dog\\\\x1b[2J'
+    """
+    return "".join(letter.encode("unicode_escape").decode() if _is_unseen(letter) else letter for letter in str(text))
+
+
+def _is_unseen(letter: str) -> bool:
+    return letter not in JOINERS and letter != "\n" and unicodedata.category(letter) in UNSEEN
+
+
+def echo(message: object, err: bool = False) -> None:
+    """Print a text that may quote the user's: a sentence, an id, a path."""
+    print(printable(message), file=sys.stderr if err else sys.stdout)
 
 
 def set_progress(quiet: bool) -> None:
@@ -86,8 +109,10 @@ def print_table(header: list[str], rows: list) -> None:
 
     table = Table(*header, show_header=any(header), box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*[Text(str(cell), overflow="fold") for cell in row])  # brackets in a sentence are no markup
+        table.add_row(
+            *[Text(printable(cell), overflow="fold") for cell in row]
+        )  # brackets in a sentence are no markup
     Console(highlight=False).print(table)
 
 
-__all__ = ["print_table", "report_errors", "set_progress", "stop", "writable"]
+__all__ = ["echo", "end_without_reader", "print_table", "printable", "report_errors", "set_progress", "stop"]

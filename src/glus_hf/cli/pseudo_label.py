@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import UserError
+from ..output_claim import OutputFolder, check_place
 from . import dataset_options
-from .options import Device, Dtype, Json, Model, load_pipeline
-from .output import set_progress
+from .options import Device, Dtype, Json, Model, Overwrite, load_pipeline, model_folders
+from .output import echo, set_progress
 
 
 def pseudo_label(
@@ -42,7 +42,11 @@ def pseudo_label(
         list[str] | None, typer.Option(help="Another option of the dataset as NAME=VALUE (version=v2); repeatable.")
     ] = None,
     on_error: Annotated[str, typer.Option(help="raise, or skip: report expressions that fail and go on.")] = "raise",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the labels of an earlier run first.")] = False,
+    overwrite: Overwrite = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="When resuming, compare finished labels by hash, not size; redo what differs."),
+    ] = False,
     timeout_minutes: Annotated[float, typer.Option(min=0.1, help="Wait this long for the slowest process.")] = 120,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress bars.")] = False,
@@ -65,6 +69,8 @@ def pseudo_label(
         on_error=on_error,
     )
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
+    read = [dataset_options.dataset_folder(dataset, data_dir, split, data_options), *model_folders(model)]
+    check_place(OutputFolder(output / dataset), read)
     rows = dataset_options.load_rows(dataset, data_dir, split, data_options, processes)
     rows = dataset_options.select_videos(rows, None, max_videos)
     pipe = load_pipeline(model, device if processes.size == 1 else str(processes.device), dtype)
@@ -82,6 +88,7 @@ def pseudo_label(
         seed=fraction_seed,
         options=options,
         overwrite=overwrite,
+        verify=verify,
         processes=processes,
         progress=not quiet,
     )
@@ -90,14 +97,14 @@ def pseudo_label(
         return
     for failure in report.failures:
         name = f"video {failure.video_id}, expression {failure.expression_id}"
-        print(f"Failed: {name}: {failure.error}", file=sys.stderr)
+        echo(f"Failed: {name}: {failure.error}", err=True)
     if as_json:
         print(json.dumps(report.to_dict()))
     elif not quiet:
         mean = "none" if report.mean_label is None else f"{report.mean_label:.3f}"
-        print(f"{report.num_expressions} expressions, {report.num_labels} labels (mean {mean}) in {report.output}")
+        echo(f"{report.num_expressions} expressions, {report.num_labels} labels (mean {mean}) in {report.output}")
         if report.num_skipped:
-            print(f"{report.num_skipped} frames without target and prediction have no label")
+            echo(f"{report.num_skipped} frames without target and prediction have no label")
 
 
 __all__ = ["pseudo_label"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..output_claim import OutputFile, claim_outputs
 from . import dataset_options
-from .options import Json
-from .output import print_table, set_progress, writable
+from .options import Json, Overwrite
+from .output import echo, print_table, set_progress
 
 
 EXTRA_SCORES = ("A", "R", "N-acc", "T-acc", "Final", "tIoU", "vIoU")
@@ -37,6 +37,7 @@ def score(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the scores of each expression as JSON lines.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bar.")] = False,
 ) -> None:
@@ -47,17 +48,18 @@ def score(
 
     if protocol is not None or missing is not None:
         get_protocol(protocol or "own", missing)  # a wrong name should not wait for the data
-    if output is not None:
-        writable(output)
     set_progress(quiet)
     dataset_options.set_dataset_progress(quiet)
     options = dataset_options.data_options(data_option, seed, num_videos)
-    rows = load_referring_dataset(dataset, data_dir, split, **options)
-    report = score_predictions(rows, predictions, protocol, num_workers, missing=missing, progress=not quiet)
-    if output is not None:
-        write_records(output, report.records)
+    read = [dataset_options.dataset_folder(dataset, data_dir, split, options), predictions]
+    claimed = None if output is None else OutputFile(output)
+    with claim_outputs(claimed, inputs=read, overwrite=overwrite) as (records,):
+        rows = load_referring_dataset(dataset, data_dir, split, **options)
+        report = score_predictions(rows, predictions, protocol, num_workers, missing=missing, progress=not quiet)
+        if records is not None:
+            write_records(records, report.records)
     if report.totals["missing"]:
-        print(missing_note(report.totals), file=sys.stderr)
+        echo(missing_note(report.totals), err=True)
     if not quiet and not as_json:
         print_totals(report.totals)
     if as_json:

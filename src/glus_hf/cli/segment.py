@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,21 @@ import typer
 
 from ..errors import UserError
 from ..inference.frame_masks import MISSING_FRAMES
+from ..output_claim import OutputFile, OutputFolder, claim_outputs
 from .export_masks import Formats, WithFrames
-from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, Selector, load_pipeline
-from .output import print_table, set_progress, writable
+from .options import (
+    Compat,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    NoTargetThreshold,
+    Overwrite,
+    Selector,
+    load_pipeline,
+    model_folders,
+)
+from .output import echo, print_table, set_progress
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
@@ -47,37 +58,44 @@ def segment(
     compat: Compat = None,
     legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Name the colours on the overlay.")] = True,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
 ) -> None:
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
     output = _checked_output(video, output)
-    formats, export_dir = _checked_export(video, formats, export_dir, with_frames)
+    names, export_dir = _checked_export(video, formats, export_dir, with_frames)
     start = _key_frame(key_frame)
     from ..inference.frame_selector import require_selector
     from ..media.video import load_video
 
     require_selector(selector, no_target_threshold, [start])
     set_progress(quiet)
-    clip = load_video(video, max_frames)
-    pipe = load_pipeline(model, device, dtype, compat)
-    choice = {"selector": selector, "no_target_threshold": no_target_threshold}
-    results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
-    _save_overlay(output, video, clip, results, legend)
-    if masks_dir is not None:
-        _save_masks(masks_dir, video, results, clip)
-    if formats:
-        _export(export_dir, formats, _exported(video, results, clip, with_frames))
+    folders = [masks_dir, export_dir if names else None]
+    outputs = OutputFile(output), *(None if folder is None else OutputFolder(folder) for folder in folders)
+    with claim_outputs(*outputs, inputs=[video, *model_folders(model, selector)], overwrite=overwrite) as (
+        overlay,
+        masks,
+        export,
+    ):
+        clip = load_video(video, max_frames)
+        pipe = load_pipeline(model, device, dtype, compat)
+        choice = {"selector": selector, "no_target_threshold": no_target_threshold}
+        results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
+        _save_overlay(overlay, video, clip, results, legend)
+        if masks is not None:
+            _save_masks(masks, video, results, clip)
+        if export is not None:
+            _export(export, names, video, results, clip, with_frames)
     if not quiet and not as_json:
         _print_results(results, output, masks_dir)
-        for name in formats:
-            print(f"{name}: {export_dir / name}")
+        for name in names:
+            echo(f"{name}: {export_dir / name}")
     if as_json:
         rows = [_summary(result) for result in results]
-        masks = None if masks_dir is None else str(masks_dir)
-        exported = {name: str(export_dir / name) for name in formats}
-        found = {"output": str(output), "masks_dir": masks, "formats": exported}
-        print(json.dumps({**found, "num_frames": len(clip), "expressions": rows}))
+        places = {"output": str(output), "masks_dir": None if masks_dir is None else str(masks_dir)}
+        places["formats"] = {name: str(export_dir / name) for name in names}
+        print(json.dumps({**places, "num_frames": len(clip), "expressions": rows}))
 
 
 def _key_frame(text: str | None) -> int | str | None:
@@ -89,13 +107,22 @@ def _key_frame(text: str | None) -> int | str | None:
 
 
 def _checked_output(video: Path, output: Path | None) -> Path:
-    """The overlay's path, refused before the long work if it cannot be written."""
+    """The overlay's path, with a suffix that can be written."""
     output = output or Path(f"{video.resolve().stem}_segmented.mp4")
     if output.suffix.lower() not in OUTPUT_SUFFIXES:
         raise UserError(f"{output}: cannot write '{output.suffix}' videos; use {', '.join(OUTPUT_SUFFIXES)}")
-    if output.exists() and video.exists() and os.path.samefile(output, video):
-        raise UserError(f"{output}: is the input itself; choose another output")
-    return writable(output)
+    return output
+
+
+def _checked_export(
+    video: Path, formats: str | None, export_dir: Path | None, with_frames: bool
+) -> tuple[list[str], Path]:
+    """Names of the formats, none by default, and their folder."""
+    from ..predictions.exports.formats import find_formats
+
+    if formats is None and (export_dir is not None or with_frames):
+        raise UserError("--export-dir and --with-frames belong to --format: name a format, as in --format davis")
+    return [] if formats is None else find_formats(formats), export_dir or Path(f"{_name_of(video)}_export")
 
 
 def _save_overlay(output: Path, video: Path, clip, results: list[dict], legend: bool) -> None:
@@ -121,44 +148,24 @@ def _save_masks(folder: Path, video: Path, results: list[dict], clip) -> None:
     write_note(folder, _name_of(video), clip.fps, [result["label"] for result in results])
 
 
-def _name_of(video: Path) -> str:
-    """Name of the video in exported files: without suffix, of a folder its last name."""
-    return video.resolve().name if video.is_dir() else video.stem
-
-
-def _checked_export(
-    video: Path, formats: str | None, export_dir: Path | None, with_frames: bool
-) -> tuple[list[str], Path]:
-    """Names of the formats, none by default, and their folder."""
-    from ..predictions.exports.formats import find_formats
-
-    if formats is None and (export_dir is not None or with_frames):
-        raise UserError("--export-dir and --with-frames belong to --format: name a format, as in --format davis")
-    export_dir = export_dir or Path(f"{_name_of(video)}_export")
-    if formats is not None and export_dir.exists() and not (export_dir.is_dir() and not any(export_dir.iterdir())):
-        raise UserError(f"{export_dir}: exists already; choose another with --export-dir, or move it away first")
-    return [] if formats is None else find_formats(formats), export_dir
-
-
-def _exported(video: Path, results: list[dict], clip, with_frames: bool):
-    """The masks to be exported, with the suffix of a folder's images."""
+def _export(folder: Path, formats: list[str], video: Path, results: list[dict], clip, with_frames: bool) -> None:
     from dataclasses import replace
 
     from ..media.images import list_images
+    from ..predictions.exports.formats import write_formats
     from ..predictions.exports.video_masks import masks_of_results
 
     frames = clip.frames if with_frames else None
     masks = masks_of_results(results, _name_of(video), clip.frame_names, clip.fps, frames)
-    if not video.is_dir():
-        return masks
-    files = list_images(video)[: len(clip)]
-    return replace(masks, suffix=files[0].suffix, frames=files if with_frames else None)
+    if video.is_dir():  # its images are copied as they are
+        files = list_images(video)[: len(clip)]
+        masks = replace(masks, suffix=files[0].suffix, frames=files if with_frames else None)
+    write_formats(masks, formats, folder)
 
 
-def _export(folder: Path, formats: list[str], masks) -> None:
-    from ..predictions.exports.formats import export_masks
-
-    export_masks(masks, formats, folder)
+def _name_of(video: Path) -> str:
+    """Name of the video in exported files: without suffix, of a folder its last name."""
+    return video.resolve().name if video.is_dir() else video.stem
 
 
 def _summary(result: dict) -> dict:
@@ -181,13 +188,13 @@ def _print_results(results: list[dict], output: Path, masks_dir: Path | None) ->
     print_table(["", "expression", "frames with mask", "mean score"], rows)
     for result in results:
         if "key_frame" in result:
-            print(
+            echo(
                 f"Started {result['label']!r} from frame {result['key_frame']}, confidence {result['confidence']:.2f}"
             )
         if result.get("no_target"):
-            print(f"Nothing fits {result['label']!r}: empty masks")
+            echo(f"Nothing fits {result['label']!r}: empty masks")
         if result[MISSING_FRAMES]:
-            print(f"No answer for {result['label']!r} on frames {result['missing_seg_frames']}: empty masks there")
-    print(f"Overlay: {output}")
+            echo(f"No answer for {result['label']!r} on frames {result['missing_seg_frames']}: empty masks there")
+    echo(f"Overlay: {output}")
     if masks_dir is not None:
-        print(f"Masks: {masks_dir / '<number>' / '<frame>.png'}")
+        echo(f"Masks: {masks_dir / '<number>' / '<frame>.png'}")

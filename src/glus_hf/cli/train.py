@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
+from .output import echo
+
 
 LAST = "last"
 
@@ -61,4 +63,4 @@ def train(
 
     trainer, folder = train_from_file(config, overrides or [], True if resume == LAST else resume, export)
     if trainer.is_world_process_zero():
-        print(f"Model: {folder}")
+        echo(f"Model: {folder}")

@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from PIL import Image
-
 from ..errors import DatasetFileError, TarError
+from ..media.open_image import open_image, orientation
 from .tar_frames import open_tar
 
 
@@ -176,20 +175,13 @@ class FrameFolder:
 
 
 def image_size(path: str) -> tuple[int, int]:
-    """`(height, width)` of the frame at an address, EXIF orientation applied; only its header is decoded.
+    """`(height, width)` of the frame at an address, EXIF orientation applied.
 
     Raises:
         DatasetFileError: it cannot be read as an image.
     """
-    try:
-        if path.startswith("tar://"):
-            file = open_tar(path.partition("::")[2]).open(path.removeprefix("tar://").partition("::")[0])
-        else:
-            file = path
-        with Image.open(file) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "cannot be read as an image"
-        raise DatasetFileError(f"{path}: {reason}: download or unpack it again") from None
-    return (width, height) if turned else (height, width)
+    file = path
+    if path.startswith("tar://"):
+        file = open_tar(path.partition("::")[2]).open(path.removeprefix("tar://").partition("::")[0])
+    image = open_image(file, path, remedy="download or unpack it again", error=DatasetFileError)
+    return image.size if orientation(image) in (5, 6, 7, 8) else image.size[::-1]

@@ -58,18 +58,11 @@ def _split_address(path: str, scheme: str, example: str) -> tuple[str, str]:
 
 
 def _read_tar_member(path: str) -> np.ndarray:
-    from PIL import Image
-
-    from ..errors import VideoError
-    from ..media.video import load_video
+    from ..media.images import open_image, to_frame
 
     member, tar = _split_address(path, "tar://", "MEMBER::/path/to/archive.tar")
     file = open_tar(tar).open(member)
-    try:
-        with Image.open(file) as image:
-            return load_video([image]).frames[0]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise VideoError(f"{path}: cannot be read as an image: download the archive again") from None
+    return to_frame(open_image(file, path, remedy="download the archive again"), path)
 
 
 def _read_video_frame(path: str) -> np.ndarray:

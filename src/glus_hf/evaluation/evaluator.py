@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
@@ -17,7 +18,8 @@ from .runs.fingerprint import model_digest
 from .runs.jobs import light_rows, plan_jobs
 from .runs.key_frame_selection import score_all_frames, selector_settings, starts_from, write_starts
 from .runs.manifest import prepare_output
-from .runs.resumable_run import lock_output, prepare_run, run_jobs
+from .runs.resumable_run import check_run_folder, lock_output, prepare_run, run_jobs
+from .runs.run_files import record_files, remove_replaced
 from .runs.segmenter import Segmenter
 from .scoring.incremental_scores import choose_protocol, score_all, score_finished
 
@@ -35,6 +37,7 @@ def evaluate_model(
     options: EvaluationOptions | None = None,
     selector: FrameSelector | None = None,
     overwrite: bool = False,
+    verify: bool = False,
     num_workers: int = 1,
     processes: Processes | None = None,
     progress: bool = False,
@@ -59,7 +62,9 @@ def evaluate_model(
         options: [`EvaluationOptions`].
         selector: scores all frames before anything is segmented; every expression starts from its best one, unless
             `options` name key frames. The chosen ones are written to `key_frames.json`.
-        overwrite: remove an earlier run in `output` first.
+        overwrite: replace an earlier run in `output`, of which only files that it recorded as its own are removed.
+        verify: compare the masks of finished expressions with their recorded hashes, and segment anew what differs;
+            without it, their sizes are compared.
         num_workers: processes that score what was not scored right after its segmentation.
         processes: [`Processes`] to share with the caller; made if needed.
         progress: show a bar, on stderr.
@@ -83,6 +88,7 @@ def evaluate_model(
     jobs = plan_jobs(light, options.key_frame, options.key_frames)
     if not jobs:
         raise UserError("there are no expressions to evaluate; check the split and the selection of videos")
+    processes.from_main(lambda: check_run_folder(output, light))
     protocol = choose_protocol(rows, protocol)
     settings = _settings(model, model_name, light[0]["dataset"], split, data_options, options, selector)
     with lock_output(output, processes):
@@ -96,8 +102,9 @@ def evaluate_model(
             if not options.names_key_frames:
                 jobs = plan_jobs(light, starts=starts_from(frame_scores))
         accepted = [job for job in jobs if job.key not in by_key(refused)]
-        shared, done = prepare_run(output, settings, light, jobs, processes, overwrite=overwrite)
-        segmenter = Segmenter(model, processor, light, output, options, frame_scores=frame_scores)
+        shared, done = prepare_run(output, settings, light, jobs, processes, overwrite=overwrite, verify=verify)
+        record = partial(record_files, output, processes.rank)
+        segmenter = Segmenter(model, processor, light, output, options, record_files=record, frame_scores=frame_scores)
         indices = {job.key: job.index for job in jobs}
 
         def add_score(result: ExpressionResult) -> float | None:
@@ -114,7 +121,9 @@ def evaluate_model(
             write_starts(output, light, {job.key: job.key_frame or 0 for job in accepted})
         failures = [*refused, *failures]
         scored = protocol and score_all(rows, jobs, results, by_key(failures), output, protocol, num_workers, shared)
-        return write_report(output, light, jobs, results, failures, settings, scored)
+        report = write_report(output, light, jobs, results, failures, settings, scored)
+        remove_replaced(output)
+        return report
 
 
 def _settings(

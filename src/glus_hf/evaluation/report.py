@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic_write import atomic_path
 from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
 from .runs.expression_result import ExpressionFailure, ExpressionResult, by_key
 from .runs.jobs import Job
+from .runs.run_files import write_result
 
 
 REPORTED = ("key_frame", "mean_score", MISSING_FRAMES, "confidence", "no_target")
@@ -64,11 +64,10 @@ def write_report(
     failed = by_key(failures)
     records = [_record(rows[job.index], job, scores, results, failed) for job in jobs]
     report = EvaluationReport(output, records, totals, _counts(records))
-    with atomic_path(output / "results.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    with atomic_path(output / "summary.json") as temporary:
-        content = {"settings": settings, "totals": totals, **report.counts}
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    write_result(output / "results.jsonl", lines)
+    content = {"settings": settings, "totals": totals, **report.counts}
+    write_result(output / "summary.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return report
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import UserError
+
 
 MISSING_FRAMES = "missing_seg_frames"
 """Key under which results and files list the frames without an answer: the name that the first family gave it."""
@@ -66,10 +68,18 @@ def iterate_frame_masks(
     if isinstance(key_frame, Sequence) and len(set(key_frame)) == 1:
         key_frame = key_frame[0]
     for output in model.propagate_in_video_iterator(session, key_frame=key_frame, **kwargs):
+        _refuse_nan(output)
         masks = processor.post_process_masks(output.mask_logits, threshold=threshold)
         texts = range(len(masks)) if output.text_indices is None else map(int, output.text_indices)
         scores, missing = output.scores.float().cpu().numpy(), [int(text) for text in output.missing or ()]
         yield FrameMasks(int(output.frame_idx), list(texts), masks.cpu().numpy(), scores, missing)
+
+
+def _refuse_nan(output) -> None:
+    """A mask of logits that are NaN would be an empty one that looks like any other."""
+    if bool(output.mask_logits.isnan().any()) or bool(output.scores.isnan().any()):
+        message = "the model gives values that are no numbers; check its weights and settings, or use --dtype float32"
+        raise UserError(f"frame {int(output.frame_idx)}: {message}")
 
 
 def add_missing(missing: list[list[int]], frame: FrameMasks) -> None:

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import UserError, VideoError
+from .open_image import MAX_PIXELS, STARTS_A_PROGRAM, check_pixels, open_image, upright
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for files that are no images, or too large or damaged ones."""
-
 VIEW_SIZES = ("size", "crop_size", "mask_size")
 MAX_SIDE = 16384  # of a view, in pixels
 
@@ -27,7 +25,8 @@ MAX_SIDE = 16384  # of a view, in pixels
 def existing_path(source: str | os.PathLike) -> Path:
     text = os.fspath(source)
     if isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
-        raise VideoError(f"{text}: addresses are not opened: download it first and pass the local file")
+        text = re.sub(r":/(?!/)", "://", text, count=1)  # pathlib takes a slash away
+        raise VideoError(f"{text}: is not opened: pass http(s) addresses as a str, or download it and pass the file")
     path = Path(text)
     try:
         exists = bool(text) and path.exists()
@@ -55,9 +54,10 @@ def list_images(folder: Path) -> list[Path]:
 def to_frame(image, name: str) -> np.ndarray:
     """Turn a path, PIL image, array or tensor into `[height, width, 3]` uint8; `name` goes into errors."""
     if isinstance(image, (str, os.PathLike)):
-        return _open_image(existing_path(image))
+        path = existing_path(image)
+        return _image_to_frame(open_image(path), str(path))
     if isinstance(image, Image.Image):
-        return _image_to_frame(image)
+        return _image_to_frame(_checked_image(image, name), name)
     if not isinstance(image, (np.ndarray, torch.Tensor)):
         raise VideoError(f"{name} is a {type(image).__name__}: pass a PIL image, an array or a tensor")
     array = _to_uint8(_to_numpy(image), name)
@@ -72,8 +72,6 @@ def to_frame(image, name: str) -> np.ndarray:
 def array_to_frames(source: np.ndarray | torch.Tensor, max_frames: int | None) -> list[np.ndarray]:
     array = _to_numpy(source[:max_frames] if source.ndim else source)
     expected = "pass [frames, height, width, 3] with at least one pixel"
-    if array.ndim == 3 and array.shape[-1] in (3, 4):
-        raise VideoError(f"an array of shape {array.shape} is one image, not a video: pass a list of images")
     if array.ndim not in (3, 4):
         raise VideoError(f"an array of shape {array.shape} is not a video: {expected}")
     frames = _channels_last(array[..., None] if array.ndim == 3 else array)
@@ -113,22 +111,28 @@ def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
     return np.rint(array.clip(0, 1) * 255).astype(np.uint8)
 
 
-def _open_image(path: Path) -> np.ndarray:
+def _checked_image(image: Image.Image, name: str) -> Image.Image:
+    """A caller's own image, which may not be decoded yet."""
+    if getattr(image, "format", None) in STARTS_A_PROGRAM:
+        raise VideoError(f"{name}: is an {image.format} file, which another program would have to draw: pass a PNG")
+    check_pixels(image, name, MAX_PIXELS)
+    return image
+
+
+def _image_to_frame(image: Image.Image, name: str) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            return _image_to_frame(image)
-    except UNREADABLE:
-        raise VideoError(f"{path}: cannot be read as an image: remove or replace it") from None
-
-
-def _image_to_frame(image: Image.Image) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip at 255
-        grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    if image.mode == "F":
-        return to_frame(np.asarray(image), "a floating-point image")
-    return np.array(image.convert("RGBA" if "transparency" in image.info else "RGB"))[..., :3]
+        image = upright(image)
+        if image.mode == "F":
+            return to_frame(np.asarray(image), name)
+        if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip at 255
+            grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=-1)
+        return np.array(image.convert("RGBA" if "transparency" in image.info else "RGB"))[..., :3]
+    except VideoError:
+        raise
+    except Exception as error:  # a damaged file leads Pillow to anything
+        reason = str(error) or type(error).__name__
+        raise VideoError(f"{name}: cannot be read as an image ({reason}): remove or replace it") from None
 
 
 # --- what models take ------------------------------------------------------------------------------------------------
@@ -198,5 +202,6 @@ __all__ = [
     "existing_path",
     "list_images",
     "natural_order",
+    "open_image",
     "to_frame",
 ]

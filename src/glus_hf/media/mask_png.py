@@ -9,8 +9,8 @@ from PIL import Image
 
 from ..atomic_write import atomic_path
 from ..errors import DatasetFileError
-from .images import UNREADABLE
 from .masks import boolean_mask
+from .open_image import open_image
 from .sizes import check_size
 
 
@@ -50,15 +50,11 @@ def read_mask_values(path: str | os.PathLike, size: tuple[int, int], where: str 
     Raises:
         DatasetFileError: it is missing, unreadable, of another size or has other channels.
     """
-    name, remedy = f"{path}: {where}" if where else str(path), f": {remedy}" if remedy else ""
-    try:
-        with Image.open(path) as image:
-            mode, values = image.mode, np.asarray(image)
-    except FileNotFoundError:
-        reason = "cannot be read as an image" if os.path.lexists(path) else "no such mask"  # a link to nothing
-        raise DatasetFileError(f"{name}: {reason}{remedy}") from None
-    except UNREADABLE:
-        raise DatasetFileError(f"{name}: cannot be read as an image{remedy}") from None
+    name = f"{path}: {where}" if where else str(path)
+    if not os.path.lexists(path):
+        raise DatasetFileError(f"{name}: no such mask{f': {remedy}' if remedy else ''}")
+    image = open_image(path, name, kind="mask", remedy=remedy or "replace it", error=DatasetFileError)
+    mode, values = image.mode, np.asarray(image)
     if mode not in MASK_MODES:
         raise DatasetFileError(f"{name}: has mode {mode}, a mask has one 8-bit channel ({', '.join(MASK_MODES)})")
     check_size(name, values.shape, size, error=DatasetFileError)

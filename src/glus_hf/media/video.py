@@ -1,8 +1,8 @@
 """One small reader and one small writer for videos.
 
 Whatever a user has (a file, a folder of frames, images, an array) becomes one [`Video`]: uint8 RGB frames of one size.
-Files are opened as local files only, and only by the container formats listed here, so that a playlist dressed up as a
-video cannot make the decoder open other files or addresses.
+Files are opened as local files only (an address is downloaded first), and only by the container formats listed here,
+so that a playlist dressed up as a video cannot make the decoder open other files or addresses.
 """
 
 import os
@@ -18,25 +18,27 @@ import numpy as np
 import torch
 from av.video.reformatter import Colorspace
 from PIL import Image
-from scipy.spatial import KDTree
 from transformers.utils import logging
 
 from ..atomic_write import atomic_path
 from ..errors import VideoError
+from .decode_limits import DecodeLimits, FrameBudget
+from .download import DownloadOptions
+from .gif import write_gif
 from .images import IMAGE_SUFFIXES, array_to_frames, existing_path, list_images, to_frame
 from .sizes import check_like_first, check_same_size
 from .sound import Sound
+from .video_file import decode_file, open_container
+from .video_sources import decoder_fps, decoder_frames, is_decoder, is_to_copy, local_copy, plain_source
 
 
 logger = logging.get_logger(__name__)
 
-_CONTAINER_FORMATS = "mov,matroska,webm,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,ivf,mxf,h264,hevc,av1,obu,m4v,mpegvideo"
 _CODECS = {
     ".mp4": ("libx264", {"crf": "14", "preset": "veryfast"}, {"movflags": "+faststart"}),
     ".mov": ("libx264", {"crf": "14", "preset": "veryfast"}, {"movflags": "+faststart"}),
     ".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4"}, {}),
 }
-_PATTERN = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], dtype=np.int16) // 2 - 4  # Bayer's
 
 
 @dataclass
@@ -47,11 +49,13 @@ class Video:
         frames: list of `[height, width, 3]` uint8 RGB arrays of one size, in display order.
         fps: frames per second; None where the source has no clock (a folder of frames, images, an array).
         frame_names: one name per frame: file stems for a folder, else five-digit indices `"00000"`, `"00001"`, ...
+        damage: why a file gave fewer frames than it should have; None where it gave all.
     """
 
     frames: list[np.ndarray]
     fps: float | None = None
     frame_names: list[str] = field(default_factory=list)
+    damage: str | None = None
 
     def __post_init__(self):
         if not self.frame_names:
@@ -69,48 +73,76 @@ class Video:
         return self.frames[0].shape[1]
 
 
-def load_video(source, max_frames: int | None = None) -> Video:
-    """Read a video from a file, a folder of frames, a sequence of images or an array.
+def load_video(
+    source,
+    max_frames: int | None = None,
+    limits: DecodeLimits | None = None,
+    download: DownloadOptions | None = None,
+) -> Video:
+    """Read a video from a file, an address, a folder of frames, a sequence of images or an array.
 
     Args:
         source: one of
 
-            - path of a video file (mp4, mov, webm, mkv, avi, gif, ...). Of several video streams the best one is read
-              (the largest, as players do). The rotation that phones store is applied.
+            - path of a video file (mp4, mov, webm, mkv, avi, gif, ...). Of several video streams one marked as default
+              is read before others, then the one with most pixels, then the first; never the cover of a sound file.
+              The turn and the mirroring that it stores are applied.
             - path of a folder of frames (jpg, jpeg, png, webp, bmp), read in natural order (`2.jpg` before `10.jpg`).
               EXIF orientation is applied.
             - list or tuple of images: PIL images, paths, or arrays and tensors `[height, width, 3]`,
               `[3, height, width]`, `[height, width]` (grey) or `[height, width, 4]`
             - array or tensor `[frames, height, width, 3]`, `[frames, 3, height, width]`, `[frames, height, width]`
               (grey) or with 1 or 4 channels. Where both could be meant, the last axis is the channels.
+            - one image in any of these forms but `[3, height, width]` and grey arrays: a video of one frame
+            - an iterator of images: the frames of a clip that ends
+            - http(s) address or `file://` address of a video or an image
+            - `bytes`, or a file open for reading, of a video or an image
+            - `{"bytes": ..., "path": ...}`, a row of `datasets.Video(decode=False)`; or the decoder of torchcodec that
+              a decoded row is
             - a [`Video`], returned as it is (cut to `max_frames`)
 
             Arrays are uint8, or floating point in `[0, 1]`. Alpha is dropped, grey is repeated, 16-bit images keep
             their upper 8 bits.
         max_frames: read only this many frames, from the start.
+        limits: what a file or folder may ask for: memory of its frames, pixels of a frame, duration, size of the file.
+            Checked from the header before anything is decoded, and again while it is decoded. Arrays are not counted.
+        download: what a download may take, see [`DownloadOptions`]: 1 GiB, 10 minutes, no private addresses.
 
     Returns:
-        [`Video`] with at least one frame. A file that is damaged after some frames gives those frames and a warning.
+        [`Video`] with at least one frame. A file that is damaged after some frames gives those frames, a warning and
+        `damage`.
 
     Raises:
-        VideoError: nothing can be read, or the frames differ in size. One line that names the file and the remedy.
+        VideoError: nothing can be read, the frames differ in size or memory runs out, or the source asks for more than
+            `limits`. One line that names the file and the remedy.
 
     Example:
         >>> video = load_video(np.zeros((2, 48, 64, 3), dtype=np.uint8))
         >>> len(video), video.height, video.width, video.frame_names
         (2, 48, 64, ['00000', '00001'])
     """
-    if max_frames is not None and (not isinstance(max_frames, int) or max_frames < 1):
+    if max_frames is not None and (type(max_frames) is bool or not isinstance(max_frames, int) or max_frames < 1):
         raise VideoError(f"max_frames must be a positive integer or None, got {max_frames!r}")
+    limits = limits or DecodeLimits()
+    source = plain_source(source, max_frames)
+    if is_to_copy(source):
+        with local_copy(source, download or DownloadOptions()) as path:
+            return load_video(path, max_frames, limits)
     if isinstance(source, Video):
-        video = Video(source.frames[:max_frames], source.fps, source.frame_names[:max_frames])
+        video = Video(source.frames[:max_frames], source.fps, source.frame_names[:max_frames], source.damage)
     elif isinstance(source, (str, os.PathLike)):
         path = existing_path(source)
-        video = _load_folder(path, max_frames) if path.is_dir() else _load_file(path, max_frames)
+        video = (_load_folder if path.is_dir() else _load_file)(path, max_frames, limits)
     elif isinstance(source, (list, tuple)):
-        video = Video([to_frame(image, f"frame {index}") for index, image in enumerate(source[:max_frames])])
+        images = source[:max_frames]
+        video = Video(
+            _load_images(images, [f"frame {index:05d}" for index in range(len(images))], "the images", limits)
+        )
     elif isinstance(source, (np.ndarray, torch.Tensor)):
         video = Video(array_to_frames(source, max_frames))
+    elif is_decoder(source):
+        frames = decoder_frames(source, max_frames)
+        video = Video([to_frame(image, f"frame {index}") for index, image in enumerate(frames)], decoder_fps(source))
     else:
         raise VideoError(
             f"a video cannot be a {type(source).__name__}: pass a file, a folder, a list of images or an array"
@@ -140,7 +172,8 @@ def write_video(
             as it is, else as AAC (`.mp4`, `.mov`) or Opus (`.webm`). A file without sound adds none, nor does a GIF.
 
     Raises:
-        VideoError: no frames, frames of different sizes, an unknown suffix or a bad `fps`; or `sound` cannot be opened.
+        VideoError: no frames, frames of different sizes, an unknown suffix or a bad `fps`; or `sound`
+            cannot be opened.
 
     Example:
         >>> write_video("clip.mp4", np.zeros((12, 48, 64, 3), dtype=np.uint8), fps=12)  # doctest: +SKIP
@@ -156,65 +189,29 @@ def write_video(
     frames = _same_size_frames(path, frames)
     with atomic_path(path) as temporary, ExitStack() as stack:
         if suffix == ".gif":
-            _write_gif(temporary, frames, fps)
+            write_gif(temporary, frames, fps)
             return
         added = None
         if sound is not None:
-            added = Sound(stack.enter_context(_open_file(existing_path(sound))), sound, suffix)
+            added = Sound(stack.enter_context(open_container(existing_path(sound))), sound, suffix)
         _write_encoded(temporary, frames, fps, *_CODECS[suffix], sound=added)
 
 
 # --- reading files -------------------------------------------------------------------------------------------------
 
 
-def _load_file(path: Path, max_frames: int | None) -> Video:
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path}: the file is empty: download or copy it again")
+def _load_file(path: Path, max_frames: int | None, limits: DecodeLimits) -> Video:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise VideoError(f"{path}: is an image, not a video: pass a list of images or a folder of frames")
-    with _open_file(path) as container:
-        return _decode(container, path, max_frames)
+    decoded = decode_file(path, max_frames, limits)
+    if decoded.damage is not None:
+        logger.warning(
+            f"{path}: only {len(decoded.frames)} frames could be decoded ({decoded.damage}); the file may be cut short"
+        )
+    return Video(decoded.frames, decoded.fps, damage=decoded.damage)
 
 
-def _open_file(path: Path) -> av.container.InputContainer:
-    try:
-        # the prefix keeps a name such as "concat:a" from being read as a protocol
-        return av.open(f"file:{path}", options={"format_whitelist": _CONTAINER_FORMATS, "protocol_whitelist": "file"})
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)}): re-export it as mp4") from None
-
-
-def _decode(container: av.container.InputContainer, path: Path, max_frames: int | None) -> Video:
-    stream = container.streams.best("video")
-    if stream is None:
-        raise VideoError(f"{path}: has no video stream: pass a file with pictures")
-    if stream.codec_context is None:
-        raise VideoError(f"{path}: its video codec is not supported: re-export it as mp4 (H.264)")
-    stream.thread_type = "AUTO"
-    frames, damage = [], None
-    try:
-        for frame in container.decode(stream):
-            frames.append(_upright(frame))
-            if len(frames) == max_frames:
-                break
-    except (av.error.FFmpegError, ValueError) as error:
-        damage = _reason(error)
-    if not frames:
-        raise VideoError(f"{path}: no frame could be decoded ({damage or 'no frames'}): re-export it as mp4")
-    if damage is None and len(frames) < min(stream.frames, max_frames or stream.frames):
-        damage = f"its header announces {stream.frames}"
-    if damage is not None:
-        logger.warning(f"{path}: only {len(frames)} frames could be decoded ({damage}); the file may be cut short")
-    rate = stream.average_rate or stream.guessed_rate
-    return Video(frames, float(rate) if rate else None)
-
-
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise, as np.rot90 turns
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns))
-
-
-def _load_folder(path: Path, max_frames: int | None) -> Video:
+def _load_folder(path: Path, max_frames: int | None, limits: DecodeLimits) -> Video:
     files = list_images(path)[:max_frames]
     if not files:
         state = "holds no frames" if any(path.iterdir()) else "is an empty folder"
@@ -223,11 +220,19 @@ def _load_folder(path: Path, max_frames: int | None) -> Video:
     for first, second in zip(files, files[1:], strict=False):
         if first.stem == second.stem:
             raise VideoError(f"{path}: {first.name} and {second.name} have one name: keep one of them")
-    return Video([to_frame(file, str(file)) for file in files], None, names)
+    return Video(_load_images(files, [f"{path}: frame {name}" for name in names], path, limits), None, names)
 
 
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+def _load_images(images: Sequence, names: Sequence[str], origin: object, limits: DecodeLimits) -> list[np.ndarray]:
+    """Images as frames, refused as soon as they hold too much."""
+    budget, frames = FrameBudget(origin, limits), []
+    for index, (image, name) in enumerate(zip(images, names, strict=True)):
+        frame = to_frame(image, f"frame {index}")
+        if isinstance(image, (str, os.PathLike, Image.Image)):
+            budget.add(*frame.shape[:2])
+        check_like_first(name, frame, frames[0] if frames else frame)
+        frames.append(frame)
+    return frames
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
@@ -281,40 +286,3 @@ def _write_encoded(
             if sound is not None:
                 sound.write_until((index + 1) / fps)
         container.mux(stream.encode(None))
-
-
-def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
-    frames = list(frames)
-    palette = _common_palette(frames)
-    nearest = _nearest_colours(palette)
-    images = [_with_palette(frame, palette, nearest) for frame in frames]
-    milliseconds = max(20, round(100 / fps) * 10)  # browsers slow down anything faster than 20 ms
-    images[0].save(path, save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=False)
-
-
-def _common_palette(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """256 colours `[256, 3]` fitted to up to 8 evenly spaced frames: one palette for all keeps still regions from
-    flickering."""
-    chosen = np.linspace(0, len(frames) - 1, min(8, len(frames))).astype(int)
-    strip = Image.fromarray(np.concatenate([frames[index] for index in chosen]))
-    colours = np.array(strip.quantize(256, method=Image.Quantize.MEDIANCUT).getpalette(), dtype=np.uint8)
-    return np.resize(colours.reshape(-1, 3), (256, 3))  # a picture of few colours has a shorter palette
-
-
-def _nearest_colours(palette: np.ndarray) -> np.ndarray:
-    """`[32768]` uint8: the palette's nearest colour for the middle of every cube of 8 x 8 x 8 colours."""
-    levels = np.arange(32) * 8 + 4
-    cubes = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    return KDTree(palette.astype(np.float32)).query(cubes)[1].astype(np.uint8)
-
-
-def _with_palette(frame: np.ndarray, palette: np.ndarray, nearest: np.ndarray) -> Image.Image:
-    """The frame in the palette's colours. What lies between two is mixed by a fixed pattern: what stands still stays
-    equal from frame to frame, which keeps files small."""
-    height, width = frame.shape[:2]
-    pattern = np.tile(_PATTERN, (-(-height // 4), -(-width // 4)))[:height, :width, None]
-    cubes = (frame.astype(np.int16) + pattern).clip(0, 255).astype(np.int32) >> 3
-    indices = nearest[(cubes[..., 0] << 10) | (cubes[..., 1] << 5) | cubes[..., 2]]
-    image = Image.fromarray(indices)
-    image.putpalette(palette.ravel().tolist())
-    return image

@@ -9,7 +9,7 @@ from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAuto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from ..model_families import FAMILIES
-from .checkpoint_loading import check_checkpoint, readable_errors, resolve_name
+from .checkpoint_loading import check_checkpoint, check_files, readable_errors, resolve_name
 
 
 MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING_NAMES = OrderedDict(
@@ -46,8 +46,11 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
             CheckpointError: the folder holds no model of this kind, or its weights do not fit; one line.
         """
         name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
-        if kwargs.get("config") is None and not kwargs.get("trust_remote_code"):  # whose families we cannot know
-            check_folder(name, kwargs.get("subfolder") or "")
+        kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
+        if kwargs.get("config") is None:
+            if not kwargs["trust_remote_code"]:  # whose families we cannot know
+                check_folder(name, kwargs.get("subfolder") or "")
+            check_files(name, kwargs, of_model=True)
         with readable_errors(name):
             return super().from_pretrained(name, *model_args, **kwargs)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +11,18 @@ from typing import ClassVar
 from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..errors import CheckpointError
+from ..checkpoint_files.folder_check import check_model_files, check_processor_files, read_weight_headers
+from ..checkpoint_files.json_fields import read_fields, shorten
+from ..errors import CheckpointError, UserError
 from ..hub import PACKAGED, resolve_checkpoint
+from .hub_files import MODEL, PROCESSOR, WEIGHTS, fetch_folder
 from .remote_code import class_reference, save_code
+from .weight_fit import check_finite, check_shapes, find_misfits, make_without_data
 
 
 SHOWN_KEYS = 3
+LONGEST_REASON = 400  # letters of what a library says
+REMEDY = "correct the options given, if any, or save model and processor there again"
 
 
 class CheckpointMixin:
@@ -49,9 +54,12 @@ class CheckpointMixin:
         if issubclass(cls, PreTrainedModel):
             if name is not None and kwargs.get("config") is None:
                 check_checkpoint(name, [cls.config_class.model_type], subfolder)
+            check_weights(cls, name, kwargs)
             return load_strictly(super().from_pretrained, name, *args, **kwargs)
-        if issubclass(cls, PreTrainedConfig) and not os.path.isfile(name):
+        is_config = issubclass(cls, PreTrainedConfig)
+        if is_config and not os.path.isfile(name):
             check_checkpoint(name, [cls.model_type], subfolder)
+        check_files(name, kwargs, of_model=is_config)
         with readable_errors(name):
             return super().from_pretrained(name, *args, **kwargs)
 
@@ -113,7 +121,54 @@ def check_checkpoint(name_or_path, model_types: Sequence[str], subfolder: str = 
     model_type = _read_field(folder, path, "model_type")
     if model_type not in model_types:
         hint = "convert original GLUS weights first" if model_type == "llava" else "pass the folder of such a model"
-        raise CheckpointError(f"{folder}: holds a {model_type!r} model, not {' or '.join(model_types)!r}; {hint}")
+        found = shorten(repr(model_type), 60)
+        raise CheckpointError(f"{folder}: holds a {found} model, not {' or '.join(model_types)!r}; {hint}")
+
+
+def check_files(name_or_path, options: dict, of_model: bool) -> None:
+    """Look at the files of a model's configuration, or of a processor, before a library reads them.
+
+    Args:
+        name_or_path: a folder or a name on the Hub, whose files are then downloaded.
+        options: those of `from_pretrained` (`revision`, `subfolder`, `token`, ...).
+        of_model: of a model, else of a processor.
+
+    Raises:
+        CheckpointError: one is damaged, or has numbers or rules that could take all memory or time; one line.
+    """
+    with readable_errors(name_or_path):
+        folder = fetch_folder(name_or_path, options, MODEL if of_model else PROCESSOR)
+        if folder is not None:
+            (check_model_files if of_model else check_processor_files)(folder)
+
+
+def check_weights(model_class: type[PreTrainedModel], name_or_path, options: dict) -> None:
+    """Compare the headers of weight files with the model that the configuration describes, before either takes memory.
+
+    Raises:
+        CheckpointError: a file is damaged or not there, or the weights do not fit; one line.
+    """
+    if name_or_path is None:
+        return
+    check_files(name_or_path, options, of_model=True)
+    with readable_errors(name_or_path):
+        folder = fetch_folder(name_or_path, options, WEIGHTS)
+        weights = None if folder is None else read_weight_headers(folder)
+        config = options.get("config")
+        if weights is None or not isinstance(config, PreTrainedConfig | None):
+            return
+        if config is None:
+            if not os.path.isfile(folder / "config.json"):
+                return  # an adapter: its base is another folder
+            config = model_class.config_class.from_dict(read_fields(folder / "config.json"))
+        is_packed = any(
+            packing is not None
+            for packing in (options.get("quantization_config"), getattr(config, "quantization_config", None))
+        )
+        model = make_without_data(model_class, config)
+        tolerant = bool(options.get("ignore_mismatched_sizes"))
+        _refuse_misfits(name_or_path, find_misfits(model, weights, is_packed), tolerant)
+        check_shapes(name_or_path, model)
 
 
 def model_type_of(name_or_path: str | os.PathLike) -> str:
@@ -129,6 +184,7 @@ def model_type_of(name_or_path: str | os.PathLike) -> str:
     name = resolve_name(name_or_path)
     adapter, path = os.path.join(name, "adapter_config.json"), os.path.join(name, "config.json")
     if os.path.isfile(adapter) and not os.path.exists(path):
+        check_files(name, {}, of_model=True)  # its base is no adapter again
         return model_type_of(_read_field(name, adapter, "base_model_name_or_path"))
     if os.path.isdir(name):
         return _read_field(name, path, "model_type")
@@ -152,13 +208,18 @@ def load_strictly(load: Callable, name_or_path, *args, **kwargs):
     tolerant = kwargs.pop("ignore_mismatched_sizes", False)
     with readable_errors(name_or_path), _quiet_loading():
         model, info = load(name_or_path, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    _refuse_misfits(name_or_path, info, tolerant)
+    check_finite(name_or_path, model)
+    return (model, info) if wants_info else model
+
+
+def _refuse_misfits(name_or_path, info: dict, tolerant: bool = False) -> None:
     problems = _problems(info, tolerant)
     if problems:
         raise CheckpointError(
             f"{name_or_path}: the weights do not fit the model: {'; '.join(problems)}; "
             "use the config.json that was saved with these weights, or convert them first"
         )
-    return (model, info) if wants_info else model
 
 
 @contextmanager
@@ -173,15 +234,27 @@ def readable_errors(name_or_path) -> Iterator[None]:
     except CheckpointError:
         raise
     except SafetensorError as error:
-        message = f"{name_or_path}: its weights are damaged ({error}); copy or download them again"
+        message = f"{name_or_path}: its weights are damaged ({_reason(error)}); copy or download them again"
         raise CheckpointError(message) from None
     except OSError as error:
-        message = f"{name_or_path}: cannot be loaded; save model and processor there again ({error})"
+        message = f"{name_or_path}: cannot be loaded; save model and processor there again ({_reason(error)})"
         raise CheckpointError(message) from error
+    except UserError as error:
+        raise CheckpointError(f"{name_or_path}: cannot be loaded ({_reason(error)}); {REMEDY}") from error
     except Exception as error:  # a file can make transformers and tokenizers raise anything
-        remedy = "correct the options given, if any, or save model and processor there again"
-        message = f"{name_or_path}: cannot be loaded ({type(error).__name__}: {error}); {remedy}"
-        raise CheckpointError(message) from error
+        raise CheckpointError(_unloadable(name_or_path, error)) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of tokenizers, which is no Exception
+            raise
+        raise CheckpointError(_unloadable(name_or_path, error)) from None
+
+
+def _unloadable(name_or_path, error: BaseException) -> str:
+    return f"{name_or_path}: cannot be loaded ({type(error).__name__}: {_reason(error)}); {REMEDY}"
+
+
+def _reason(error: BaseException) -> str:
+    return shorten(error, LONGEST_REASON)
 
 
 def _problems(info: dict, tolerant: bool) -> list[str]:
@@ -191,6 +264,7 @@ def _problems(info: dict, tolerant: bool) -> list[str]:
     kinds = {
         "missing": sorted(set(info.get("missing_keys", ())) - set(mismatched)),
         "unexpected": sorted(info.get("unexpected_keys", ())),
+        "of whole numbers": sorted(info.get("whole_numbers", ())),
         "of the wrong shape": [] if tolerant else shapes,
     }
     return [_listed(kind, keys) for kind, keys in kinds.items() if keys]
@@ -198,17 +272,14 @@ def _problems(info: dict, tolerant: bool) -> list[str]:
 
 def _listed(kind: str, keys: list[str]) -> str:
     more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
-    return f"{len(keys)} {kind} ({', '.join(keys[:SHOWN_KEYS])}{more})"
+    shown = ", ".join(shorten(key, 200) for key in keys[:SHOWN_KEYS])
+    return f"{len(keys)} {kind} ({shown}{more})"
 
 
 def _read_field(folder: str, path: str, name: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return str(json.load(file).get(name))
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder}: has no config.json; pass a folder made by save_pretrained") from None
-    except (ValueError, AttributeError, OSError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); save the model again") from None
+    if not os.path.lexists(path):
+        raise CheckpointError(f"{folder}: has no config.json; pass a folder made by save_pretrained")
+    return str(read_fields(path).get(name))
 
 
 def _refuse_local(name: str, folder: str | None = None) -> None:
@@ -230,4 +301,13 @@ def _quiet_loading() -> Iterator[None]:
         logger.removeFilter(hide)
 
 
-__all__ = ["CheckpointMixin", "check_checkpoint", "load_strictly", "model_type_of", "readable_errors", "resolve_name"]
+__all__ = [
+    "CheckpointMixin",
+    "check_checkpoint",
+    "check_files",
+    "check_weights",
+    "load_strictly",
+    "model_type_of",
+    "readable_errors",
+    "resolve_name",
+]

@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import UserError
 
 
+LETTERS_PER_TOKEN = 64  # more than any tokenizer has on average
 LINE_BREAK_OR_TAB = re.compile(r"\s*[\t-\r\x1c-\x1f\x85\u2028\u2029]\s*")
+
+
+def as_expressions(text: str | Iterable[str], name: str = "expression") -> list[str]:
+    """One or more texts as a list.
+
+    Args:
+        text: a `str`, or several.
+        name: what messages call one.
+
+    Raises:
+        UserError: there is none, or it is neither; one line.
+
+    Example:
+
+        >>> as_expressions("the cat"), as_expressions(("the cat", "the dog"))
+        (['the cat'], ['the cat', 'the dog'])
+    """
+    if isinstance(text, (bytes, Mapping)) or not isinstance(text, Iterable):
+        raise UserError(f"no {name} given but {type(text).__name__}; pass a text or a list of texts")
+    texts = [text] if isinstance(text, str) else list(text)
+    if not texts:
+        raise UserError(f"no {name} given; pass a text or a list of texts")
+    return texts
 
 
 def plain_expression(text: str) -> str:
@@ -61,6 +85,11 @@ def check_expression(
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise UserError("the expression is not valid unicode; decode it with the right encoding") from None
+    if len(text) > max(max_tokens, 1) * LETTERS_PER_TOKEN:  # counting its tokens could take long
+        raise UserError(
+            f"the expression has {len(text)} letters, far more than {max_tokens} tokens; shorten it or raise "
+            "max_expression_tokens"
+        )
     cleaned = clean(text)
     if not cleaned:
         raise UserError(f"the expression {text[:40]!r} is empty; name the object in a few words")
@@ -100,4 +129,11 @@ def sample_templates(rng, num_templates: int, turns: int | None = None):
     return int(rng.integers(num_templates)) if turns is None else rng.integers(num_templates, size=turns)
 
 
-__all__ = ["check_expression", "find_protocol_token", "one_line", "plain_expression", "sample_templates"]
+__all__ = [
+    "as_expressions",
+    "check_expression",
+    "find_protocol_token",
+    "one_line",
+    "plain_expression",
+    "sample_templates",
+]

@@ -161,6 +161,27 @@ def check_inference(model, batch_size: int | None, fits: dict[str, tuple]) -> No
             raise UserError(f"the processor's {name} is {found}, the model's {wanted}; load both from one checkpoint")
 
 
+def check_prompt_ids(ids: Sequence[int], num_rows: int, image_token_id: int, num_images: int) -> None:
+    """Refuse a part of a prompt whose tokens have no rows in the embeddings, or with other than `num_images` positions
+    of images.
+
+    Raises:
+        UserError: processor and model belong to different checkpoints; one line.
+
+    Example:
+
+        >>> check_prompt_ids([1, -200, -200, 7], num_rows=8, image_token_id=-200, num_images=2)
+    """
+    found, largest = list(ids).count(image_token_id), max(ids, default=0)
+    if found != num_images:
+        problem = f"fills {found} positions of images, the model {num_images}"
+    elif largest >= num_rows or any(token < 0 for token in ids if token != image_token_id):
+        problem = f"gives the token {largest}, the model has {num_rows}"
+    else:
+        return
+    raise UserError(f"the processor {problem}; load both from one checkpoint")
+
+
 def sides(size) -> tuple[int, int]:
     """Height and width of an image size as configs and image processors have it: a side, a pair or a dict.
 
@@ -184,6 +205,7 @@ __all__ = [
     "VideoSegmentationOutput",
     "VideoSession",
     "check_inference",
+    "check_prompt_ids",
     "key_frame_per_text",
     "load_frames",
     "sides",

@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
 from ..model_families import TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
-from ..models.checkpoint_loading import readable_errors, resolve_name
+from ..models.checkpoint_loading import check_files, readable_errors, resolve_name
 
 
 def pipeline(task: str = TASK, model=None, **kwargs):
@@ -51,12 +51,17 @@ def load_components(arguments: dict) -> dict:
     from transformers import AutoProcessor
 
     arguments = {**arguments, "task": TASK}
-    model, compat = arguments.get("model") or DEFAULT_MODEL, arguments.pop("compat", None)
-    if isinstance(arguments.get("processor"), str):
+    arguments["trust_remote_code"] = bool(arguments.get("trust_remote_code"))  # None would ask on the terminal
+    model, compat = arguments.get("model"), arguments.pop("compat", None)
+    if model is None or (isinstance(model, str) and not model):  # a compiled module has no truth value
+        model = DEFAULT_MODEL
+    if isinstance(arguments.get("processor"), (str, os.PathLike)):
         arguments["processor"] = resolve_name(arguments["processor"])
+        check_files(arguments["processor"], arguments, of_model=False)
     if not isinstance(model, (str, os.PathLike)):
         if compat is not None:
             raise UserError("compat goes with a model's name; pass compat to its from_pretrained")
+        _check_model(model)
         return arguments
     name = resolve_name(model, arguments.get("revision"))
     load = {key: arguments[key] for key in ("config", "revision", "token", "trust_remote_code") if key in arguments}
@@ -68,9 +73,16 @@ def load_components(arguments: dict) -> dict:
     arguments["model"] = AutoModelForReferringVideoSegmentation.from_pretrained(name, **preset, **load)
     if arguments.get("processor") is None:
         hub = {key: load[key] for key in ("revision", "token", "trust_remote_code") if key in load}
+        check_files(name, hub, of_model=False)
         with readable_errors(name):
             arguments["processor"] = AutoProcessor.from_pretrained(name, **preset, **hub)
     return arguments
+
+
+def _check_model(model) -> None:
+    if not hasattr(model, "propagate_in_video_iterator"):
+        kind = type(model).__name__
+        raise UserError(f"model is a {kind}, which does not segment videos: pass a name, a folder or a model of ours")
 
 
 __all__ = ["is_ours", "load_components", "pipeline"]

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from transformers.pipelines.base import Pipeline
 from transformers.utils import logging
 
 from ..errors import UserError
+from ..inference.expression_notes import add_notes, describe_notes, unknown_words
 from ..inference.frame_masks import MISSING_FRAMES, add_missing, iterate_frame_masks
 from ..inference.frame_selector import (
     FrameSelector,
-    check_threshold,
     flag_no_target,
     key_frames_of,
     load_selector,
     require_selector,
 )
-from ..media.video import load_video
+from ..media.download import MAX_BYTES, TIMEOUT, DownloadOptions
+from ..models.expressions import as_expressions
 from ..models.sessions import AUTO, key_frame_per_text
+from .inputs import as_samples, checked_sample, load_input
+from .parameters import FORWARD_PARAMETERS, PREPROCESS_PARAMETERS, check_parameters
 
 
-PREPROCESS_PARAMETERS = (
-    "key_frame",
-    "context_frames",
-    "max_frames",
-    "selector",
-    "selector_processor",
-    "no_target_threshold",
-)
-FORWARD_PARAMETERS = ("threshold", "progress", "batch_size")
-CALL_PARAMETERS = (*PREPROCESS_PARAMETERS, *FORWARD_PARAMETERS)
+logger = logging.get_logger(__name__)
 
 
 class ReferringVideoSegmentationPipeline(Pipeline):
@@ -60,6 +54,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         # the base class takes batch_size for its data loader; here it belongs to the language model
         batch_size = kwargs.pop("batch_size", None)
         self._selector: tuple[tuple, FrameSelector] | None = None
+        self._warned: set[str] = set()
         super().__init__(*args, **kwargs)
         if self.processor is None:
             raise UserError("the pipeline needs the model's processor: pass processor=")
@@ -68,11 +63,26 @@ class ReferringVideoSegmentationPipeline(Pipeline):
     def __call__(self, video, text: str | Sequence[str] | None = None, **kwargs):
         """Segment one video, or many.
 
+        | `video` | `text` | means |
+        | --- | --- | --- |
+        | file, folder, http(s) or `file://` address | given | one video; an image file is a video of one frame |
+        | PIL image, array `[height, width, 3]` | given | one video of one frame |
+        | array or tensor `[frames, height, width, 3]`, [`Video`] | given | one video |
+        | `bytes`, an open file, `{"bytes", "path"}` of `datasets.Video`, a torchcodec decoder | given | one video |
+        | list of images (PIL, arrays, image files) | given | the frames of one video |
+        | list of files, folders, addresses, 4-D arrays or lists of images | given | one video each |
+        | generator | given | the frames of one clip that ends |
+        | dataset, column, `KeyDataset`, data loader | given | one video per element, lazily |
+        | dict `{"video", "text"}`, or with a row's `frame_paths` and `expression` | none | one video |
+        | list of such dicts | none | one video each |
+        | generator or dataset of such dicts, as of `load_referring_dataset` | none | one video each, lazily |
+
+        One expression, or a list of expressions, goes to every video; a list of lists has a list for each video.
+
         Args:
-            video: what [`~glus_hf.load_video`] reads (a file, a folder of frames, a list of images, an array), with
-                its `text`; or, without `text`, one dict `{"video": ..., "text": ...}`, a list of such dicts, or a
-                generator or dataset of them. A dict may also hold its own `key_frame` or `context_frames`.
-            text (`str` or `list[str]`): the expression(s). Many share the video's features.
+            video: see the table; files, arrays and images are as for [`~glus_hf.load_video`]. A dict may also hold its
+                own `key_frame` or `context_frames`.
+            text (`str`, `list[str]` or `list[list[str]]`): the expression(s). Many share the video's features.
             key_frame (`int`, `"auto"` or a list of them, *optional*): frame to start from, 0..T-1; forward to the end,
                 then backward to the start. "auto" is the frame that the selector likes best. A list, array or tensor
                 has one per expression. Default: "auto" with a selector, else the first frame.
@@ -86,8 +96,12 @@ class ReferringVideoSegmentationPipeline(Pipeline):
                 the folder it was loaded from.
             no_target_threshold (`float`, *optional*): an expression whose `confidence` is below it fits nothing: all
                 its masks are empty. Which number is right depends on both models; examples/calibrate_no_target.py.
+            timeout (`float`, defaults to 600): seconds for the download of an address.
+            max_download_bytes (`int`, defaults to 1 GiB): largest file to download or to read from an open file.
+            allow_private_addresses (`bool`, defaults to `False`): also download from loopback, private and link-local
+                addresses. Redirects are followed up to 5 times; each is checked.
             threshold (`float`, defaults to 0): mask logits above it are foreground; 0 is probability 0.5.
-            progress (`bool`, defaults to `False`): show a bar over frames, on stderr.
+            progress (`bool`, defaults to `False`): show bars over downloaded bytes and over frames, on stderr.
             batch_size (`int`, *optional*): windows the language model reads at once. By default the model chooses by
                 the free memory. Videos are segmented one after the other.
 
@@ -100,30 +114,30 @@ class ReferringVideoSegmentationPipeline(Pipeline):
               probability of the pixels inside its mask; 0 where the mask is empty. Their mean scores the expression.
             - `frame_indices` (`np.ndarray [T]` of int64): 0..T-1.
             - `missing_seg_frames` (`list[int]`): frames on which the model emitted no [SEG]; masks there are empty.
+            - `unknown_words` (`list[str]`): words of the text that the model's vocabulary does not have.
+            - `same_as` (`list[str]`): other texts of this call that got the same pixels and the same scores, which the
+              model does not tell apart. Of these and of unknown words a warning tells once.
             - where a selector was used: `key_frame` (`int`), `frame_scores` (`np.ndarray [T]` of float32, its scores),
               `confidence` (`float`, the largest selector score x mask score of any frame) and `no_target` (`bool`).
 
-            For a list of dicts, a list of these; for a generator or dataset, a generator that segments lazily.
+            For several videos in a list, a list of these; for a dataset, or a generator of dicts, a generator that
+            segments lazily.
 
         Raises:
-            ValueError: no text, a text the processor refuses, or a frame index outside the video; one line.
-            VideoError: the video cannot be read; one line.
+            UserError: no text, a text the processor refuses, a frame index outside the video, a parameter of the wrong
+                kind; one line. It is a `ValueError`.
+            VideoError: the video cannot be read or downloaded; one line.
         """
         settings = [self._preprocess_params, self._forward_params, self._postprocess_params]
         settings = [{**old, **new} for old, new in zip(settings, self._sanitize_parameters(**kwargs), strict=True)]
-        if text is not None:
-            return self.run_single({"video": video, "text": text}, *settings)
-        if isinstance(video, Mapping):
-            return self.run_single(video, *settings)
-        samples = _samples(video)
+        samples = as_samples(video, text)
+        if isinstance(samples, Mapping):
+            return self.run_single(samples, *settings)
         results = (self.run_single(sample, *settings) for sample in samples)
         return list(results) if isinstance(samples, list) else results
 
     def _sanitize_parameters(self, **kwargs):
-        unknown = sorted(set(kwargs) - set(CALL_PARAMETERS))
-        if unknown:
-            raise TypeError(f"unknown parameter {', '.join(unknown)}; known are {', '.join(CALL_PARAMETERS)}")
-        check_threshold(kwargs.get("no_target_threshold"))
+        check_parameters(kwargs)
         preprocess = {key: kwargs[key] for key in PREPROCESS_PARAMETERS if key in kwargs}
         forward = {key: kwargs[key] for key in FORWARD_PARAMETERS if key in kwargs}
         return preprocess, forward, {}
@@ -137,17 +151,19 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         selector=None,
         selector_processor=None,
         no_target_threshold=None,
+        timeout=TIMEOUT,
+        max_download_bytes=MAX_BYTES,
+        allow_private_addresses=False,
+        progress=False,
     ) -> dict:
         """Read the video, let the selector score it, and open a session. `frame_scores` are those of the selector, or
         None; `starts` has a frame per text."""
-        sample = {"key_frame": key_frame, "context_frames": context_frames, **sample}
-        unknown = sorted(set(sample) - {"video", "text", "key_frame", "context_frames"})
-        if unknown or "video" not in sample or sample.get("text") is None:
-            raise UserError(f"an input must be a dict with 'video' and 'text', got the keys {sorted(sample)}")
+        sample = {"key_frame": key_frame, "context_frames": context_frames, **checked_sample(sample)}
         texts = sample["text"]
         is_single = isinstance(texts, str)
-        texts = [texts] if is_single else list(texts)
-        video = load_video(sample["video"], max_frames)
+        texts = as_expressions(texts)
+        download = DownloadOptions(max_download_bytes, timeout, allow_private_addresses, progress)
+        video = load_input(sample["video"], max_frames, download)
         key_frame = AUTO if sample["key_frame"] is None and selector is not None else sample["key_frame"]
         starts = key_frame_per_text(key_frame, len(texts), len(video), names=(None, AUTO))
         require_selector(selector, no_target_threshold, starts)
@@ -157,11 +173,15 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             best = key_frames_of(frame_scores)
             starts = [best[row] if start == AUTO else start for row, start in enumerate(starts)]
         context = {} if sample["context_frames"] is None else {"context_frames": sample["context_frames"]}
+        session = self.processor.init_video_session(video, texts, **context)
         return {
             "texts": texts,
             "is_single": is_single,
             "num_frames": len(video),
-            "session": self.processor.init_video_session(video, texts, **context),
+            "session": session,
+            "unknown_words": [
+                unknown_words(getattr(self.processor, "tokenizer", None), text) for text in session.texts
+            ],
             "starts": [start or 0 for start in starts],
             "frame_scores": frame_scores,
             "no_target_threshold": no_target_threshold,
@@ -194,37 +214,25 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         """One dict per text, or the dict itself for a single text."""
         pairs = zip(outputs["texts"], outputs["results"], strict=True)
         results = [{"label": text, **result} for text, result in pairs]
+        add_notes(results, outputs["unknown_words"])
+        self._warn(results)
         if outputs["frame_scores"] is not None:
             for result, start, scores in zip(results, outputs["starts"], outputs["frame_scores"], strict=True):
                 _add_selector_result(result, start, scores, outputs["no_target_threshold"])
         return results[0] if outputs["is_single"] else results
+
+    def _warn(self, results: list[dict]) -> None:
+        """Say once what the notes of the results mean."""
+        for note in describe_notes(results):
+            if note not in self._warned:
+                self._warned.add(note)
+                logger.warning(note)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
         """Save model and processor; `pipeline(task, model=save_directory)` loads them again."""
         # the base class forgets the processor, and marks the model as one that needs remote code
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
-
-
-def _samples(inputs) -> Iterable[Mapping]:
-    """A list of dicts as it is; a lazy iterator for anything else that may hold them."""
-    needs_text = "pass a text with the video, or dicts {'video': ..., 'text': ...}"
-    if isinstance(inputs, (list, tuple)) and all(isinstance(sample, Mapping) for sample in inputs):
-        return list(inputs)
-    if isinstance(inputs, (str, os.PathLike, list, tuple)) or hasattr(inputs, "ndim") or hasattr(inputs, "frames"):
-        raise UserError(f"no text given: {needs_text}")
-    if hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):  # a dataset
-        return _checked_samples((inputs[index] for index in range(len(inputs))), needs_text)
-    if not isinstance(inputs, Iterable):
-        raise UserError(f"cannot segment a {type(inputs).__name__}: {needs_text}")
-    return _checked_samples(iter(inputs), needs_text)
-
-
-def _checked_samples(samples: Iterator, needs_text: str) -> Iterator[Mapping]:
-    for sample in samples:
-        if not isinstance(sample, Mapping):
-            raise UserError(f"an input is a {type(sample).__name__}: {needs_text}")
-        yield sample
 
 
 def _identity(source) -> str | int:

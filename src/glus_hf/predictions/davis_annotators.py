@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from ..media.open_image import open_image
 
 
 MAX_PROPOSALS = 20
@@ -50,11 +51,10 @@ def fused_png(masks: Sequence[Path]) -> bytes:
     Args:
         masks: mask PNGs of one size, one per object.
     """
-    with Image.open(masks[0]) as first:
-        ids = np.zeros((first.height, first.width), dtype=np.uint8)
+    first = open_image(masks[0], formats=("PNG",), kind="mask")
+    ids = np.zeros((first.height, first.width), dtype=np.uint8)
     for number, path in reversed(list(enumerate(masks, start=1))):
-        with Image.open(path) as image:
-            ids[np.asarray(image) > 0] = number
+        ids[np.asarray(open_image(path, formats=("PNG",), kind="mask")) > 0] = number
     image = Image.fromarray(ids)
     image.putpalette(davis_colours().ravel().tolist())
     file = io.BytesIO()

@@ -75,9 +75,14 @@ def write_key_frames(path: str | os.PathLike, key_frames: Mapping[str, str | int
 
         >>> write_key_frames("key_frames.json", {key_frame_name("clip", 0): "00025.jpg"})  # doctest: +SKIP
     """
-    content = {name: frame_number(frame) for name, frame in key_frames.items()}
+    content = key_frames_text(key_frames)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(content, encoding="utf-8")
+
+
+def key_frames_text(key_frames: Mapping[str, str | int]) -> str:
+    """Content of the file that [`write_key_frames`] writes."""
+    return json.dumps({name: frame_number(frame) for name, frame in key_frames.items()}, indent=1) + "\n"
 
 
 def key_frame_index(
@@ -114,4 +119,11 @@ def key_frame_index(
     )
 
 
-__all__ = ["frame_number", "key_frame_index", "key_frame_name", "read_key_frames", "write_key_frames"]
+__all__ = [
+    "frame_number",
+    "key_frame_index",
+    "key_frame_name",
+    "key_frames_text",
+    "read_key_frames",
+    "write_key_frames",
+]

@@ -6,17 +6,21 @@ are written under `.glus_hf/partial` of the tree and the folder is renamed into 
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from ..atomic_write import full_disk_named
 from ..errors import MissingPrediction, UserError
+from ..media.open_image import open_image
 from ..media.sizes import check_size
+from ..output_claim import FileRecord, Records, bytes_record, files_below, read_records
 
 
 ANNOTATIONS_ON_TOP = ("refer_youtube_vos", "long_rvos")
@@ -24,6 +28,11 @@ ANNOTATIONS_ON_TOP = ("refer_youtube_vos", "long_rvos")
 
 PRIVATE_FOLDER = ".glus_hf"
 """Where a tree keeps what is not part of the submission: half-written expressions, manifests."""
+
+RESULT_FILES = ("results.jsonl", "summary.json", "key_frames.json")
+"""What an evaluation writes beside the expressions."""
+
+MAX_NAME = 200  # bytes of an id; file systems end at 255
 
 _READABLE_MODES = ("L", "1", "P")
 _GREY = np.array([9797, 19234, 3737])
@@ -50,6 +59,42 @@ def expression_folder(row: Mapping) -> str:
     """
     folder = f"{_checked_id(row, 'video_id')}/{_checked_id(row, 'expression_id')}"
     return f"Annotations/{folder}" if row["dataset"] in ANNOTATIONS_ON_TOP else folder
+
+
+def check_places_apart(rows: Iterable[Mapping], path_of: Callable[[Mapping], str] = expression_folder) -> None:
+    """Refuse expressions that would be written over or into each other, such as expression "0" of a video "park" and
+    the expressions of a video "park/0".
+
+    Args:
+        rows: `dataset`, `video_id` and `expression_id` are read.
+        path_of: relative folder or file of an expression.
+
+    Raises:
+        UserError: names both expressions; one line.
+
+    Example:
+        >>> ids = [("park", "0"), ("park", "1")]
+        >>> check_places_apart({"dataset": "own", "video_id": video, "expression_id": name} for video, name in ids)
+    """
+    taken = {name: f"the result {name}" for name in RESULT_FILES}
+    names = {}
+    for row in rows:
+        place = path_of(row)
+        name = f"video {row['video_id']}, expression {row['expression_id']}"
+        if any(len(part.encode("utf-8", "surrogatepass")) > MAX_NAME for part in place.split("/")):
+            raise UserError(f"{name}: an id is longer than {MAX_NAME} bytes; give it a shorter one")
+        if place in names or place in taken:
+            _refuse_places(names.get(place) or taken[place], name)
+        names[place] = name
+    for place, name in names.items():
+        for parent in PurePosixPath(place).parents:
+            other = names.get(str(parent)) or taken.get(str(parent))
+            if other is not None:
+                _refuse_places(other, name)
+
+
+def _refuse_places(first: str, second: str) -> None:
+    raise UserError(f"{first} and {second} would be written into each other's place; rename one of the videos")
 
 
 def find_expression_folder(root: str | os.PathLike, row: Mapping) -> Path | None:
@@ -117,27 +162,22 @@ def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np
         path = Path(root) / expression_folder(row)
         raise MissingPrediction(f"{path}: there is no prediction of this expression")
     path = folder / _frame_file(frame)
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            mode, size = image.mode, image.size
-            pixels = _grey_levels(image) if mode in _READABLE_MODES else None
-    except FileNotFoundError:
-        raise MissingPrediction(f"{path}: the prediction of this frame is missing") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "not a PNG" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
-        raise UserError(f"{path}: cannot be read ({reason}); write this expression again") from None
+    if not os.path.lexists(path):
+        raise MissingPrediction(f"{path}: the prediction of this frame is missing")
+    image = open_image(path, formats=("PNG",), kind="mask", remedy="write this expression again", error=UserError)
+    pixels = _grey_levels(image, path) if image.mode in _READABLE_MODES else None
     if pixels is None:
-        raise UserError(f"{path}: has mode {mode}, not 8 bits of one channel; save masks as mode 'L', 0 and 255")
-    check_size(path, size[::-1], (row["height"], row["width"]), remedy="save masks at the video's size")
+        raise UserError(f"{path}: has mode {image.mode}, not 8 bits of one channel; save masks as mode 'L', 0 and 255")
+    check_size(path, image.size[::-1], (row["height"], row["width"]), remedy="save masks at the video's size")
     return pixels
 
 
-def _grey_levels(image: Image.Image) -> np.ndarray:
+def _grey_levels(image: Image.Image, path: Path) -> np.ndarray:
     if image.mode != "P":
         return np.array(image.convert("L"))
     colours = np.array(image.getpalette(), dtype=np.int64).reshape(-1, 3)
     if not len(colours):
-        raise UserError("its palette is missing")
+        raise UserError(f"{path}: cannot be read (its palette is missing); write this expression again")
     levels = np.zeros(256, dtype=np.int64)
     levels[: len(colours)] = colours @ _GREY >> 15
     return np.array(image.point(levels.tolist()))
@@ -187,8 +227,8 @@ class ExpressionWriter:
         if len(set(self.frames)) != len(self.frames):
             raise UserError(f"{self.name}: two frames of the video have the same name")
         self._files = [_frame_file(frame) for frame in self.frames]
-        self._written: set[int] = set()
-        self._partial = _new_partial_folder(self.root)
+        self._written: dict[int, FileRecord] = {}
+        self._partial = new_partial_folder(self.root)
 
     def write(self, index: int, mask: np.ndarray) -> None:
         """Write `mask` (bool `[height, width]`) of frame number `index`; ValueError where it does not fit."""
@@ -198,18 +238,31 @@ class ExpressionWriter:
         if mask.dtype != np.bool_ or mask.shape != self.size:
             found, wanted = f"{mask.dtype} {list(mask.shape)}", f"bool {list(self.size)} (height, width)"
             raise UserError(f"{self.name}: the mask of frame {self.frames[index]} is {found}, not {wanted}")
-        Image.fromarray(mask.astype(np.uint8) * 255).save(self._partial / self._files[index], format="PNG")
-        self._written.add(index)
+        png = io.BytesIO()
+        Image.fromarray(mask.astype(np.uint8) * 255).save(png, format="PNG")
+        with full_disk_named(self.root / self.name / self._files[index]):
+            (self._partial / self._files[index]).write_bytes(png.getvalue())
+        self._written[index] = bytes_record(png.getvalue())
 
-    def commit(self) -> None:
-        """Put the folder into its place; ValueError where a frame was not written."""
+    def commit(self, record: Callable[[Mapping[str, FileRecord]], None] | None = None) -> None:
+        """Put the folder into its place.
+
+        Args:
+            record: gets size and hash of every file, by its relative path, before the folder is in place.
+
+        Raises:
+            UserError: a frame was not written, or the folder that is there holds something else than PNGs.
+        """
         missing = [frame for index, frame in enumerate(self.frames) if index not in self._written]
         if missing:
             raise UserError(f"{self.name}: {len(missing)} frames have no mask, the first is {missing[0]}")
         target = self.root / self.name
+        _refuse_other_files(target)
+        if record is not None:
+            record({f"{self.name}/{self._files[index]}": known for index, known in self._written.items()})
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():  # a folder cannot replace another one in one step
-            replaced = _new_partial_folder(self.root)
+            replaced = new_partial_folder(self.root)
             os.rename(target, replaced / "replaced")
             os.rename(self._partial, target)
             shutil.rmtree(replaced)
@@ -232,12 +285,27 @@ class ExpressionWriter:
         self.close()
 
 
+def _refuse_other_files(folder: Path) -> None:
+    """The folder is replaced as a whole: it must hold nothing but masks."""
+    if folder.is_symlink():
+        raise UserError(f"{folder}: is a link, which is not followed; remove it or write to another folder")
+    for name in files_below(folder):
+        if "/" in name or not name.endswith(".png") or (folder / name).is_symlink():
+            raise UserError(f"{folder / name}: is no mask of this expression; move it away or write to another folder")
+
+
+def tree_records(root: str | os.PathLike) -> Records:
+    """Sizes and hashes with which an evaluation wrote the files of a tree; empty for trees of other programs."""
+    return read_records(*sorted((Path(root) / PRIVATE_FOLDER).glob("files-*.jsonl")))
+
+
 def partial_folder(root: str | os.PathLike) -> Path:
     """Where a tree keeps half-written expressions. Whatever is in it while nobody writes is left from a kill."""
     return Path(root) / PRIVATE_FOLDER / "partial"
 
 
-def _new_partial_folder(root: Path) -> Path:
+def new_partial_folder(root: Path) -> Path:
+    """A folder of its own for what is half written, on the file system of the tree."""
     folder = partial_folder(root) / uuid.uuid4().hex[:12]
     for attempt in range(5):
         try:
@@ -271,10 +339,14 @@ __all__ = [
     "ANNOTATIONS_ON_TOP",
     "ExpressionWriter",
     "MissingPrediction",
+    "RESULT_FILES",
+    "check_places_apart",
     "expression_folder",
     "find_expression_folder",
+    "new_partial_folder",
     "partial_folder",
     "read_prediction",
     "read_prediction_raw",
+    "tree_records",
     "write_expression",
 ]

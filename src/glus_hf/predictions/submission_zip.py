@@ -24,14 +24,15 @@ from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ..atomic_write import atomic_path
 from ..errors import SubmissionError, UserError
+from ..media.open_image import open_image
 from ..media.sizes import check_size
+from ..output_claim import FileRecord, Records, is_recorded
 from ..rows import only_columns
 from .davis_annotators import fused_png, rows_by_annotator
-from .prediction_tree import expression_folder, find_expression_folder
+from .prediction_tree import expression_folder, find_expression_folder, tree_records
 
 
 SUBMITTABLE = ("mevis", "refer_youtube_vos", "long_rvos", "ref_davis17", "motion_shapes")
@@ -67,7 +68,7 @@ def validate_submission(root: str | os.PathLike, rows: Iterable[Mapping], datase
         if row["dataset"] != dataset:
             problems.append(f"{expression_folder(row)}: is of dataset {row['dataset']}, not {dataset}")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding PNGs releases the interpreter
-        for found in pool.map(partial(_expression_problems, root), rows):
+        for found in pool.map(partial(_expression_problems, root, tree_records(root)), rows):
             problems.extend(found)
     return problems
 
@@ -139,30 +140,35 @@ def _fused_members(root: str | os.PathLike, rows) -> Iterator[tuple[str, Callabl
                 yield f"anno_{annotator}/{video}/{frame}.png", partial(fused_png, masks)
 
 
-def _expression_problems(root: str | os.PathLike, row: Mapping) -> list[str]:
+def _expression_problems(root: str | os.PathLike, records: Records, row: Mapping) -> list[str]:
     folder = find_expression_folder(root, row)
     if folder is None:
         return [f"{Path(root) / expression_folder(row)}: the expression has no predictions"]
-    found = (_png_problem(folder / f"{frame}.png", row["width"], row["height"]) for frame in row["frames"])
+    name = folder.relative_to(root).as_posix()
+    found = (
+        _png_problem(folder / f"{frame}.png", row["width"], row["height"], records.get(f"{name}/{frame}.png"))
+        for frame in row["frames"]
+    )
     return [problem for problem in found if problem is not None]
 
 
-def _png_problem(path: Path, width: int, height: int) -> str | None:
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            if image.mode != "L":
-                return f"{path}: has mode {image.mode}, the server needs L (8 bits of one channel)"
-            check_size(path, (image.height, image.width), (height, width))
-            values = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
-    except FileNotFoundError:
+def _png_problem(path: Path, width: int, height: int, known: set[FileRecord] | None = None) -> str | None:
+    if not os.path.lexists(path):
         return f"{path}: the file is missing"
+    try:
+        image = open_image(path, formats=("PNG",), kind="mask", remedy="write this expression again", error=UserError)
+        if image.mode != "L":
+            return f"{path}: has mode {image.mode}, the server needs L (8 bits of one channel)"
+        check_size(path, (image.height, image.width), (height, width))
+        values = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
     except UserError as error:
         return str(error)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "not a PNG" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
-        return f"{path}: cannot be read ({reason})"
     foreign = [int(value) for value in values if value not in (0, 255)]
-    return f"{path}: holds the value {foreign[0]}, masks have 0 and 255" if foreign else None
+    if foreign:
+        return f"{path}: holds the value {foreign[0]}, masks have 0 and 255"
+    if known is not None and not is_recorded(path, known):
+        return f"{path}: was changed since the evaluation wrote it; run the evaluation again with --verify"
+    return None
 
 
 __all__ = ["SUBMITTABLE", "SubmissionError", "check_submission", "validate_submission", "write_submission_zip"]

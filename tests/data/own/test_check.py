@@ -366,7 +366,7 @@ def test_a_mask_that_is_a_link_to_nothing_is_broken_not_absent(tmp_path):
     good_data(tmp_path)
     (tmp_path / "masks" / "clip1" / "0" / "00002.png").symlink_to("on-a-disk-that-is-not-here")
     assert [str(error) for error in check_own_data(tmp_path).errors] == [
-        "masks/clip1/0/00002.png: cannot be read as an image (expressions.jsonl:1)"
+        "masks/clip1/0/00002.png: is a link to nothing: check the path (expressions.jsonl:1)"
     ]
-    with pytest.raises(ValueError, match="00002.png: cannot be read as an image"):
+    with pytest.raises(ValueError, match="00002.png: is a link to nothing"):
         load_referring_dataset("own", tmp_path, cache_dir=tmp_path / "cache")

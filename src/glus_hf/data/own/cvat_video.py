@@ -30,7 +30,8 @@ def convert_cvat(
     """Convert the masks of a CVAT task, exported as "CVAT for video 1.1", into own data (docs/own-data.md).
 
     A label, or its attribute `expression`, is an expression. Tracks with one label and one group are one object,
-    tracks of other groups are further objects of the same expression. Shapes other than masks are left out with a warning.
+    tracks of other groups are further objects of the same expression. Shapes other than masks are left out with
+    a warning.
 
     Args:
         annotations: the XML file.

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...data.frames import read_frames
 from ...inference.frame_selector import FrameSelector, key_frames_of
-from ...predictions.key_frame_file import key_frame_name, write_key_frames
+from ...predictions.key_frame_file import key_frame_name, key_frames_text
 from ...predictions.prediction_tree import PRIVATE_FOLDER
 from ..options import EvaluationOptions
 from .distributed import Processes
@@ -24,6 +24,7 @@ from .fingerprint import model_digest
 from .jobs import Group, Job
 from .manifest import Manifest
 from .resumable_run import own_share, prepare_run
+from .run_files import write_result
 from .segmenter import error_message, is_out_of_memory, raise_for_group
 
 
@@ -71,7 +72,6 @@ def score_all_frames(
 
     folder = output / PRIVATE_FOLDER / "selector"
     settings = {name: getattr(options, name) for name in ("texts_per_pass", "batch_size")}
-    is_complete = lambda folder, row: True  # the scores are in the line itself
     _, done = prepare_run(
         folder,
         {**selector_settings(selector), **settings},
@@ -79,7 +79,7 @@ def score_all_frames(
         jobs,
         processes,
         overwrite=overwrite,
-        is_complete=is_complete,
+        files_of=lambda row: [],  # the scores are in the line itself
         record_type=ExpressionScores,
     )
     lengths = {job.key: job.num_frames for job in jobs}
@@ -142,7 +142,7 @@ def write_starts(output: Path, rows: Sequence[Mapping], starts: Mapping[tuple[st
             if not (frame.isascii() and frame.isdigit()):
                 return None
             chosen[key_frame_name(*key)] = frame
-    write_key_frames(output / KEY_FRAMES_FILE, chosen)
+    write_result(output / KEY_FRAMES_FILE, key_frames_text(chosen))
     return output / KEY_FRAMES_FILE
 
 

@@ -5,27 +5,32 @@
     <output>/.glus_hf/run.lock            held while an evaluation writes here; a kill releases it
 
 An expression is done when its folder is in place *and* a line says so. The folder comes first, so after a kill between
-the two the expression is merely segmented again.
+the two the expression is merely segmented again. Which files are the run's is told in [`run_files`].
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ...atomic_write import atomic_path
+from ...atomic_write import atomic_path, full_disk_named
 from ...errors import UserError
-from ...predictions.prediction_tree import PRIVATE_FOLDER, expression_folder, partial_folder
+from ...predictions.prediction_tree import PRIVATE_FOLDER, expression_folder, tree_records
 from .expression_result import ExpressionRecord, ExpressionResult
-
-
-RESULT_FILES = ("results.jsonl", "summary.json", "key_frames.json")
-
-PathOf = Callable[[Mapping], str]
-"""Relative path of what is written for an expression, from its `dataset`, `video_id` and `expression_id`."""
+from .run_files import (
+    PathOf,
+    adopt_files,
+    has_records,
+    is_whole,
+    read_folders,
+    record_files,
+    refuse_foreign,
+    refuse_foreign_results,
+    remove_leftovers,
+    remove_run,
+)
 
 
 class Manifest:
@@ -44,9 +49,10 @@ class Manifest:
 
     def append(self, record: ExpressionRecord) -> None:
         """Add one line; it is on the disk when this returns."""
-        self._file.write(json.dumps(record.to_dict()).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with full_disk_named(self.path):
+            self._file.write(json.dumps(record.to_dict()).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -87,22 +93,25 @@ def finished(
     output: str | os.PathLike,
     rows: Iterable[Mapping],
     jobs: Iterable,
-    is_complete: Callable[[Path, Mapping], bool] | None = None,
+    files_of: Callable[[Mapping], list[str]] | None = None,
     record_type: type[ExpressionRecord] = ExpressionResult,
+    verify: bool = False,
 ) -> dict[tuple[str, str], ExpressionRecord]:
-    """Records of the jobs that are done, by `(video_id, expression_id)`; their folders are looked at.
+    """Records of the jobs that are done, by `(video_id, expression_id)`; the sizes of their files are looked at.
 
     Args:
-        is_complete: tells of `output` and a row whether all is there; by default that all its PNGs are.
+        files_of: relative paths of what is written for a row; by default the PNGs of all its frames.
         record_type: of the lines.
+        verify: compare the bytes of the files too, by their hashes.
 
     Raises:
         UserError: an expression is done, but its text or frames were different then.
     """
-    is_complete = is_complete or _has_masks
+    files_of = files_of or _pngs
     recorded, done = read_manifests(output, record_type), {}
     if not recorded:
         return {}
+    files = tree_records(output)
     for job, row in zip(jobs, rows, strict=True):
         record = recorded.get(job.key)
         if record is None:
@@ -113,18 +122,14 @@ def finished(
                 f"{output}: {name} had another text, frames or key frame when it was segmented; "
                 "use another --output or --overwrite"
             )
-        if is_complete(Path(output), row):
+        if is_whole(Path(output), files, files_of(row), verify):
             done[job.key] = record
     return done
 
 
-def _has_masks(output: Path, row: Mapping) -> bool:
-    """Whether all PNGs are there and not empty, which a power cut can leave behind."""
-    try:
-        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(output / expression_folder(row))}
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return all(sizes.get(f"{frame}.png") for frame in row["frames"])
+def _pngs(row: Mapping) -> list[str]:
+    folder = expression_folder(row)
+    return [f"{folder}/{frame}.png" for frame in row["frames"]]
 
 
 def prepare_output(
@@ -139,31 +144,48 @@ def prepare_output(
     Args:
         output: created if needed.
         settings: JSON-able; what the predictions depend on.
-        folders: relative folders or files that will be written; in a folder without settings none may exist.
-        overwrite: forget an earlier run: its predictions, results and settings are removed, other files stay.
+        folders: relative folders or files that will be written.
+        overwrite: forget an earlier run: what it wrote is put aside, other files stay.
         path_of: what an earlier run has written for an expression.
 
     Raises:
-        ValueError: the folder holds expressions of a run with other settings, or predictions without settings.
+        ValueError: the folder holds expressions of a run with other settings, or files that no run wrote where this
+            one will write.
     """
-    output = Path(output)
-    if overwrite:
-        _remove_run(output, path_of)
-    shutil.rmtree(partial_folder(output), ignore_errors=True)
+    output, folders = Path(output), list(folders)
     path = output / PRIVATE_FOLDER / "settings.json"
+    _refuse_others(output)
+    remove_leftovers(output)
+    if path.is_file() and not has_records(output):
+        adopt_files(output, folders, path_of)
+    if overwrite:
+        remove_run(output, folders, path_of)
+    refuse_foreign_results(output)
     settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
-    if path.is_file():
+    if path.is_file() and not overwrite:
         difference = _difference(path, settings)
         if difference is None:
             return
         if read_folders(output):
             raise UserError(difference)
         # nothing was finished with the old settings, so they bind nobody
-    foreign = None if overwrite else next((name for name in folders if (output / name).exists()), None)
-    if foreign is not None:
-        raise UserError(f"{output / foreign}: was not written by an evaluation; use another --output or --overwrite")
+    refuse_foreign(output, folders)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(settings, indent=1, sort_keys=True))
+    record_files(output, 0, {})
+
+
+def _refuse_others(output: Path) -> None:
+    """Refuse a folder that holds something and no run of ours, and links in our private folder."""
+    private = output / PRIVATE_FOLDER
+    for path in (private, private / "settings.json"):
+        if path.is_symlink():
+            raise UserError(f"{path}: is a link, which is not followed; use another --output")
+    if (private / "settings.json").is_file() or not output.is_dir():
+        return
+    foreign = next((name for name in sorted(os.listdir(output)) if name != PRIVATE_FOLDER), None)
+    if foreign is not None:
+        raise UserError(f"{output}: holds {foreign}, which was not written by an evaluation; use another --output")
 
 
 def _difference(path: Path, settings: dict) -> str | None:
@@ -178,37 +200,6 @@ def _difference(path: Path, settings: dict) -> str | None:
     name, output = names[0], path.parent.parent
     old, new = (json.dumps(each.get(name), sort_keys=True) for each in (found, settings))
     return f"{output}: holds a run with another {name} ({old} then, {new} now); use another --output or --overwrite"
-
-
-def _remove_run(output: Path, path_of: PathOf) -> None:
-    """Remove exactly what a run wrote."""
-    for name in read_folders(output, path_of):
-        if (output / name).is_file():
-            (output / name).unlink()
-        shutil.rmtree(output / name, ignore_errors=True)
-        for parent in list((output / name).parents):
-            if parent == output:
-                break
-            try:
-                parent.rmdir()
-            except OSError:
-                break
-    for name in RESULT_FILES:
-        (output / name).unlink(missing_ok=True)
-    for path in (output / PRIVATE_FOLDER).glob("*.json*"):
-        path.unlink(missing_ok=True)
-
-
-def read_folders(output: Path, path_of: PathOf = expression_folder) -> list[str]:
-    """What an earlier run recorded for its expressions; broken lines are passed over."""
-    folders = []
-    for path in sorted((output / PRIVATE_FOLDER).glob("rank-*.jsonl")):
-        for line in path.read_bytes().split(b"\n"):
-            try:
-                folders.append(path_of(json.loads(line)))  # refuses ids that leave the tree
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
-    return folders
 
 
 __all__ = ["Manifest", "PathOf", "finished", "prepare_output", "read_manifests"]

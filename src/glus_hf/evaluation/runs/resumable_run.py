@@ -5,18 +5,35 @@ Evaluation and pseudo-labels differ only in what they write for an expression.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...atomic_write import acquire_lock, release_lock
 from ...errors import UserError
-from ...predictions.prediction_tree import PRIVATE_FOLDER, expression_folder
+from ...output_claim import OutputFolder, check_place
+from ...predictions.prediction_tree import PRIVATE_FOLDER, check_places_apart, expression_folder
 from .distributed import Processes
 from .expression_result import ExpressionFailure, ExpressionRecord, ExpressionResult, by_key
 from .jobs import Group, Job, assign_groups, plan_groups
-from .manifest import Manifest, PathOf, finished, prepare_output
+from .manifest import Manifest, finished, prepare_output
+from .run_files import PathOf, refuse_foreign
 from .segmenter import Segmenter
+
+
+def check_run_folder(output: Path, rows: Iterable[Mapping], path_of: PathOf = expression_folder) -> None:
+    """Refuse a folder that a run cannot have, and expressions that share a place, before any work.
+
+    Args:
+        rows: light rows; their frames are what the folder has to keep away from.
+
+    Raises:
+        UserError: one line, see [`check_place`] and [`check_places_apart`].
+    """
+    check_places_apart(rows, path_of)
+    addresses = (row["frame_paths"][0] for row in rows if row["frame_paths"])
+    check_place(OutputFolder(output), dict.fromkeys(os.path.dirname(path) for path in addresses if "://" not in path))
 
 
 @contextmanager
@@ -50,21 +67,25 @@ def prepare_run(
     *,
     overwrite: bool = False,
     path_of: PathOf = expression_folder,
-    is_complete: Callable[[Path, Mapping], bool] | None = None,
+    files_of: Callable[[Mapping], list[str]] | None = None,
     record_type: type[ExpressionRecord] = ExpressionResult,
+    verify: bool = False,
 ) -> tuple[bool, dict]:
     """Whether all processes share `output`, and the records of what is done already, the same in all processes.
 
     Args:
         settings, rows, jobs, overwrite, path_of: as for [`prepare_output`] and [`finished`].
-        is_complete, record_type: as for [`finished`].
+        files_of, record_type, verify: as for [`finished`].
     """
 
     def prepare() -> None:
         prepare_output(output, settings, (path_of(row) for row in rows), overwrite, path_of)
 
     def done_here() -> dict:
-        return finished(output, rows, jobs, is_complete, record_type)
+        done = finished(output, rows, jobs, files_of, record_type, verify)
+        keys = ((row["video_id"], row["expression_id"]) for row in rows)
+        refuse_foreign(output, [path_of(row) for key, row in zip(keys, rows, strict=True) if key not in done])
+        return done
 
     processes.from_main(prepare)
     if processes.share_folder(output):
@@ -135,4 +156,4 @@ def run_jobs(
     return by_key(processes.gather(list(done.values()))), failures
 
 
-__all__ = ["lock_output", "own_share", "prepare_run", "run_jobs"]
+__all__ = ["check_run_folder", "lock_output", "own_share", "prepare_run", "run_jobs"]

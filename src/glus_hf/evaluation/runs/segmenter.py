@@ -16,6 +16,7 @@ from ...errors import UserError
 from ...inference.frame_masks import add_missing, iterate_frame_masks
 from ...inference.frame_selector import flag_no_target
 from ...media.sizes import check_size
+from ...output_claim import FileRecord
 from ...predictions.prediction_tree import ExpressionWriter
 from ..options import EvaluationOptions
 from .expression_result import ExpressionFailure, ExpressionResult
@@ -33,6 +34,7 @@ class Segmenter:
         output: root of the tree of predictions.
         options: how to segment.
         open_writer: from `output` and a job, what takes its masks (as [`ExpressionWriter`], which is the default).
+        record_files: gets size and hash of every file of an expression, by relative path, before it is in place.
         frame_scores: a key-frame selector's scores, `[num_frames]` by `(video_id, expression_id)`.
     """
 
@@ -42,6 +44,7 @@ class Segmenter:
     output: Path
     options: EvaluationOptions = EvaluationOptions()
     open_writer: Callable[[Path, Job], ExpressionWriter] | None = None
+    record_files: Callable[[Mapping[str, FileRecord]], None] | None = None
     frame_scores: Mapping[tuple[str, str], Sequence[float]] = field(default_factory=dict)
 
     def run(
@@ -130,7 +133,7 @@ class Segmenter:
                     scores[position] = 0
                     for frame_idx in range(len(frames)):
                         writer.write(frame_idx, np.zeros((row["height"], row["width"]), dtype=bool))
-                writer.commit()
+                writer.commit(self.record_files)
                 yield _result(job, row, scores[position], sorted(missing[position]), seconds, flags)
 
     def _writer(self, job: Job) -> ExpressionWriter:

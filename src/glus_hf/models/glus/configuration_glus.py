@@ -4,6 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig, Sam2VideoConfig
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
+from ...checkpoint_files.config_bounds import BOUNDS, check_names, check_numbers, check_token_ids
 from ..checkpoint_loading import CheckpointMixin
 from .presets_glus import MODEL_OPTIONS, select_options
 
@@ -79,10 +80,12 @@ class GLUSConfig(CheckpointMixin, PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs):
+        check_numbers({**vars(self), **kwargs}, type(self).__name__)
         for name, config_class in self.sub_configs.items():
             value = getattr(self, name)
             if value is None or isinstance(value, dict):
                 values = _without_type(value or RELEASED_SIZES[name])
+                check_names(config_class, values, f"{type(self).__name__}.{name}")
                 decoder = values.get("mask_decoder_config")
                 if isinstance(decoder, dict):  # transformers 5.17 makes a prompt encoder's config of it
                     values["mask_decoder_config"] = Sam2VideoMaskDecoderConfig(**_without_type(decoder))
@@ -96,9 +99,8 @@ class GLUSConfig(CheckpointMixin, PreTrainedConfig):
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLUSConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
-        for name, least in MINIMUMS.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"GLUSConfig.{name} must be {least} or more, got {getattr(self, name)}.")
+        check_numbers(vars(self), type(self).__name__)
+        check_token_ids(self, "seg_token_id")
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
@@ -110,6 +112,7 @@ class GLUSConfig(CheckpointMixin, PreTrainedConfig):
             >>> config.seg_hidden_state, config.memory_features
             ('penultimate', 'conditioned')
         """
+        check_names(cls, config_dict)
         options = select_options(kwargs.pop("compat", None), MODEL_OPTIONS)
         result = super().from_dict(config_dict, **{**options, **kwargs})
         (result[0] if isinstance(result, tuple) else result)._check_options()
@@ -137,13 +140,8 @@ CHOICES = {
     "seg_hidden_state": ("last", "penultimate"),
 }
 
-MINIMUMS = {
-    "num_context_frames": 0,
-    "num_query_frames": 1,
-    "num_maskmem": 0,
-    "memory_stride": 1,
-    "training_memory_stride": 1,
-}
+OPTION_NUMBERS = ("num_context_frames", "num_query_frames", "num_maskmem", "memory_stride", "training_memory_stride")
+MINIMUMS = {name: BOUNDS[name][0] for name in OPTION_NUMBERS}
 
 RELEASED_SIZES = {
     "vision_config": {

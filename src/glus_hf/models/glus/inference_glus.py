@@ -11,7 +11,14 @@ from torch.nn import functional as F
 
 from ...errors import UserError
 from ..prefix_cache import default_batch_size
-from ..sessions import VideoSegmentationOutput, VideoSession, check_inference, key_frame_per_text, sides
+from ..sessions import (
+    VideoSegmentationOutput,
+    VideoSession,
+    check_inference,
+    check_prompt_ids,
+    key_frame_per_text,
+    sides,
+)
 from .memory_glus import MemoryBank
 
 
@@ -249,6 +256,10 @@ def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> 
         "crop_size": (sides(views.crop_size), sides(config.vision_config.image_size)),
     }
     check_inference(model, batch_size, fits)
+    rows, image = config.text_config.vocab_size, config.image_token_id
+    check_prompt_ids(session.prefix_input_ids, rows, image, config.num_context_frames * config.num_image_tokens)
+    for ids in [*session.turn_input_ids, *session.last_turn_input_ids]:
+        check_prompt_ids(ids, rows, image, config.num_image_tokens)
 
 
 def _texts_by_key_frame(key_frame, session: GLUSInferenceSession) -> dict[int, list[int]]:

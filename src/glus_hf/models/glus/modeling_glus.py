@@ -16,9 +16,11 @@ from torch.nn import functional as F
 from transformers import CLIPVisionModel, DynamicCache, LlamaModel, PreTrainedModel, Sam2VideoModel
 from transformers.utils import ModelOutput
 
+from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import counts_per_video
 from ..prefix_cache import pad_behind_prefix, repeat_cache
+from ..sessions import sides
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
 from .loss_glus import mask_losses
@@ -116,7 +118,7 @@ class GLUSFramePositionEmbedding(nn.Module):
         """`[..., frames]` times -> `[..., frames, num_image_tokens, hidden]`."""
         frequencies = torch.pi * torch.arange(1, self.num_frequencies + 1, device=frame_times.device) / 2
         phases = frame_times.float()[..., None] * frequencies
-        waves = torch.cat([phases.sin(), phases.cos()], dim=-1).to(self.time_projection.weight.dtype)
+        waves = torch.cat([phases.sin(), phases.cos()], dim=-1).to(self.token_position.dtype)
         return self.time_projection(waves)[..., None, :] + self.token_position
 
 
@@ -219,7 +221,10 @@ class GLUSModel(GLUSPreTrainedModel):
             raise ValueError(
                 'The mask branch cannot be offloaded; put "model.mask_model" on one device in device_map.'
             )
-        outputs = self.mask_model.get_image_features(pixel_values.to(device, self.dtype), return_dict=True)
+        return self._mask_features(pixel_values.to(device, self.dtype))
+
+    def _mask_features(self, pixel_values: Tensor) -> GLUSMaskFeatures:
+        outputs = self.mask_model.get_image_features(pixel_values, return_dict=True)
         sizes = self.mask_model.backbone_feature_sizes
         maps = [self._to_map(feature, size) for feature, size in zip(outputs.fpn_hidden_states, sizes, strict=True)]
         position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
@@ -235,6 +240,22 @@ class GLUSModel(GLUSPreTrainedModel):
         wide = torch.promote_types(features.dtype, torch.float32)
         position = encoding(features.shape, features.device, wide).to(features.dtype)
         return position.expand(len(features), -1, -1, -1).flatten(2).permute(2, 0, 1)
+
+    @torch.no_grad()
+    def try_shapes(self) -> Tensor:
+        """Run a model without data (on the device "meta") on two frames, to see that the sizes of its configuration go
+        together; returns the [SEG] state `[1, hidden]`."""
+        views = [self.config.vision_config.image_size, self.config.mask_config.image_size]
+        pixels, mask_pixels = (torch.zeros(1, 3, *sides(size), device="meta") for size in views)
+        tokens = self.encode_frames(pixels, torch.zeros(1, device="meta"))
+        if tokens.shape[1] != self.config.num_image_tokens:
+            raise ValueError(f"a frame gives {tokens.shape[1]} tokens, not {self.config.num_image_tokens}")
+        mask = torch.zeros(1, 1, *[tokens.shape[1]] * 2, device="meta")
+        state = self.read_states(tokens, mask, use_cache=False)[1][:, -1]
+        features, bank = self._mask_features(mask_pixels), MemoryBank(self.config.num_maskmem, 1)
+        for frame in range(2):
+            self.decode_frame(features, self.seg_projection(state), bank, frame, [True])
+        return state
 
     # read -------------------------------------------------------------------------------------------------------
 
@@ -358,6 +379,11 @@ class GLUSModel(GLUSPreTrainedModel):
         return memory.flatten(2).permute(2, 0, 1), self._sine_positions(encoder.position_encoding, memory)
 
 
+def refuse_generation(*_, **__):
+    """What stands for generating text."""
+    raise UserError("GLUS answers with masks, not with text: call propagate_in_video_iterator, or the pipeline")
+
+
 class GLUSForVideoSegmentation(GLUSPreTrainedModel):
     """GLUS with its language-model head: losses on a training batch, masks of a video at inference.
 
@@ -375,6 +401,8 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         super().__init__(config)
         self.model = GLUSModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        # peft asks for it with task_type="CAUSAL_LM"; in the class it would mean to transformers that we generate text
+        self.prepare_inputs_for_generation = refuse_generation
         self.post_init()
 
     def get_input_embeddings(self):
@@ -399,7 +427,10 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         mask_labels: list[Tensor] | None = None,
         expressions_per_video: Tensor | list[int] | None = None,
         frame_times: Tensor | None = None,
-        return_dict: bool = True,
+        return_dict: bool | None = True,
+        inputs_embeds: None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> GLUSSegmentationOutput | tuple:
         """One teacher-forced pass over a training batch.
 
@@ -412,10 +443,14 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             mask_labels: per video `[expressions, num_query, H, W]` in [0, 1], or counts of objects (`overlap="sum"`).
             expressions_per_video: conversations of each video, in order; one each by default.
             frame_times: `[videos, frames]` in [0, 1], for models with `frame_position_embedding`.
+            return_dict: False gives a tuple.
+            inputs_embeds, output_attentions, output_hidden_states: peft passes them as None; nothing else is taken.
 
         Returns:
             [`GLUSSegmentationOutput`]
         """
+        if inputs_embeds is not None or output_attentions or output_hidden_states:
+            raise UserError("GLUS takes no inputs_embeds, output_attentions and output_hidden_states: leave them out")
         if mask_labels is not None and mask_pixel_values is None:
             raise ValueError("mask_labels needs mask_pixel_values: without the query frames no masks are decoded.")
         output = self.model(
@@ -429,7 +464,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             mask_loss = self.config.mask_bce_loss_weight * output.mask_bce_loss
             mask_loss = mask_loss + self.config.mask_dice_loss_weight * output.mask_dice_loss
             output.loss = mask_loss if output.loss is None else output.loss + mask_loss.to(output.loss.device)
-        return output if return_dict else output.to_tuple()
+        return output.to_tuple() if return_dict is False else output
 
     def _ce_loss(self, states: Tensor, labels: Tensor) -> Tensor:
         targets = labels[:, 1:].to(states.device)

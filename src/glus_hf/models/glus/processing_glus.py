@@ -12,11 +12,12 @@ from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
+from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
 from ...media.images import check_views
 from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import pad_conversations
-from ..expressions import check_expression, one_line, plain_expression, sample_templates
+from ..expressions import as_expressions, check_expression, one_line, plain_expression, sample_templates
 from ..llama_prompts import (
     BOS_TOKEN,
     EOS_TOKEN,
@@ -101,6 +102,13 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
     ):
         super().__init__(image_processor, tokenizer, **kwargs)
         check_views(image_processor)
+        check_whole_numbers(
+            num_context_frames=num_context_frames,
+            num_query_frames=num_query_frames,
+            num_image_tokens=num_image_tokens,
+            image_token_id=image_token_id,
+            max_expression_tokens=max_expression_tokens,
+        )
         _check_choice("context_frames", context_frames, CONTEXT_STRATEGIES)
         _check_choice("overlap", overlap, OVERLAPS)
         vocabulary = tokenizer.get_vocab()
@@ -127,7 +135,9 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
         kwargs = {option: value for option, value in kwargs.items() if option not in own}
         image_processor = GLUSImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        return [image_processor, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
+        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
+        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
+        return [image_processor, tokenizer]
 
     @property
     def seg_token_id(self) -> int:
@@ -285,9 +295,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
             `UserError`: no expression, an expression [`~GLUSProcessor.clean_expression`] refuses, an empty video,
                 frames of different sizes, or wrong context indices.
         """
-        expressions = [text] if isinstance(text, str) else list(text)
-        if not expressions:
-            raise UserError("no expression given; pass a text or a list of texts")
+        expressions = as_expressions(text)
         expressions = [self.clean_expression(expression) for expression in expressions]
         frames = load_frames(video)
         splits = [self.split_window(expression) for expression in expressions]

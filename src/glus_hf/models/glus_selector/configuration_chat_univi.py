@@ -5,6 +5,7 @@ import math
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedConfig
 
+from ...checkpoint_files.config_bounds import check_names, check_numbers, check_token_ids
 from ..checkpoint_loading import CheckpointMixin
 
 
@@ -58,13 +59,22 @@ class ChatUniViConfig(CheckpointMixin, PreTrainedConfig):
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
 
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """As in transformers; fields that would take the place of methods are refused."""
+        check_names(cls, config_dict)
+        return super().from_dict(config_dict, **kwargs)
+
     def __post_init__(self, **kwargs):
+        check_numbers({**vars(self), **kwargs}, type(self).__name__)
         for name, config_class in self.sub_configs.items():
             value = getattr(self, name)
             if value is None or isinstance(value, dict):
                 values = {key: field for key, field in (value or RELEASED_SIZES[name]).items() if key != "model_type"}
+                check_names(config_class, values, f"{type(self).__name__}.{name}")
                 setattr(self, name, config_class(**values))
         self.spatial_clusters, self.spatial_neighbours = list(self.spatial_clusters), list(self.spatial_neighbours)
+        check_token_ids(self, "score_token_id")
         self._check_merger()
         super().__post_init__(**kwargs)
 

@@ -15,6 +15,7 @@ from transformers import CLIPVisionModel, GenerationMixin, LlamaModel, PreTraine
 from transformers.utils import ModelOutput
 
 from ..checkpoint_loading import CheckpointMixin
+from ..sessions import sides
 from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, ChatUniViConfig
 from .token_merger_glus_selector import DensityNoise, merge_image, merge_video
 
@@ -89,6 +90,18 @@ class ChatUniViModel(ChatUniViPreTrainedModel):
             tokens = torch.cat(self.encode_groups(pixel_values, frames_per_group, density_noise))
         embeddings = self.embed_prompt(input_ids, tokens)
         return self.language_model(inputs_embeds=embeddings, attention_mask=attention_mask, **kwargs)
+
+    @torch.no_grad()
+    def try_shapes(self) -> Tensor:
+        """Run a model without data (on the device "meta") on an image, to see that the sizes of its configuration go
+        together; returns the last state `[1, hidden]`."""
+        sizes = sides(self.config.vision_config.image_size)
+        patches = self.patch_features(torch.zeros(1, 3, *sizes, device="meta"))
+        if patches.shape[1] != self.config.num_patches:
+            raise ValueError(f"an image gives {patches.shape[1]} patches, not {self.config.num_patches}")
+        mask = torch.zeros(1, 1, *[patches.shape[1]] * 2, device="meta")
+        outputs = self.language_model(inputs_embeds=self._project(patches), attention_mask=mask, use_cache=False)
+        return outputs.last_hidden_state[:, -1]
 
     # images -> tokens of the language model ---------------------------------------------------------------------
 

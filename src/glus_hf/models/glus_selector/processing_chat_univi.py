@@ -12,9 +12,11 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
+from ...checkpoint_files.config_bounds import check_numbers, check_whole_numbers
 from ...errors import UserError
 from ...media.images import as_rgb_arrays, check_views, clip_view
 from ..checkpoint_loading import CheckpointMixin
+from ..expressions import as_expressions
 from ..llama_prompts import BOS_TOKEN, EOS_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS, tokenize_prompt
 from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, num_clusters
 
@@ -48,6 +50,8 @@ class ChatUniViProcessor(CheckpointMixin, ProcessorMixin):
     ):
         super().__init__(image_processor, tokenizer, **kwargs)
         check_views(image_processor)
+        check_whole_numbers(num_image_tokens=num_image_tokens, image_token_id=image_token_id)
+        check_numbers({"temporal_cluster_rate": temporal_cluster_rate}, "the processor's settings")
         vocabulary = tokenizer.get_vocab()
         missing = [token for token in self._needed_tokens() if token not in vocabulary]
         if missing:
@@ -66,7 +70,9 @@ class ChatUniViProcessor(CheckpointMixin, ProcessorMixin):
         own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
         kwargs = {option: value for option, value in kwargs.items() if option not in own}
         image_processor = CLIPImageProcessorPil.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        return [image_processor, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
+        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
+        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
+        return [image_processor, tokenizer]
 
     @property
     def pad_token_id(self) -> int:
@@ -137,9 +143,7 @@ class ChatUniViProcessor(CheckpointMixin, ProcessorMixin):
         Raises:
             `ValueError`: no prompt, or not one image per `<image>`.
         """
-        prompts = [text] if isinstance(text, str) else list(text)
-        if not prompts:
-            raise UserError("no prompt given; pass a text or a list of texts")
+        prompts = as_expressions(text, "prompt")
         images = [] if images is None else as_rgb_arrays(images)
         rows = [self.tokenize(prompt) for prompt in prompts]
         wanted = sum(row.count(self.image_token_id) for row in rows)

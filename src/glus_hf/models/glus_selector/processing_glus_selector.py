@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from transformers.feature_extraction_utils import BatchFeature
 
+from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
 from ..conversation_batch import pad_conversations
-from ..expressions import check_expression, sample_templates
+from ..expressions import as_expressions, check_expression, sample_templates
 from ..llama_prompts import (
     BOS_TOKEN,
     EOS_TOKEN,
@@ -87,10 +88,11 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             image_processor, tokenizer, num_image_tokens, image_token_id, temporal_cluster_rate, legacy, **kwargs
         )
         _check_strategy(context_frames)
-        if max_images < 2 or num_context_frames < 1:
-            raise UserError(
-                f"max_images must be at least 2 and num_context_frames 1, got {max_images} and {num_context_frames}"
-            )
+        check_whole_numbers(
+            max_images=max_images, num_context_frames=num_context_frames, max_expression_tokens=max_expression_tokens
+        )
+        if num_context_frames < 1:
+            raise UserError(f"num_context_frames is {num_context_frames}; it must be at least 1")
         self.context_frames = context_frames
         self.max_images = max_images
         self.num_context_frames = num_context_frames
@@ -208,9 +210,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
             `UserError`: no expression, an expression [`~GLUSSelectorProcessor.clean_expression`] refuses, an empty
                 video, frames of different sizes, or wrong context indices.
         """
-        expressions = [text] if isinstance(text, str) else list(text)
-        if not expressions:
-            raise UserError("no expression given; pass a text or a list of texts")
+        expressions = as_expressions(text)
         expressions = [self.clean_expression(expression) for expression in expressions]
         frames = load_frames(video)
         of_frame = [

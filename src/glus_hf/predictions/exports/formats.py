@@ -83,11 +83,11 @@ def export_masks(videos: VideoMasks | Iterable[VideoMasks], formats: str | Seque
 
 
 def write_formats(videos: VideoMasks | Iterable[VideoMasks], formats: Sequence[str], folder: Path) -> None:
-    """Write every format into its folder of an existing `folder`; see [`export_masks`]."""
+    """Write every format into its folder in `folder`; see [`export_masks`]."""
     videos = [videos] if isinstance(videos, VideoMasks) else list(videos)
     _check_names(videos)
     for name in formats:
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         FORMATS[name].write(folder / name, videos)
 
 

@@ -123,7 +123,8 @@ def brush_rle(mask: np.ndarray) -> list[int]:
     inside, packed by runs.
 
     The stream of bits starts with the number of values (32 bits), the bits of a value less one (5), and four sizes
-    of run lengths less one (4 each). Every run follows as a 1, which of the sizes (2), its length less one, its value (8).
+    of run lengths less one (4 each). Every run follows as a 1, which of the sizes (2), its length less one,
+    its value (8).
 
     Example:
         >>> brush_rle(np.ones((1, 1), dtype=bool))

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ...atomic_write import atomic_path
+from ...atomic_write import full_disk_named
 from ...errors import UserError
 from ...evaluation.options import EvaluationOptions
 from ...evaluation.runs.distributed import Processes
 from ...evaluation.runs.expression_result import ExpressionFailure, ExpressionResult
 from ...evaluation.runs.fingerprint import model_digest
 from ...evaluation.runs.jobs import Job, light_rows, plan_jobs
-from ...evaluation.runs.resumable_run import lock_output, prepare_run, run_jobs
+from ...evaluation.runs.resumable_run import check_run_folder, lock_output, prepare_run, run_jobs
+from ...evaluation.runs.run_files import record_files, remove_replaced
 from ...evaluation.runs.segmenter import Segmenter
 from ...media.rle import decode_rle
 from ...metrics.j_and_f import region_similarity
-from ...predictions.prediction_tree import expression_folder
+from ...output_claim import FileRecord, bytes_record
+from ...predictions.prediction_tree import expression_folder, new_partial_folder
 from ...rows import all_have, column, filter_rows
 
 
@@ -74,6 +77,7 @@ def make_pseudo_labels(
     seed: int = 0,
     options: EvaluationOptions | None = None,
     overwrite: bool = False,
+    verify: bool = False,
     processes: Processes | None = None,
     progress: bool = False,
 ) -> LabelReport | None:
@@ -82,7 +86,8 @@ def make_pseudo_labels(
     Resumable and over several processes like [`evaluate_model`]; the folder refuses other settings.
 
     Args:
-        model, processor, split, data_options, model_name, overwrite, processes, progress: as for [`evaluate_model`].
+        model, processor, split, data_options, model_name, overwrite, verify, processes, progress: as for
+            [`evaluate_model`].
         rows: with masks, of one dataset; several datasets can share `output`.
         empty: label of a frame where neither truth nor prediction has a pixel. "1" is upstream's: a frame without the
             target is then as good as one that is segmented perfectly. "0" calls it useless as a key frame, "skip"
@@ -128,9 +133,18 @@ def make_pseudo_labels(
         "seed": seed,
         **{name: getattr(options, name) for name in ("texts_per_pass", "threshold", "batch_size", "context_frames")},
     }
+    processes.from_main(lambda: check_run_folder(folder, light, _file_of))
     with lock_output(folder, processes):
         _, done = prepare_run(
-            folder, settings, light, jobs, processes, overwrite=overwrite, path_of=_file_of, is_complete=_is_complete
+            folder,
+            settings,
+            light,
+            jobs,
+            processes,
+            overwrite=overwrite,
+            path_of=_file_of,
+            files_of=lambda row: [_file_of(row)],
+            verify=verify,
         )
         segmenter = Segmenter(
             model,
@@ -139,6 +153,7 @@ def make_pseudo_labels(
             folder,
             options,
             open_writer=lambda folder, job: LabelWriter(folder, rows[job.index], EMPTY_POLICIES[empty]),
+            record_files=partial(record_files, folder, processes.rank),
         )
 
         def add_score(result: ExpressionResult) -> float | None:
@@ -157,6 +172,8 @@ def make_pseudo_labels(
             description="labelling",
             progress=progress,
         )
+        if processes.is_main:
+            remove_replaced(folder)
     return _report(folder, jobs, results, failures) if processes.is_main else None
 
 
@@ -165,7 +182,7 @@ class LabelWriter:
     does with PNGs."""
 
     def __init__(self, folder: str | os.PathLike, row: Mapping, empty: float | None):
-        self.path, self.row, self.empty = Path(folder) / _file_of(row), row, empty
+        self.folder, self.path, self.row, self.empty = Path(folder), Path(folder) / _file_of(row), row, empty
         self.labels: dict[int, float | None] = {}
 
     def write(self, index: int, mask: np.ndarray) -> None:
@@ -173,13 +190,20 @@ class LabelWriter:
         truth = decode_rle(self.row["masks"][index], (self.row["height"], self.row["width"]))
         self.labels[index] = frame_label(mask, truth, self.empty)
 
-    def commit(self) -> None:
-        """Write the file; ValueError where a frame is missing."""
+    def commit(self, record: Callable[[Mapping[str, FileRecord]], None] | None = None) -> None:
+        """Write the file, recorded before as by [`ExpressionWriter.commit`]; ValueError where a frame is missing."""
         count = len(self.row["frames"])
         if sorted(self.labels) != list(range(count)):
             raise UserError(f"{self.path}: {count - len(self.labels)} of {count} frames have no mask")
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(json.dumps([self.labels[index] for index in range(count)]), encoding="utf-8")
+        content = json.dumps([self.labels[index] for index in range(count)]).encode()
+        if record is not None:
+            record({_file_of(self.row): bytes_record(content)})
+        staged = new_partial_folder(self.folder)
+        with full_disk_named(self.path):
+            (staged / self.path.name).write_bytes(content)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staged / self.path.name, self.path)
+        staged.rmdir()
 
     def __enter__(self) -> LabelWriter:
         return self
@@ -257,13 +281,6 @@ def read_labels(folder: str | os.PathLike, row: Mapping) -> list[float | None] |
 def _file_of(row: Mapping) -> str:
     """`<video>/<expression>.json`; refuses ids that leave the folder."""
     return expression_folder({**row, "dataset": ""}) + ".json"
-
-
-def _is_complete(folder: Path, row: Mapping) -> bool:
-    try:
-        return (folder / _file_of(row)).stat().st_size > 0
-    except OSError:
-        return False
 
 
 def _report(folder: Path, jobs: Sequence[Job], results: Mapping, failures: list[ExpressionFailure]) -> LabelReport:

@@ -1,0 +1,154 @@
+"""A folder of a model or a processor, file by file, before a library opens it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import CheckpointError
+from ..safe_files import check_regular
+from .config_bounds import check_numbers
+from .json_fields import read_fields, shorten
+from .safetensors_header import StoredWeight, read_header
+from .tokenizer_rules import check_regex, check_tokenizer
+from .weight_folder import INDEX_FILES, SINGLE_FILES, refuse_packed, refuse_pointer, shards_of
+
+
+CONFIG, ADAPTER, TOKENIZER = "config.json", "adapter_config.json", "tokenizer.json"
+MODEL_FILES = (CONFIG, "generation_config.json")
+PROCESSOR_FILES = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
+)
+OTHER_FILES = ("tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja")
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+MAX_RANK = 8192
+PATTERNS = ("target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern", "modules_to_save")
+
+
+def check_model_files(folder: Path) -> None:
+    """Refuse configuration files of a model that are damaged or out of bounds.
+
+    Raises:
+        CheckpointError: one line that names the file.
+    """
+    for name in _present(folder, MODEL_FILES):
+        fields = read_fields(folder / name)
+        check_numbers(fields, str(folder / name))
+        if name == CONFIG:
+            _check_weight_name(folder, fields)
+    if _present(folder, [ADAPTER]):
+        _check_adapter(folder)
+
+
+def check_processor_files(folder: Path) -> None:
+    """Refuse files of a processor and its tokenizer that are damaged, or could take all time or memory.
+
+    Raises:
+        CheckpointError: one line that names the file.
+    """
+    for name in _present(folder, PROCESSOR_FILES):
+        fields = read_fields(folder / name)
+        if name != "tokenizer_config.json":  # whose model_max_length stands for none
+            check_numbers(fields, str(folder / name))
+        _check_added_ids(folder / name, fields)
+    for name in _present(folder, OTHER_FILES):
+        check_regular(folder / name, "tokenizer", CheckpointError)
+    for name in _present(folder, [TOKENIZER]):
+        fields = read_fields(folder / name, "tokenizer")
+        try:
+            check_tokenizer(fields)
+        except ValueError as error:
+            raise CheckpointError(f"{folder / name}: {error}; take the tokenizer from its source again") from None
+
+
+def read_weight_headers(folder: Path) -> dict[str, StoredWeight] | None:
+    """Every weight of a folder by name, as the headers of its safetensors files have it.
+
+    Returns:
+        None where there are no safetensors files; PyTorch's are looked at as files only.
+
+    Raises:
+        CheckpointError: a file is damaged, missing or outside the folder; one line.
+    """
+    single, packed = (folder / name for name in SINGLE_FILES)
+    index, packed_index = (folder / name for name in INDEX_FILES)
+    if os.path.lexists(single):
+        refuse_pointer(single)
+        return read_header(single)
+    if os.path.lexists(index):
+        return _read_shards(index)
+    for file in (
+        [packed] if os.path.lexists(packed) else shards_of(packed_index) if os.path.lexists(packed_index) else ()
+    ):
+        refuse_pointer(file)
+        refuse_packed(file)
+    return None
+
+
+def _read_shards(index: Path) -> dict[str, StoredWeight]:
+    weights: dict[str, StoredWeight] = {}
+    for shard in shards_of(index):
+        refuse_pointer(shard)
+        found = read_header(shard)
+        twice = found.keys() & weights.keys()
+        if twice:
+            raise CheckpointError(f"{shard}: {shorten(min(twice))} is in another shard too; keep one set of weights")
+        weights |= found
+    return weights
+
+
+def _present(folder: Path, names: Iterable[str]) -> list[str]:
+    return [name for name in names if os.path.lexists(folder / name)]
+
+
+def _check_weight_name(folder: Path, fields: dict) -> None:
+    name = fields.get("transformers_weights")
+    if name is not None and (not isinstance(name, str) or Path(name).name != name):
+        message = f"transformers_weights names a file outside it ({shorten(repr(name))}); do not trust this checkpoint"
+        raise CheckpointError(f"{folder / CONFIG}: {message}")
+
+
+def _check_added_ids(file: Path, fields: dict) -> None:
+    added = fields.get("added_tokens_decoder")
+    ids = [str(index) for index in added] if isinstance(added, dict) else []
+    ids += [str(index) for index in fields.values()] if file.name == "added_tokens.json" else []
+    wrong = [index for index in ids if not index.isdecimal() or len(index) > 7]
+    if wrong:
+        message = f"has an added token with the id {shorten(wrong[0])}; save the processor again"
+        raise CheckpointError(f"{file}: {message}")
+
+
+def _check_adapter(folder: Path) -> None:
+    file = folder / ADAPTER
+    fields = read_fields(file, remedy="save the adapter again")
+    check_numbers({name: value for name, value in fields.items() if name != "target_modules"}, str(file))
+    base = fields.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise CheckpointError(f"{file}: names no base model; write its folder or name as base_model_name_or_path")
+    if os.path.isdir(base) and not os.path.exists(os.path.join(base, CONFIG)):
+        raise CheckpointError(f"{file}: its base model {shorten(base)} holds no model; write the folder of one there")
+    ranks = fields.get("rank_pattern")
+    for rank in [fields.get("r"), *(ranks.values() if isinstance(ranks, dict) else ())]:
+        if rank is not None and (type(rank) is not int or not 1 <= rank <= MAX_RANK):
+            raise CheckpointError(f"{file}: its rank is {shorten(repr(rank))}; it must be from 1 to {MAX_RANK}")
+    for name in PATTERNS:
+        value = fields.get(name)
+        for pattern in [value] if isinstance(value, str) else list(value) if isinstance(value, (list, dict)) else ():
+            try:
+                check_regex(str(pattern))
+            except ValueError as error:
+                raise CheckpointError(f"{file}: {name} {error}; name the modules instead") from None
+    for name in _present(folder, ADAPTER_WEIGHTS):
+        refuse_pointer(folder / name)
+        if name.endswith(".safetensors"):
+            read_header(folder / name)
+
+
+__all__ = ["check_model_files", "check_processor_files", "read_weight_headers"]

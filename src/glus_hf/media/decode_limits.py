@@ -1,0 +1,148 @@
+"""How much a video may ask for when it is decoded, and an account of what its frames hold."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from numbers import Real
+
+from ..errors import UserError, VideoError
+from ..safe_files import GB, readable_size
+
+
+DEFAULT_MEMORY = 6 * GB
+FREE_SHARE = 3  # masks, features and the model need the rest
+FRAME_OVERHEAD = 256  # bytes of an array beside its pixels
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What a video may ask for. The defaults suit a machine with 24 GB.
+
+    Attributes:
+        memory: bytes that the decoded frames hold at once, 3 per pixel. None: 6 GB, or a third of the memory that is
+            free if that is less.
+        frame_pixels: width x height of a frame.
+        seconds: duration, where `max_frames` does not bound it.
+        file_bytes: size of the file.
+
+    Example:
+        >>> DecodeLimits(memory=12 * 10**9).seconds
+        14400
+    """
+
+    memory: int | None = None
+    frame_pixels: int = 50_000_000
+    seconds: float = 4 * 3600
+    file_bytes: int = 16 * GB
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_default = value is None and field.default is None
+            if not is_default and (not isinstance(value, Real) or isinstance(value, bool) or not value > 0):
+                raise UserError(f"the limit {field.name} must be a positive number, got {value!r}")
+
+    @property
+    def usable_memory(self) -> int:
+        if self.memory is not None:
+            return int(self.memory)
+        free = free_memory()
+        return DEFAULT_MEMORY if free is None else min(DEFAULT_MEMORY, max(0, free) // FREE_SHARE)
+
+
+class FrameBudget:
+    """Counts frames as they are decoded and refuses the one that is too much."""
+
+    def __init__(self, name: object, limits: DecodeLimits | None = None):
+        self.name, self.limits = name, limits or DecodeLimits()
+        self.memory, self.held = self.limits.usable_memory, 0
+        self.start: float | None = None
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse frames that are too large, before one is decoded."""
+        if height * width > self.limits.frame_pixels:
+            raise VideoError(
+                f"{self.name}: has frames of {width} x {height} pixels, more than the {self.limits.frame_pixels:.0f} "
+                "that a frame may have: make it smaller, or raise the limit frame_pixels"
+            )
+
+    def check_count(self, num_frames: int, height: int, width: int, more: bool = False) -> None:
+        """Refuse so many frames, before they are decoded; `more`: that there may be more of them."""
+        needed = self.held + num_frames * (height * width * 3 + FRAME_OVERHEAD)
+        if needed > self.memory:
+            self._refuse(f"{'more than ' * more}{num_frames} frames of {width} x {height} pixels take", needed)
+
+    def add(self, height: int, width: int) -> None:
+        """Count a frame that is about to be held."""
+        self.check_size(height, width)
+        self.held += height * width * 3 + FRAME_OVERHEAD
+        if self.held > self.memory:
+            self._refuse("its frames take more than", self.memory)
+
+    def check_seconds(self, seconds: float) -> None:
+        if seconds > self.limits.seconds:
+            raise VideoError(
+                f"{self.name}: lasts {seconds / 3600:.3g} hours, more than the {self.limits.seconds / 3600:.3g} that "
+                "a video may last: cut it, read its start with max_frames, or raise the limit seconds"
+            )
+
+    def check_time(self, seconds: float) -> None:
+        """Refuse a frame that is shown too long after the first."""
+        self.start = seconds if self.start is None else self.start
+        self.check_seconds(seconds - self.start)
+
+    def check_file(self, num_bytes: int) -> None:
+        if num_bytes > self.limits.file_bytes:
+            raise VideoError(
+                f"{self.name}: has {readable_size(num_bytes)}, more than the "
+                f"{readable_size(self.limits.file_bytes)} of a video: cut it, or raise the limit file_bytes"
+            )
+
+    def _refuse(self, what: str, needed: int) -> None:
+        raise VideoError(
+            f"{self.name}: {what} {readable_size(needed)} of memory, {readable_size(self.memory)} are allowed: read "
+            "its start with max_frames, make it smaller, or raise the limit memory"
+        )
+
+
+def free_memory() -> int | None:
+    """Bytes that this process can still take: of the machine, of its control group and of its limit of address space;
+    None where the system does not tell."""
+    found = [_free_of_machine(), _free_of_group(), _free_address_space()]
+    return min((value for value in found if value is not None), default=None)
+
+
+def _free_of_machine() -> int | None:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _free_of_group() -> int | None:
+    limit, used = (next(iter(_lines(f"/sys/fs/cgroup/memory.{name}")), "") for name in ("max", "current"))
+    return int(limit) - int(used) if limit.isdecimal() and used.isdecimal() else None
+
+
+def _free_address_space() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    pages = next(iter(_lines("/proc/self/statm")), "").split()
+    if limit == resource.RLIM_INFINITY or not pages:
+        return None
+    return limit - int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+__all__ = ["DecodeLimits", "FrameBudget", "free_memory"]

@@ -1,0 +1,301 @@
+"""GLEE: objects by names or by a sentence, in images and videos, without a language model.
+
+Three steps: the backbone reads an image (`encode_images`), the text tower reads names or sentences (`encode_text`),
+and the two decoders put them together (`decode`). The first two do not know of each other, so their results can be
+shared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.models.deformable_detr.modeling_deformable_detr import DeformableDetrMultiscaleDeformableAttention
+from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoFusionLayer
+from transformers.utils import ModelOutput
+
+from ..checkpoint_loading import CheckpointMixin
+from .backbone_glee import build_backbone
+from .configuration_glee import GLEEConfig
+from .decoder_glee import DecoderOutput, GLEEDecoder
+from .denoising_glee import DenoisingQueries, make_denoising_queries
+from .draws_glee import GLEEDraws
+from .heads_glee import GLEEHeads, GLEEPredictions
+from .inference_glee import GLEEInferenceSession, GLEEVideoSegmentationOutput, propagate_in_video
+from .loss_glee import glee_losses, total_loss
+from .pixel_decoder_glee import FUSION_SCALE, GLEEPixelDecoder
+from .text_encoder_glee import GLEEText, GLEETextEncoder
+
+
+@dataclass
+class GLEESegmentationOutput(ModelOutput):
+    """Output of [`GLEEForVideoSegmentation`] for a batch of images.
+
+    Args:
+        loss (`FloatTensor`, *optional*): weighted sum of `losses`, when labels are given.
+        logits (`FloatTensor [images, queries, names]`): one per name, or one for the sentence.
+        pred_boxes (`FloatTensor [images, queries, 4]`): centre x, centre y, width, height as parts of the padded
+            image.
+        pred_masks (`FloatTensor [images, queries, height / 4, width / 4]`): logits.
+        confidence_logits (`FloatTensor [images, queries, 1]`): how sure the model is, whatever was asked.
+        query_embeddings (`FloatTensor [images, queries, dim]`): what temporal similarity compares.
+        location_scores (`FloatTensor [images, locations]`): logits of all locations, from which the queries were
+            selected; strides 64, 32, 16, 8.
+        query_indices (`LongTensor [images, queries]`): the selected locations.
+        mask_features (`FloatTensor [images, dim, height / 4, width / 4]`).
+        losses (`dict[str, FloatTensor]`, *optional*): unweighted, see `loss_glee.glee_losses`.
+        matches (`dict[str, list]`, *optional*): by stage and image, matched queries and their targets.
+        auxiliary (`list[GLEEPredictions]`, *optional*): of the selected queries, then of all layers but the last.
+        encoder_predictions ([`GLEEPredictions`], *optional*): of the selected locations, by the encoder alone.
+        references (`list[FloatTensor]`): boxes before each layer and after the last.
+        denoising ([`DenoisingQueries`], *optional*): in training.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    pred_boxes: torch.FloatTensor | None = None
+    pred_masks: torch.FloatTensor | None = None
+    confidence_logits: torch.FloatTensor | None = None
+    query_embeddings: torch.FloatTensor | None = None
+    location_scores: torch.FloatTensor | None = None
+    query_indices: torch.LongTensor | None = None
+    mask_features: torch.FloatTensor | None = None
+    losses: dict | None = None
+    matches: dict | None = None
+    auxiliary: list | None = None
+    encoder_predictions: GLEEPredictions | None = None
+    references: list | None = None
+    denoising: DenoisingQueries | None = None
+
+
+class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
+    config_class = GLEEConfig
+    config: GLEEConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _no_split_modules = ["GLEEPixelDecoder", "GLEEDecoder", "CLIPEncoderLayer"]
+    _keep_in_fp32_modules_strict = ["pixel_decoder", "decoder"]
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        """Normal with a deviation of one by the root of the inputs; uniform 0..1, as in the released code, does not
+        train."""
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight, std=module.embedding_dim**-0.5)
+        elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, GroundingDinoFusionLayer):
+            init.constant_(module.vision_param, FUSION_SCALE)
+            init.constant_(module.text_param, FUSION_SCALE)
+        elif isinstance(module, GLEEPixelDecoder):
+            init.normal_(module.level_embedding)
+        elif isinstance(module, GLEEHeads):
+            init.zeros_(module.box.layers[-1].weight)
+        elif isinstance(module, DeformableDetrMultiscaleDeformableAttention):
+            _init_deformable_attention(module)
+
+
+def _init_deformable_attention(module: DeformableDetrMultiscaleDeformableAttention) -> None:
+    """Heads look into different directions, points of a head at growing distances, all with the same weight."""
+    angles = torch.arange(module.n_heads) * (2 * math.pi / module.n_heads)
+    directions = torch.stack([angles.cos(), angles.sin()], -1)
+    directions = directions / directions.abs().amax(-1, keepdim=True)
+    distances = torch.arange(1, module.n_points + 1)[:, None]
+    offsets = directions[:, None, None] * distances  # heads, levels, points, 2
+    init.zeros_(module.sampling_offsets.weight)
+    init.copy_(module.sampling_offsets.bias, offsets.expand(-1, module.n_levels, -1, -1).reshape(-1))
+    init.zeros_(module.attention_weights.weight)
+    init.zeros_(module.attention_weights.bias)
+
+
+class GLEEModel(GLEEPreTrainedModel):
+    """Backbone, text tower, pixel decoder and decoder.
+
+    Example:
+
+        >>> from glus_hf import GLEEConfig, GLEEModel
+        >>> model = GLEEModel(GLEEConfig.tiny()).eval()
+        >>> text = model.encode_text(torch.tensor([[1, 5, 2]]), torch.ones(1, 3, dtype=torch.long), is_referring=True)
+        >>> output = model.decode(model.encode_images(torch.zeros(1, 3, 64, 64)), text)
+        >>> tuple(output.final.pred_masks.shape)
+        (1, 12, 16, 16)
+    """
+
+    def __init__(self, config: GLEEConfig):
+        super().__init__(config)
+        self.backbone = build_backbone(config)
+        self.text_encoder = GLEETextEncoder(config)
+        self.pixel_decoder = GLEEPixelDecoder(config, self.backbone.channels)
+        self.decoder = GLEEDecoder(config)
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.text_encoder.student.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        self.text_encoder.student.set_input_embeddings(value)
+
+    def encode_images(self, pixel_values: Tensor) -> list[Tensor]:
+        """`[images, 3, height, width]` -> maps of strides 4, 8, 16 and 32."""
+        return list(self.backbone(pixel_values.to(self.device, self.backbone.dtype)).feature_maps)
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor, is_referring: bool) -> GLEEText:
+        """Names for all images, or one sentence per image: ids and mask `[texts, length]`."""
+        input_ids, attention_mask = input_ids.to(self.device), attention_mask.to(self.device)
+        states = self.text_encoder.read(input_ids, attention_mask)
+        return self.text_encoder.project(states, attention_mask, is_referring)
+
+    def decode(self, features: list[Tensor], text: GLEEText) -> DecoderOutput:
+        """Predictions of images whose maps are known, for names or for one sentence per image."""
+        return self.decoder(*self.pixel_decoder(features, text), text)
+
+
+class GLEEForVideoSegmentation(GLEEPreTrainedModel):
+    """GLEE for images and videos: predictions and losses of a batch of images, masks of a video at inference.
+
+    Example:
+
+        >>> from glus_hf import GLEEConfig, GLEEForVideoSegmentation
+        >>> model = GLEEForVideoSegmentation(GLEEConfig.tiny()).eval()
+        >>> names = torch.tensor([[1, 5, 2], [1, 6, 2]])
+        >>> output = model(torch.zeros(1, 3, 64, 96), names, task="category")
+        >>> tuple(output.logits.shape), tuple(output.pred_boxes.shape)
+        ((1, 12, 2), (1, 12, 4))
+    """
+
+    def __init__(self, config: GLEEConfig):
+        super().__init__(config)
+        self.model = GLEEModel(config)
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        self.model.set_input_embeddings(value)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        task: str = "referring",
+        labels: list[dict[str, Tensor]] | None = None,
+        label_table: str | None = None,
+        generator: torch.Generator | int | None = None,
+        draws: Mapping[str, Tensor] | None = None,
+        all_stages: bool = False,
+        return_dict: bool = True,
+    ) -> GLEESegmentationOutput | tuple:
+        """One pass over a batch of images.
+
+        Args:
+            pixel_values: `[images, 3, height, width]`, normalised; all images padded to one size.
+            input_ids: `[images, length]`, a sentence each, or `[names, length]` for all images.
+            attention_mask: 1 where there is a word; all by default.
+            task: "referring" or "category".
+            labels: per image `class_labels [n]` (0 in "referring"), `boxes [n, 4]` (centre x, centre y, width, height
+                as parts of the padded image) and `masks [n, height, width]`; without masks only classes and boxes are
+                compared.
+            label_table: whose label embeddings the denoising queries are made of, one of `config.label_tables`; those
+                of the texts themselves by default.
+            generator: for denoising, matching and losses: a generator, or a seed. Without one PyTorch's own in
+                training, and the seed 0 otherwise.
+            draws: the random numbers themselves, see [`GLEEDraws`].
+            all_stages: predictions of all stages also without labels.
+
+        Returns:
+            [`GLEESegmentationOutput`]
+        """
+        if task not in TASKS:
+            raise ValueError(f"task must be one of {TASKS}, got {task!r}.")
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        is_referring = task == "referring"
+        encoder = self.model.text_encoder
+        states = encoder.read(input_ids, attention_mask)
+        text = encoder.project(states, attention_mask, is_referring)
+        draws = GLEEDraws(generator if generator is not None or self.training else 0, draws)
+        denoising = self._make_denoising(labels, text, label_table, draws)
+        encoded, mask_features = self.model.pixel_decoder(self.model.encode_images(pixel_values), text)
+        decoded = self.model.decoder(encoded, mask_features, text, denoising, all_stages or labels is not None)
+        output = GLEESegmentationOutput(
+            **decoded.final,
+            query_embeddings=decoded.embeddings,
+            location_scores=decoded.selected.scores,
+            query_indices=decoded.selected.indices,
+            mask_features=mask_features,
+            auxiliary=decoded.auxiliary,
+            encoder_predictions=decoded.encoder,
+            references=decoded.references,
+            denoising=denoising,
+        )
+        if labels is not None:
+            output.losses, output.matches = glee_losses(decoded, labels, self.config, draws, denoising)
+            if encoder.teacher is not None and not is_referring:
+                output.losses["dist_loss"] = encoder.distill(states, input_ids, attention_mask)
+            output.loss = total_loss(output.losses, self.config)
+        return output if return_dict else output.to_tuple()
+
+    def _make_denoising(
+        self, labels: list[dict[str, Tensor]] | None, text: GLEEText, label_table: str | None, draws: GLEEDraws
+    ) -> DenoisingQueries | None:
+        """Noisy targets for the decoder, in training only."""
+        if labels is None or not self.training or self.config.num_denoising == 0:
+            return None
+        embeddings, num_labels = text.embeddings.float(), len(text.embeddings)
+        if label_table is not None:
+            embeddings = self._label_table(label_table)
+            num_labels = min(1 if text.is_referring else num_labels, len(embeddings))
+        elif text.is_referring:  # the label of an image is its own sentence
+            own = [torch.full_like(target["class_labels"], image) for image, target in enumerate(labels)]
+            labels = [{**target, "class_labels": label} for target, label in zip(labels, own, strict=True)]
+        number, noise = self.config.num_denoising, self.config.denoising_noise_scale
+        return make_denoising_queries(labels, embeddings, num_labels, number, noise, draws)
+
+    def _label_table(self, name: str) -> Tensor:
+        tables = self.model.decoder.label_tables
+        if name not in tables:
+            raise ValueError(f"there is no label table {name!r}; use one of {', '.join(tables) or 'none'}.")
+        return tables[name].weight
+
+    # inference --------------------------------------------------------------------------------------------------
+
+    def propagate_in_video_iterator(
+        self,
+        session: GLEEInferenceSession,
+        key_frame: int | Sequence[int] | None = None,
+        batch_size: int | None = None,
+    ) -> Iterator[GLEEVideoSegmentationOutput]:
+        """Segment a video, frame by frame.
+
+        Args:
+            session: from [`GLEEProcessor.init_video_session`].
+            key_frame: frame to start from, 0 by default; or one per expression (list, array or tensor). Frames
+                `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
+                expression.
+            batch_size: frames times expressions that are decoded at once; by default as many as fit.
+
+        Yields:
+            [`GLEEVideoSegmentationOutput`] per frame, with the expressions that reach it then.
+        """
+        yield from propagate_in_video(self, session, key_frame=key_frame, batch_size=batch_size)
+
+
+TASKS = ("referring", "category")
+
+__all__ = ["GLEEForVideoSegmentation", "GLEEModel", "GLEEPreTrainedModel", "GLEESegmentationOutput"]

@@ -1,0 +1,158 @@
+"""The pixel decoder of GLEE: early fusion with the words, a deformable encoder and mask features, all in float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.models.deformable_detr.modeling_deformable_detr import (
+    DeformableDetrEncoder,
+    DeformableDetrEncoderLayer,
+)
+from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoFusionLayer
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
+
+from .configuration_glee import GLEEConfig
+from .float32_glee import Float32Module
+from .text_encoder_glee import GLEEText
+
+
+FUSION_SCALE = 1 / 6  # what the layer scale of early fusion starts from
+
+
+@dataclass
+class Levels:
+    """Maps of several strides in one sequence: their sizes, in the order of the sequence."""
+
+    sizes: list[tuple[int, int]]
+    device: torch.device
+
+    @property
+    def shapes(self) -> Tensor:
+        return torch.tensor(self.sizes, device=self.device)
+
+    @property
+    def starts(self) -> Tensor:
+        areas = torch.tensor([height * width for height, width in self.sizes])
+        return (areas.cumsum(0) - areas).to(self.device)
+
+    def ones(self, batch: int) -> Tensor:
+        """Valid ratios `[batch, levels, 2]`: GLEE attends to padding, so all is valid."""
+        return torch.ones(batch, len(self.sizes), 2, device=self.device)
+
+    def split(self, sequence: Tensor) -> list[Tensor]:
+        """`[batch, locations, dim]` -> one `[batch, dim, height, width]` per level."""
+        parts = sequence.split([height * width for height, width in self.sizes], 1)
+        return [part.transpose(1, 2).unflatten(2, size) for part, size in zip(parts, self.sizes, strict=True)]
+
+    def attention_arguments(self) -> dict:
+        """What every deformable attention of transformers wants to know."""
+        return {
+            "spatial_shapes": self.shapes,
+            "spatial_shapes_list": self.sizes,
+            "level_start_index": self.starts,
+        }
+
+
+def flatten_levels(maps: list[Tensor]) -> tuple[Tensor, Levels]:
+    """Maps `[batch, dim, height, width]` as one sequence `[batch, locations, dim]`, and where each lies."""
+    sequence = torch.cat([features.flatten(2).transpose(1, 2) for features in maps], 1)
+    return sequence, Levels([tuple(features.shape[-2:]) for features in maps], sequence.device)
+
+
+class GLEEPixelDecoder(Float32Module):
+    """Backbone maps and words -> encoded maps of strides 8, 16, 32, 64 and mask features of stride 4."""
+
+    def __init__(self, config: GLEEConfig, channels: list[int]):
+        super().__init__()
+        dim, groups = config.d_model, config.group_norm_groups
+        convolutions = [nn.Conv2d(count, dim, 1) for count in channels[1:]]
+        extra = config.num_feature_levels - len(convolutions)
+        inputs = [channels[-1], *[dim] * extra][:extra]
+        convolutions += [nn.Conv2d(count, dim, 3, stride=2, padding=1) for count in inputs]
+        self.num_backbone_levels = len(channels) - 1
+        self.input_projections = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(groups, dim)) for conv in convolutions)
+        self.fusion_text_mask = config.fusion_text_mask
+        self.fusion = GroundingDinoFusionLayer(fusion_config(config))
+        self.level_embedding = nn.Parameter(torch.zeros(config.num_feature_levels, dim))
+        self.position_embedding = Mask2FormerSinePositionEmbedding(dim // 2, normalize=True)
+        self.layers = nn.ModuleList(DeformableDetrEncoderLayer(config) for _ in range(config.encoder_layers))
+        lateral = nn.Conv2d(channels[0], dim, 1, bias=False), nn.GroupNorm(groups, dim)
+        output = nn.Conv2d(dim, dim, 3, padding=1, bias=False), nn.GroupNorm(groups, dim), nn.ReLU()
+        self.lateral, self.output = nn.Sequential(*lateral), nn.Sequential(*output)
+        self.mask_projection = nn.Conv2d(dim, dim, 1)
+
+    def forward(self, features: list[Tensor], text: GLEEText) -> tuple[list[Tensor], Tensor]:
+        """Encode images.
+
+        Args:
+            features: four maps `[images, channels, height, width]` of strides 4, 8, 16, 32.
+            text: names, or one sentence per image.
+
+        Returns:
+            The encoded levels, finest first, `[images, dim, height, width]` each, and mask features
+            `[images, dim, height / 4, width / 4]`.
+        """
+        features = [values.float() for values in features]
+        states, levels = flatten_levels(self.project(features))
+        states = self.encode(self.fuse(states, text), levels)
+        encoded = levels.split(states)
+        return encoded, self.make_mask_features(features[0], encoded[0])
+
+    def project(self, features: list[Tensor]) -> list[Tensor]:
+        """Maps of strides 8 and more in the width of the model; those above 32 come from the ones before them."""
+        maps = [project(values) for project, values in zip(self.input_projections, features[1:], strict=False)]
+        coarsest = features[-1]
+        for project in self.input_projections[self.num_backbone_levels :]:
+            coarsest = project(coarsest)
+            maps.append(coarsest)
+        return maps
+
+    def fuse(self, states: Tensor, text: GLEEText) -> Tensor:
+        """Locations that have read the words; what the words read of the image is not used further."""
+        count = len(states)
+        words, padding = text.words.float().expand(count, -1, -1), text.padding.expand(count, -1)
+        mask = padding if self.fusion_text_mask and text.is_referring else None
+        (states, _), _ = self.fusion(states, words, attention_mask_text=mask)
+        return states
+
+    def encode(self, states: Tensor, levels: Levels) -> Tensor:
+        positions = torch.cat([self._positions(index, levels) for index in range(len(levels.sizes))], 1)
+        references = DeformableDetrEncoder.get_reference_points(levels.sizes, levels.ones(len(states)), states.device)
+        for layer in self.layers:
+            states = layer(
+                states,
+                None,
+                spatial_position_embeddings=positions,
+                reference_points=references,
+                **levels.attention_arguments(),
+            )
+        return states
+
+    def _positions(self, index: int, levels: Levels) -> Tensor:
+        shape = torch.Size((1, 1, *levels.sizes[index]))
+        sine = self.position_embedding(shape, levels.device, torch.float32)
+        return sine.flatten(2).transpose(1, 2) + self.level_embedding[index]
+
+    def make_mask_features(self, finest_map: Tensor, encoded: Tensor) -> Tensor:
+        lateral = self.lateral(finest_map)
+        upsampled = F.interpolate(encoded, lateral.shape[-2:], mode="bilinear", align_corners=False)
+        return self.mask_projection(self.output(lateral + upsampled))
+
+
+def fusion_config(config: GLEEConfig) -> SimpleNamespace:
+    """What Grounding DINO's fusion layer reads; it takes half of the encoder's width and heads."""
+    return SimpleNamespace(
+        d_model=config.d_model,
+        encoder_ffn_dim=2 * config.fusion_dim,
+        encoder_attention_heads=2 * config.fusion_heads,
+        fusion_dropout=config.fusion_dropout,
+        fusion_droppath=0.0,
+        layer_norm_eps=1e-5,
+    )
+
+
+__all__ = ["GLEEPixelDecoder", "Levels", "flatten_levels"]

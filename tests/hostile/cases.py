@@ -1,0 +1,69 @@
+"""What a hostile case is, and the list of all. The groups are in the files `*_cases.py`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+GROUPS = (
+    "video",
+    "image",
+    "text",
+    "dataset",
+    "tar",
+    "checkpoint",
+    "processor",
+    "resume",
+    "prediction",
+    "output",
+)
+
+ONE_LINE, WORKS, PROBLEMS = "one line", "works", "problems"
+"""Refused in one line with exit code 2; exit code 0; problems listed on stdout with exit code 2 (`data check`)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input that is bad, or only odd, and what must become of it.
+
+    Attributes:
+        name: unique among all cases.
+        make: writes the files, into the working folder it is given; `outside` beside that folder is foreign ground.
+        call: arguments of `glus-hf`, or a function of the working folder; both run in the working folder.
+        expect: `ONE_LINE`, `WORKS` or `PROBLEMS`.
+        words: what the line, or stdout, must hold: the path or the argument.
+        writes: paths in the working folder below which files may appear or change.
+        check: called with the working folder and stdout afterwards; an `AssertionError` fails the case.
+        reads_outside: the input names files in `outside` openly (a link, an argument), so they may be opened.
+        warns: further lines on stderr are meant.
+        slow: not in the quick suite.
+    """
+
+    name: str
+    make: Callable[[Path], object]
+    call: Sequence[str] | Callable[[Path], object]
+    expect: str = ONE_LINE
+    words: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    check: Callable[[Path, str], object] | None = None
+    reads_outside: bool = False
+    warns: bool = False
+    slow: bool = False
+
+
+def group_cases(group: str) -> list[Case]:
+    """The cases of one group."""
+    return importlib.import_module(f"tests.hostile.{group}_cases").CASES
+
+
+def all_cases() -> dict[str, Case]:
+    """Every case by its name."""
+    cases = {}
+    for group in GROUPS:
+        for case in group_cases(group):
+            assert case.name not in cases, f"two cases are named {case.name}"
+            cases[case.name] = case
+    return cases
