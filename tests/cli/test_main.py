@@ -3,6 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import glus_hf
+from glus_hf.cli.main import app
 from tests.cli.command import run
 
 
@@ -11,3 +17,35 @@ def test_help_is_light(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
     code, out, _ = run(tmp_path, "--help")
     assert code == 0 and all(command in out for command in ("segment", "demo", "train", "info"))
+
+
+def test_short_help_everywhere(tmp_path):
+    for command in ([], ["segment"], ["train"], ["data"], ["data", "check"], ["evaluate"]):
+        result = CliRunner().invoke(app, [*command, "-h"])
+        assert result.exit_code == 0 and "Usage" in result.stdout and "-h" in result.stdout, command
+
+
+def test_version_and_what_it_runs_on():
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"glus-hf {glus_hf.__version__} (torch {torch.__version__}")
+
+
+def test_version_is_light():
+    code = "import sys, glus_hf.cli.main as m\ntry: m.main(['--version'])\nexcept SystemExit: pass\n"
+    subprocess.run([sys.executable, "-c", code + "assert not {'torch', 'av'} & set(sys.modules)"], check=True)
+
+
+@pytest.mark.parametrize(
+    "words, index, expected", [("glus-hf seg", 1, "segment"), ("glus-hf segment --thr", 2, "--threshold")]
+)
+def test_the_shell_completes(words, index, expected):
+    environment = {"_GLUS_HF_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(index)}
+    result = CliRunner().invoke(app, [], prog_name="glus-hf", env=environment)
+    assert result.stdout.split() == [expected]
+
+
+def test_completion_can_be_shown_and_so_installed(monkeypatch):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    result = CliRunner().invoke(app, ["--show-completion", "bash"], prog_name="glus-hf")
+    assert result.exit_code == 0 and "_GLUS_HF_COMPLETE=complete_bash" in result.stdout

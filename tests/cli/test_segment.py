@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.media.rle import decode_rle
 from glus_hf.media.video import load_video, write_video
 from glus_hf.pipelines import factory
+from glus_hf.pipelines.referring_video_segmentation import ReferringVideoSegmentationPipeline
 from tests.cli.command import run, start
+from tests.local_files import LocalFiles
 
 
 CLIP = generate_clip(0, split="test", size=64, num_frames=5)
@@ -70,6 +73,51 @@ def test_segment_writes_other_formats(folder, monkeypatch):
     assert json.loads((folder / "masks" / "masks.json").read_text())["expressions"] == {"0": "the red circle"}
 
 
+def test_segment_an_address(folder):
+    with LocalFiles({"/films/my%20clip.mp4": (folder / "clip.mp4").read_bytes()}) as server:
+        url = f"{server.url}/films/my%20clip.mp4?token=secret"
+        code, out, err = run(folder, "segment", url, "the red circle")
+        assert code == 2 and "private address 127.0.0.1" in err and "secret" not in err and server.seen == []
+        code, out, err = run(folder, "segment", url, "the red circle", "--allow-private-addresses")
+    assert code == 0, err
+    assert "downloading" in err
+    assert len(load_video(folder / "my clip_segmented.mp4")) == 5
+
+
+def test_segment_an_image(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    Image.fromarray(CLIP.frames[0]).save("photo.png")
+    result = CliRunner().invoke(app, ["segment", "photo.png", "the red circle", "--masks-dir", "masks", "--json"])
+    assert result.exit_code == 0 and json.loads(result.stdout.splitlines()[-1])["num_frames"] == 1
+    assert [str(path) for path in sorted(Path("masks").glob("*/*"))] == ["masks/0/00000.png"]
+
+
+def test_threshold_and_batch_size(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    used = []
+    call = ReferringVideoSegmentationPipeline.__call__
+    spy = lambda self, *arguments, **options: used.append(options) or call(self, *arguments, **options)
+    monkeypatch.setattr(ReferringVideoSegmentationPipeline, "__call__", spy)
+    base = ["segment", "clip.mp4", CLIP.expressions[0].text, "--json", "--overwrite", "-o", "out.mp4", "--threshold"]
+    found = {}
+    for threshold in ("-3", "0", "1e6"):
+        result = CliRunner().invoke(app, [*base, threshold, "--batch-size", "2"])
+        assert result.exit_code == 0, result.stderr
+        found[threshold] = json.loads(result.stdout.splitlines()[-1])["expressions"][0]["frames_with_mask"]
+    assert found["1e6"] == 0 < found["0"] <= found["-3"]
+    assert [options["batch_size"] for options in used] == [2, 2, 2]
+
+
+def test_notes_about_expressions(folder):
+    code, out, err = run(folder, "segment", "clip.mp4", "the dog", "the cat", "--json")
+    assert code == 0
+    dog, cat = json.loads(out.splitlines()[-1])["expressions"]
+    assert dog["unknown_words"] == ["dog"] and cat["same_as"] == ["the dog"]
+    assert err.count("does not know the word 'dog' in 'the dog'") == 1 and err.count("does not tell them apart") == 1
+    code, out, err = run(folder, "segment", "clip.mp4", "the dog", "-o", "again.mp4", "--quiet")
+    assert (code, out, err) == (0, "", "")
+
+
 def test_segment_with_a_preset(folder, monkeypatch):
     used = []
     monkeypatch.setattr(factory, "pipeline", lambda **kwargs: used.append(pipeline(**kwargs)) or used[-1])
@@ -90,6 +138,10 @@ def test_segment_with_a_preset(folder, monkeypatch):
         (["clip.mp4", "a dog", "--model", "."], "config.json"),
         (["clip.mp4", "a dog", "--model", "glus-7b"], "convert"),
         (["clip.mp4", "a dog", "--key-frame", "5"], "0..4"),
+        (["s3://bucket/clip.mp4", "a dog"], "s3://bucket/clip.mp4: is not opened"),
+        (["https://127.0.0.1/clip.mp4", "a dog"], "https://127.0.0.1/clip.mp4: leads to the private address"),
+        (["clip.mp4", "a dog", "--threshold", "nan"], "threshold must be a finite number"),
+        (["clip.mp4", "a dog", "--model", "owner/name"], "HF_HUB_OFFLINE is set"),
         (["clip.mp4", "a dog", "--max-frames", "0"], "max_frames"),
         (["clip.mp4", "a dog", "--device", "abacus"], "--device"),
         (["clip.mp4", "a dog", "--dtype", "int3"], "--dtype"),

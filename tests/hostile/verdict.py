@@ -32,8 +32,9 @@ def problems_of(case: Case, result: dict, before: dict, after: dict) -> list[str
         problems.append("traceback")
     if result["opened_outside"] and not case.reads_outside:
         problems.append(f"foreign files opened: {result['opened_outside']}")
-    if result["programs"]:
-        problems.append(f"foreign programs: {result['programs']}")
+    events = [event for event in result["events"] if not (case.connects and event.startswith("socket"))]
+    if events:
+        problems.append(f"started or connected to: {events}")
     writes = tuple(f"work/{place}" for place in case.writes)
     problems += differences(before, after, writes)
     if CONTROL.search(result["err"].replace("\r", "") + result["out"]):

@@ -1,6 +1,7 @@
 """Videos from bytes, open files, addresses, rows and decoders give what the file gives."""
 
 import io
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from glus_hf.errors import VideoError
+from glus_hf.media.decode_limits import DecodeLimits
 from glus_hf.media.download import DownloadOptions
 from glus_hf.media.video import load_video, write_video
 from tests.local_files import LocalFiles
@@ -77,6 +79,14 @@ def test_an_iterator_is_read_as_far_as_needed():
     seen = []
     frames = (seen.append(index) or frame for index, frame in enumerate(FRAMES))
     assert len(load_video(frames, 2)) == 2 and seen == [0, 1]
+
+
+def test_an_endless_iterator_is_refused_by_the_memory_it_takes():
+    endless = itertools.repeat(FRAMES[0])
+    with pytest.raises(VideoError, match="the frames: .* of memory.*max_frames"):
+        load_video(endless, limits=DecodeLimits(memory=100_000))
+    with pytest.raises(VideoError, match="frame 00001: is .16, 48."):
+        load_video(iter([FRAMES[0], FRAMES[0][:16]]))
 
 
 class Decoder:

@@ -101,8 +101,12 @@ def test_the_size_of_the_frame_stays():
         frame, mask = grey_frame(height, width), np.ones((2, height, width), dtype=bool)
         assert draw_overlay(frame, mask, ["a thing", "the same"]).shape == (height, width, 3)
     assert draw_overlay(grey_frame(1, 1), np.ones((1, 1, 1), dtype=bool), min_side=384).shape == (384, 384, 3)
-    thin = draw_overlay(grey_frame(1, 1000), np.ones((1, 1, 1000), dtype=bool), min_side=384)
-    assert thin.shape == (2, 2048, 3)  # not 384 x 384000
+
+
+@pytest.mark.parametrize(("size", "drawn"), [((1, 1000), (4, 4096)), ((1000, 1), (4096, 4)), ((1, 5000), (1, 5000))])
+def test_thin_pictures_are_not_enlarged_without_end(size, drawn):
+    frame, mask = np.zeros((*size, 3), np.uint8), np.zeros(size, bool)
+    assert draw_overlay(frame, mask, min_side=384).shape == (*drawn, 3)
 
 
 def test_frames_are_drawn_when_they_are_asked_for():

@@ -47,3 +47,10 @@ def test_save_image(tmp_path):
     with pytest.raises(ValueError, match="uint8"):
         save_image(tmp_path / "new" / "bad.png", grey_frame() / 255)
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["sheet.jpg", "sheet.png"]
+
+
+@pytest.mark.parametrize(("size", "most"), [((1, 1000), 20), ((1000, 1), 1500)])
+def test_thin_tiles_are_bounded(size, most):
+    sheet = contact_sheet(np.zeros((2, *size, 3), np.uint8), captions=["a", "b"])
+    assert sheet.shape[0] <= most + 50
+    assert sheet.shape[1] == 2 * 320 + 3 * 4

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from ..model_families import CONVERTERS, EXPORTERS, STARTING_WEIGHTS, load_module
+from ..model_families import CONVERTERS, EXPORTERS, FILE_CONVERTER, STARTING_WEIGHTS, load_module
 from .options import Json
 from .output import echo
 
@@ -24,7 +24,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 def convert(
     output: Folder,
-    source: Annotated[Path | None, typer.Option(help="A released GLUS folder, a Chat-UniVi or a selector.")] = None,
+    source: Annotated[Path | None, typer.Option(help="A released folder, or a released file of weights.")] = None,
     llm: Annotated[Path | None, typer.Option(help="Start training from this LISA-7B-v1 folder and --sam2.")] = None,
     sam2: Annotated[Path | None, typer.Option(help="Meta's SAM-2 .pt file, for --llm.")] = None,
     replace_sam2: Annotated[
@@ -53,11 +53,14 @@ def convert(
     detach_memory: Annotated[bool | None, typer.Option(help="No gradient through memories.")] = None,
     context_frames: Annotated[str | None, typer.Option(help="middle or uniform.")] = None,
     overlap: Annotated[str | None, typer.Option(help="Training targets of overlapping objects: union or sum.")] = None,
+    keep_teacher: Annotated[
+        bool, typer.Option("--keep-teacher", help="Keep the frozen text tower, to go on with distillation.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Convert a released GLUS, Chat-UniVi or selector folder (--source, told apart by the model_type in its
-    config.json), make starting weights (--llm) or swap SAM-2 (--replace-sam2)."""
+    config.json) or a released GLEE file, make starting weights (--llm) or swap SAM-2 (--replace-sam2)."""
     options = {
         "fuser_scale": fuser_scale,
         "dense_position_dtype": dense_position_dtype,
@@ -69,6 +72,7 @@ def convert(
         "overlap": overlap,
     }
     options = {name: value for name, value in options.items() if value is not None}
+    options |= {"keep_teacher": True} if keep_teacher else {}
     _check_mode(source, llm, sam2, replace_sam2, model, compat, options)
     common = {"dtype": dtype, "max_shard_size": max_shard_size, "progress": not quiet}
     presets = {"compat": compat, "sam2_config": sam2_config}
@@ -88,13 +92,20 @@ def convert(
 
 
 def _converter(source: Path | None, function: str, needed: str = "") -> Callable:
-    """A function of the converter of this folder; that of the first family says what is wrong with another folder."""
+    """A function of the converter of this folder or file; that of the first family says what is wrong with another
+    folder."""
+    if source is not None and source.is_file():
+        return _function_of(FILE_CONVERTER, function, needed)
     try:
         fields = json.loads((source / "config.json").read_text(encoding="utf-8"))
     except (AttributeError, TypeError, OSError, ValueError, RecursionError):
         fields = None
     model_type = str(fields.get("model_type")) if isinstance(fields, dict) else None
-    found = getattr(load_module(CONVERTERS.get(model_type, STARTING_WEIGHTS)), function, None)
+    return _function_of(CONVERTERS.get(model_type, STARTING_WEIGHTS), function, needed)
+
+
+def _function_of(module: str, function: str, needed: str) -> Callable:
+    found = getattr(load_module(module), function, None)
     if found is None:
         raise UserError(f"{needed} as --source")
     return found

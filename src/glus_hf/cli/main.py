@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Annotated
+
 import typer
 
 from . import data as data_commands
@@ -18,11 +21,36 @@ from .train import TrainCommand, train
 
 
 app = typer.Typer(
-    help="Referring video segmentation: describe an object in words, get its mask in every frame.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        from .. import __version__
+
+        names = {}
+        for name in ("torch", "transformers"):
+            with suppress(PackageNotFoundError):
+                names[name] = version(name)
+        libraries = ", ".join(f"{name} {number}" for name, number in names.items())
+        print(f"glus-hf {__version__} ({libraries})")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Referring video segmentation: describe an object in words, get its mask in every frame."""
+
+
 for command in (segment, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))

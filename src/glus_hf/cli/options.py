@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,15 @@ Overwrite = Annotated[
 NoTargetThreshold = Annotated[
     float | None, typer.Option(help="Empty masks where selector score x mask score is below it.")
 ]
+Threshold = Annotated[float, typer.Option(help="Mask logits above it are foreground; 0 is probability 0.5.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Windows the language model reads at once. Default: as fits in memory.")
+]
+MaxDownload = Annotated[int, typer.Option(min=1, help="Largest file to download, in MB.")]
+AllowPrivate = Annotated[
+    bool, typer.Option("--allow-private-addresses", help="Also download from this machine and private networks.")
+]
+MB = 1_000_000
 
 
 def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None):
@@ -34,8 +44,19 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
         raise UserError(f"--dtype {dtype} is unknown; use {', '.join(DTYPES)}")
     if device is not None:
         _check_device(device)
+    _tell_of_the_hub(model)
     preset = {} if compat is None else {"compat": compat}
     return pipeline(model=model, device=device, dtype=dtype, **preset)
+
+
+def _tell_of_the_hub(model: str) -> None:
+    """A word on stderr before a wait, where progress is shown."""
+    from transformers.utils import logging
+
+    from ..models.hub_access import is_hub_name
+
+    if is_hub_name(model) and logging.is_progress_bar_enabled():
+        print(f"Looking for {model} on the Hub and in its cache ...", file=sys.stderr)
 
 
 def model_folders(*names: str | None) -> list[Path]:
@@ -57,14 +78,19 @@ def _check_device(device: str) -> None:
 
 __all__ = [
     "DTYPES",
+    "MB",
+    "AllowPrivate",
+    "BatchSize",
     "Compat",
     "Device",
     "Dtype",
     "Json",
+    "MaxDownload",
     "Model",
     "NoTargetThreshold",
     "Overwrite",
     "Selector",
+    "Threshold",
     "load_pipeline",
     "model_folders",
 ]

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 import typer
 
 from ..errors import UserError
+from ..inference.expression_notes import SAME_AS, UNKNOWN_WORDS
 from ..inference.frame_masks import MISSING_FRAMES
 from ..output_claim import OutputFile, OutputFolder, claim_outputs
 from .export_masks import Formats, WithFrames
 from .options import (
+    MB,
+    AllowPrivate,
+    BatchSize,
     Compat,
     Device,
     Dtype,
     Json,
+    MaxDownload,
     Model,
     NoTargetThreshold,
     Overwrite,
     Selector,
+    Threshold,
     load_pipeline,
     model_folders,
 )
@@ -32,7 +40,7 @@ DEFAULT_FPS = 12.0
 
 
 def segment(
-    video: Annotated[Path, typer.Argument(help="Video file or folder of frames.")],
+    video: Annotated[str, typer.Argument(help="Video or image file, folder of frames, or http(s) address.")],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What to segment, in words.")],
     output: Annotated[
         Path | None,
@@ -57,7 +65,11 @@ def segment(
     dtype: Dtype = "auto",
     compat: Compat = None,
     legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Name the colours on the overlay.")] = True,
+    threshold: Threshold = 0.0,
+    batch_size: BatchSize = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
+    max_download: MaxDownload = 1074,
+    allow_private_addresses: AllowPrivate = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
@@ -67,9 +79,11 @@ def segment(
     names, export_dir = _checked_export(video, formats, export_dir, with_frames)
     start = _key_frame(key_frame)
     from ..inference.frame_selector import require_selector
+    from ..media.download import DownloadOptions
     from ..media.video import load_video
 
     require_selector(selector, no_target_threshold, [start])
+    download = DownloadOptions(max_download * MB, allow_private=allow_private_addresses, progress=not quiet)
     set_progress(quiet)
     folders = [masks_dir, export_dir if names else None]
     outputs = OutputFile(output), *(None if folder is None else OutputFolder(folder) for folder in folders)
@@ -78,10 +92,10 @@ def segment(
         masks,
         export,
     ):
-        clip = load_video(video, max_frames)
+        clip = load_video(video, max_frames, download=download)
         pipe = load_pipeline(model, device, dtype, compat)
-        choice = {"selector": selector, "no_target_threshold": no_target_threshold}
-        results = pipe(clip, texts, key_frame=start, progress=not quiet, **choice)
+        choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
+        results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)
         _save_overlay(overlay, video, clip, results, legend)
         if masks is not None:
             _save_masks(masks, video, results, clip)
@@ -106,16 +120,23 @@ def _key_frame(text: str | None) -> int | str | None:
     return int(text)
 
 
-def _checked_output(video: Path, output: Path | None) -> Path:
+def _checked_output(video: str, output: Path | None) -> Path:
     """The overlay's path, with a suffix that can be written."""
-    output = output or Path(f"{video.resolve().stem}_segmented.mp4")
+    output = output or Path(f"{_stem(video)}_segmented.mp4")
     if output.suffix.lower() not in OUTPUT_SUFFIXES:
         raise UserError(f"{output}: cannot write '{output.suffix}' videos; use {', '.join(OUTPUT_SUFFIXES)}")
     return output
 
 
+def _stem(video: str) -> str:
+    """What the overlay of a video is named after: `clip` of `folder/clip.mp4` and of `https://host/clip.mp4?id=1`."""
+    is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video)
+    path = Path(unquote(urlsplit(video).path)) if is_address else Path(video).resolve()
+    return path.stem or "video"
+
+
 def _checked_export(
-    video: Path, formats: str | None, export_dir: Path | None, with_frames: bool
+    video: str, formats: str | None, export_dir: Path | None, with_frames: bool
 ) -> tuple[list[str], Path]:
     """Names of the formats, none by default, and their folder."""
     from ..predictions.exports.formats import find_formats
@@ -125,7 +146,7 @@ def _checked_export(
     return [] if formats is None else find_formats(formats), export_dir or Path(f"{_name_of(video)}_export")
 
 
-def _save_overlay(output: Path, video: Path, clip, results: list[dict], legend: bool) -> None:
+def _save_overlay(output: Path, video: str, clip, results: list[dict], legend: bool) -> None:
     """Draw and write frame by frame, with the sound of a file; a container's impossible frame rate is replaced."""
     from ..visualization import OverlayFrames, quiet_edge, save_overlay
 
@@ -134,11 +155,11 @@ def _save_overlay(output: Path, video: Path, clip, results: list[dict], legend: 
     frames = OverlayFrames(clip.frames, masks, labels, legend_at_top=quiet_edge(masks))
     has_clock = clip.fps and 1 <= clip.fps <= 240
     # without the video's own clock, its sound would run apart from the pictures
-    sound = video if has_clock and video.is_file() else None
+    sound = video if has_clock and Path(video).is_file() else None
     save_overlay(output, frames, clip.fps if has_clock else DEFAULT_FPS, sound)
 
 
-def _save_masks(folder: Path, video: Path, results: list[dict], clip) -> None:
+def _save_masks(folder: Path, video: str, results: list[dict], clip) -> None:
     from ..media.mask_png import save_mask_png
     from ..predictions.exports.mask_folders import write_note
 
@@ -148,7 +169,7 @@ def _save_masks(folder: Path, video: Path, results: list[dict], clip) -> None:
     write_note(folder, _name_of(video), clip.fps, [result["label"] for result in results])
 
 
-def _export(folder: Path, formats: list[str], video: Path, results: list[dict], clip, with_frames: bool) -> None:
+def _export(folder: Path, formats: list[str], video: str, results: list[dict], clip, with_frames: bool) -> None:
     from dataclasses import replace
 
     from ..media.images import list_images
@@ -157,15 +178,15 @@ def _export(folder: Path, formats: list[str], video: Path, results: list[dict], 
 
     frames = clip.frames if with_frames else None
     masks = masks_of_results(results, _name_of(video), clip.frame_names, clip.fps, frames)
-    if video.is_dir():  # its images are copied as they are
-        files = list_images(video)[: len(clip)]
+    if Path(video).is_dir():  # its images are copied as they are
+        files = list_images(Path(video))[: len(clip)]
         masks = replace(masks, suffix=files[0].suffix, frames=files if with_frames else None)
     write_formats(masks, formats, folder)
 
 
-def _name_of(video: Path) -> str:
+def _name_of(video: str) -> str:
     """Name of the video in exported files: without suffix, of a folder its last name."""
-    return video.resolve().name if video.is_dir() else video.stem
+    return Path(video).resolve().name if Path(video).is_dir() else _stem(video)
 
 
 def _summary(result: dict) -> dict:
@@ -174,6 +195,8 @@ def _summary(result: dict) -> dict:
         "frames_with_mask": int(result["masks"].any(axis=(1, 2)).sum()),
         "mean_score": round(float(result["scores"].mean()), 4),
         MISSING_FRAMES: result[MISSING_FRAMES],
+        UNKNOWN_WORDS: result[UNKNOWN_WORDS],
+        SAME_AS: result[SAME_AS],
         **{key: result[key] for key in ("key_frame", "no_target") if key in result},
         **({"confidence": round(result["confidence"], 4)} if "confidence" in result else {}),
     }

@@ -23,13 +23,13 @@ def load_tokenizer(folder: Path):
         raise CheckpointError(f"{folder}: has no tokenizer (tokenizer.model); download it again")
     for file in files:
         refuse_pointer(file)
+    if files == [folder / "tokenizer.model"] and not _has_sentencepiece():  # transformers would try other readers
+        raise _needs_sentencepiece(folder)
     try:
         tokenizer = LlamaTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers raises half a dozen types here
         if not _has_sentencepiece():
-            raise CheckpointError(
-                f"{folder}: reading tokenizer.model needs sentencepiece and protobuf; pip install glus-hf[convert]"
-            ) from None
+            raise _needs_sentencepiece(folder) from None
         raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}); download it again") from None
     saved = folder / "added_tokens.json"
     for token, index in read_json(saved).items() if saved.is_file() else ():
@@ -63,6 +63,12 @@ def _vocabulary_size(fields: Mapping) -> int:
     """Rows of the embeddings, as `config.json` says; 0 if it does not."""
     size = fields.get("vocab_size")
     return size if isinstance(size, int) else 0
+
+
+def _needs_sentencepiece(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{folder}: reading tokenizer.model needs sentencepiece and protobuf; pip install glus-hf[convert]"
+    )
 
 
 def _has_sentencepiece() -> bool:

@@ -21,10 +21,10 @@ class SourceFiles:
     """What the rows of one split are made from.
 
     Attributes:
-        metadata: files; name, size and time of change go into the cache key.
+        metadata: files; name, size and times of change go into the cache key.
         annotations: folders of masks; every file in them goes into the cache key.
         frames: folder or tar with the images. Of a folder only the path goes into the cache key, of a tar its size
-            and time of change too.
+            and times of change too.
     """
 
     metadata: tuple[str, ...] = ()
@@ -60,7 +60,8 @@ class SourceFiles:
 
 
 def _stat_line(name: str, status: os.stat_result) -> str:
-    return f"{name} {status.st_size} {status.st_mtime_ns}"
+    """An edit may keep the size and set the time of change back, but not that of the inode."""
+    return f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _stat_tree(folder: str, above: tuple = ()) -> Iterator[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable
 
 import numpy as np
 
 from ..errors import UserError
+from ..safe_files import Stamp, file_stamp
 from .tar_frames import open_tar
 
 
@@ -67,18 +67,14 @@ def _read_tar_member(path: str) -> np.ndarray:
 
 def _read_video_frame(path: str) -> np.ndarray:
     index, file = _split_address(path, "video://", "INDEX::/path/to/clip.mp4")
-    try:
-        status = os.stat(file)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be opened ({error.strerror or error})") from None
-    frames = _decode_video(file, status.st_size, status.st_mtime_ns)
+    frames = _decode_video(file, file_stamp(file, "video"))
     if not index.isdecimal() or int(index) >= len(frames):
         raise UserError(f"{path}: the video has frames 0 to {len(frames) - 1}")
     return frames[int(index)].copy()
 
 
 @functools.lru_cache(maxsize=2)
-def _decode_video(file: str, size: int, mtime_ns: int) -> list[np.ndarray]:
+def _decode_video(file: str, stamp: Stamp) -> list[np.ndarray]:
     from ..media.video import load_video
 
     return load_video(file).frames

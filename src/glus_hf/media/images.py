@@ -26,7 +26,7 @@ def existing_path(source: str | os.PathLike) -> Path:
     text = os.fspath(source)
     if isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
         text = re.sub(r":/(?!/)", "://", text, count=1)  # pathlib takes a slash away
-        raise VideoError(f"{text}: is not opened: pass http(s) addresses as a str, or download it and pass the file")
+        raise VideoError(f"{text}: is not opened: pass an http(s) address as text, or download it and pass the file")
     path = Path(text)
     try:
         exists = bool(text) and path.exists()

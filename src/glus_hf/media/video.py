@@ -9,14 +9,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from fractions import Fraction
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 
 import av
 import numpy as np
 import torch
-from av.video.reformatter import Colorspace
 from PIL import Image
 from transformers.utils import logging
 
@@ -24,6 +23,7 @@ from ..atomic_write import atomic_path
 from ..errors import VideoError
 from .decode_limits import DecodeLimits, FrameBudget
 from .download import DownloadOptions
+from .encoding import CODECS, write_encoded, write_remedy
 from .gif import write_gif
 from .images import IMAGE_SUFFIXES, array_to_frames, existing_path, list_images, to_frame
 from .sizes import check_like_first, check_same_size
@@ -33,12 +33,6 @@ from .video_sources import decoder_fps, decoder_frames, is_decoder, is_to_copy, 
 
 
 logger = logging.get_logger(__name__)
-
-_CODECS = {
-    ".mp4": ("libx264", {"crf": "14", "preset": "veryfast"}, {"movflags": "+faststart"}),
-    ".mov": ("libx264", {"crf": "14", "preset": "veryfast"}, {"movflags": "+faststart"}),
-    ".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4"}, {}),
-}
 
 
 @dataclass
@@ -124,7 +118,7 @@ def load_video(
     if max_frames is not None and (type(max_frames) is bool or not isinstance(max_frames, int) or max_frames < 1):
         raise VideoError(f"max_frames must be a positive integer or None, got {max_frames!r}")
     limits = limits or DecodeLimits()
-    source = plain_source(source, max_frames)
+    source = plain_source(source)
     if is_to_copy(source):
         with local_copy(source, download or DownloadOptions()) as path:
             return load_video(path, max_frames, limits)
@@ -141,8 +135,9 @@ def load_video(
     elif isinstance(source, (np.ndarray, torch.Tensor)):
         video = Video(array_to_frames(source, max_frames))
     elif is_decoder(source):
-        frames = decoder_frames(source, max_frames)
-        video = Video([to_frame(image, f"frame {index}") for index, image in enumerate(frames)], decoder_fps(source))
+        video = Video(_load_stream(islice(decoder_frames(source), max_frames), limits), decoder_fps(source))
+    elif isinstance(source, Iterator):
+        video = Video(_load_stream(islice(source, max_frames), limits))
     else:
         raise VideoError(
             f"a video cannot be a {type(source).__name__}: pass a file, a folder, a list of images or an array"
@@ -172,15 +167,15 @@ def write_video(
             as it is, else as AAC (`.mp4`, `.mov`) or Opus (`.webm`). A file without sound adds none, nor does a GIF.
 
     Raises:
-        VideoError: no frames, frames of different sizes, an unknown suffix or a bad `fps`; or `sound`
-            cannot be opened.
+        VideoError: no frames, frames of different sizes or too large for the format, an unknown suffix or a bad `fps`;
+            or `sound` cannot be opened.
 
     Example:
         >>> write_video("clip.mp4", np.zeros((12, 48, 64, 3), dtype=np.uint8), fps=12)  # doctest: +SKIP
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix != ".gif" and suffix not in _CODECS:
+    if suffix != ".gif" and suffix not in CODECS:
         raise VideoError(f"{path}: cannot write '{suffix}' videos: use .mp4, .mov, .webm or .gif")
     if path.is_dir():
         raise VideoError(f"{path}: is a folder: choose a file name")
@@ -194,7 +189,10 @@ def write_video(
         added = None
         if sound is not None:
             added = Sound(stack.enter_context(open_container(existing_path(sound))), sound, suffix)
-        _write_encoded(temporary, frames, fps, *_CODECS[suffix], sound=added)
+        try:
+            write_encoded(temporary, frames, fps, added)
+        except av.error.FFmpegError as error:
+            raise VideoError(f"{path}: cannot be written ({error.strerror}): {write_remedy(suffix)}") from None
 
 
 # --- reading files -------------------------------------------------------------------------------------------------
@@ -235,6 +233,17 @@ def _load_images(images: Sequence, names: Sequence[str], origin: object, limits:
     return frames
 
 
+def _load_stream(images: Iterable, limits: DecodeLimits) -> list[np.ndarray]:
+    """Frames that are made one by one, refused as soon as they hold too much."""
+    budget, frames = FrameBudget("the frames", limits), []
+    for index, image in enumerate(images):
+        frame = to_frame(image, f"frame {index}")
+        budget.add(*frame.shape[:2])
+        check_like_first(f"frame {index:05d}", frame, frames[0] if frames else frame)
+        frames.append(frame)
+    return frames
+
+
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
@@ -257,32 +266,3 @@ def _checked_frames(path: Path, frames: Iterable) -> Iterator[np.ndarray]:
         yield frame
     if first is None:
         raise VideoError(f"{path}: there are no frames to write: pass at least one image")
-
-
-def _write_encoded(
-    path: Path,
-    frames: Iterator[np.ndarray],
-    fps: float,
-    codec: str,
-    options: dict,
-    container_options: dict,
-    sound: Sound | None = None,
-) -> None:
-    stream = None
-    sound = None if sound is None or sound.source is None else sound
-    with av.open(str(path), "w", options=container_options) as container:
-        for index, frame in enumerate(frames):
-            frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
-            if stream is None:
-                stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
-                stream.height, stream.width = frame.shape[:2]
-                stream.pix_fmt = "yuv420p"
-                stream.codec_context.colorspace = Colorspace.ITU709
-                if sound is not None:
-                    sound.add_to(container)
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
-            container.mux(stream.encode(picture))
-            if sound is not None:
-                sound.write_until((index + 1) / fps)
-        container.mux(stream.encode(None))

@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -136,8 +135,8 @@ def image_suffix(head: bytes) -> str | None:
     return ".bmp" if head.startswith(b"BM") else None
 
 
-def plain_source(source, max_frames: int | None = None):
-    """A source as a path, list or array: of a `file://` address its path, of one image or an iterator a list.
+def plain_source(source):
+    """A source as a path, list or array: of a `file://` address its path, of one image a list.
 
     Example:
         >>> plain_source("file:///data/my%20clip.mp4")
@@ -149,8 +148,6 @@ def plain_source(source, max_frames: int | None = None):
         source = _path_of(source)
     if isinstance(source, Image.Image) or is_image_array(source) or is_image_file(source):
         return [source]
-    if isinstance(source, Iterator) and not hasattr(source, "read"):
-        return list(islice(source, max_frames))
     return source
 
 
@@ -212,17 +209,18 @@ def _head_of_open_file(source) -> bytes:
     return head if isinstance(head, bytes) else b""
 
 
-def decoder_frames(decoder, max_frames: int | None) -> list:
-    """Frames of a torchcodec decoder, tensors `[3, height, width]` or `[height, width, 3]` of uint8.
+def decoder_frames(decoder) -> Iterator:
+    """Frames of a torchcodec decoder, tensors `[3, height, width]` or `[height, width, 3]` of uint8, one by one.
 
     Raises:
         VideoError: a frame cannot be decoded; one line.
     """
-    count = len(decoder) if max_frames is None else min(len(decoder), max_frames)
     try:
-        return [decoder[index] for index in range(count)]
+        for index in range(len(decoder)):
+            yield decoder[index]
     except (RuntimeError, IndexError, ValueError) as error:
-        raise VideoError(f"the decoder failed ({str(error).splitlines()[0]}): pass the file's path or bytes") from None
+        reason = str(error).splitlines()[0]
+        raise VideoError(f"the decoder failed ({reason}): pass the file's path or bytes") from None
 
 
 def decoder_fps(decoder) -> float | None:

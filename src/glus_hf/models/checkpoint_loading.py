@@ -14,13 +14,16 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ..checkpoint_files.folder_check import check_model_files, check_processor_files, read_weight_headers
 from ..checkpoint_files.json_fields import read_fields, shorten
 from ..errors import CheckpointError, UserError
-from ..hub import PACKAGED, resolve_checkpoint
+from ..hub import PACKAGED, is_alias, resolve_checkpoint
+from .adapters import base_of, load_adapted
+from .hub_access import explain_hub_error, is_hub_name, without_waiting
 from .hub_files import MODEL, PROCESSOR, WEIGHTS, fetch_folder
 from .remote_code import class_reference, save_code
 from .weight_fit import check_finite, check_shapes, find_misfits, make_without_data
 
 
 SHOWN_KEYS = 3
+HUB_REMEDY = "check the name, and that this model of the Hub has all its files"
 LONGEST_REASON = 400  # letters of what a library says
 REMEDY = "correct the options given, if any, or save model and processor there again"
 
@@ -43,19 +46,24 @@ class CheckpointMixin:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers.
+        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers. An adapter (a checkpoint
+        of training) is merged into the model that it names.
 
         Raises:
             CheckpointError: nothing of this kind is there, or weights are missing, unexpected or of the wrong shape;
                 one line.
         """
         name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
-        kwargs, subfolder = cls._loading_options(kwargs), kwargs.get("subfolder") or ""
+        kwargs, subfolder = without_waiting(name, cls._loading_options(kwargs)), kwargs.get("subfolder") or ""
         if issubclass(cls, PreTrainedModel):
             if name is not None and kwargs.get("config") is None:
                 check_checkpoint(name, [cls.config_class.model_type], subfolder)
+            if name is not None and (base := _base_of(name, kwargs)) is not None:
+                return load_adapted(cls, name, base, *args, **kwargs)
             check_weights(cls, name, kwargs)
-            return load_strictly(super().from_pretrained, name, *args, **kwargs)
+            loaded = load_strictly(super().from_pretrained, name, *args, **kwargs)
+            _name_as_given(loaded, pretrained_model_name_or_path)
+            return loaded
         is_config = issubclass(cls, PreTrainedConfig)
         if is_config and not os.path.isfile(name):
             check_checkpoint(name, [cls.model_type], subfolder)
@@ -72,6 +80,11 @@ class CheckpointMixin:
         """As in transformers, but what a part may ignore when it is loaded alone, the whole model may not."""
         super().post_init()
         self._keys_to_ignore_on_load_unexpected = set(type(self)._keys_to_ignore_on_load_unexpected or ())
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Of a model, for peft: transformers has it under another name and warns of this one."""
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
 
     @classmethod
     def register_for_auto_class(cls, *args, **kwargs):
@@ -91,6 +104,18 @@ class CheckpointMixin:
         if auto_class is not None:
             save_code(type(self), save_directory)
         return saved
+
+
+def _base_of(name: str, options: dict) -> str | None:
+    with readable_errors(name):
+        return base_of(name, options)
+
+
+def _name_as_given(loaded, name_or_path) -> None:
+    """An alias stays the name of its model: the folder it stands for is another one on every machine."""
+    model = loaded[0] if isinstance(loaded, tuple) else loaded
+    if isinstance(name_or_path, str) and is_alias(name_or_path) and not os.path.isdir(name_or_path):
+        model.name_or_path = name_or_path
 
 
 def resolve_name(name_or_path, revision: str | None = None):
@@ -189,7 +214,7 @@ def model_type_of(name_or_path: str | os.PathLike) -> str:
     if os.path.isdir(name):
         return _read_field(name, path, "model_type")
     with readable_errors(name):
-        return PreTrainedConfig.get_config_dict(name)[0].get("model_type", "")
+        return PreTrainedConfig.get_config_dict(name, **without_waiting(name, {}))[0].get("model_type", "")
 
 
 def load_strictly(load: Callable, name_or_path, *args, **kwargs):
@@ -237,11 +262,16 @@ def readable_errors(name_or_path) -> Iterator[None]:
         message = f"{name_or_path}: its weights are damaged ({_reason(error)}); copy or download them again"
         raise CheckpointError(message) from None
     except OSError as error:
-        message = f"{name_or_path}: cannot be loaded; save model and processor there again ({_reason(error)})"
+        if message := explain_hub_error(name_or_path, error):
+            raise CheckpointError(message) from error
+        remedy = HUB_REMEDY if is_hub_name(name_or_path) else "save model and processor there again"
+        message = f"{name_or_path}: cannot be loaded; {remedy} ({_reason(error)})"
         raise CheckpointError(message) from error
     except UserError as error:
         raise CheckpointError(f"{name_or_path}: cannot be loaded ({_reason(error)}); {REMEDY}") from error
     except Exception as error:  # a file can make transformers and tokenizers raise anything
+        if message := explain_hub_error(name_or_path, error):
+            raise CheckpointError(message) from error
         raise CheckpointError(_unloadable(name_or_path, error)) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of tokenizers, which is no Exception

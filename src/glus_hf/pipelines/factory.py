@@ -11,6 +11,7 @@ from ..hub import DEFAULT_MODEL, is_alias
 from ..model_families import TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
 from ..models.checkpoint_loading import check_files, readable_errors, resolve_name
+from ..models.hub_access import without_waiting
 
 
 def pipeline(task: str = TASK, model=None, **kwargs):
@@ -73,6 +74,7 @@ def load_components(arguments: dict) -> dict:
     arguments["model"] = AutoModelForReferringVideoSegmentation.from_pretrained(name, **preset, **load)
     if arguments.get("processor") is None:
         hub = {key: load[key] for key in ("revision", "token", "trust_remote_code") if key in load}
+        hub = without_waiting(name, hub)
         check_files(name, hub, of_model=False)
         with readable_errors(name):
             arguments["processor"] = AutoProcessor.from_pretrained(name, **preset, **hub)

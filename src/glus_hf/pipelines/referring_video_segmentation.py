@@ -53,6 +53,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
     def __init__(self, *args, **kwargs):
         # the base class takes batch_size for its data loader; here it belongs to the language model
         batch_size = kwargs.pop("batch_size", None)
+        check_parameters({"batch_size": batch_size})
         self._selector: tuple[tuple, FrameSelector] | None = None
         self._warned: set[str] = set()
         super().__init__(*args, **kwargs)
@@ -222,9 +223,9 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         return results[0] if outputs["is_single"] else results
 
     def _warn(self, results: list[dict]) -> None:
-        """Say once what the notes of the results mean."""
+        """Say each note of the results once, unless transformers' verbosity is below warnings."""
         for note in describe_notes(results):
-            if note not in self._warned:
+            if note not in self._warned and logging.get_verbosity() <= logging.WARNING:
                 self._warned.add(note)
                 logger.warning(note)
 

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from ..media.sizes import enlargement
 from .checks import checked_overlay
 from .colours import OUTLINE, palette
 from .legend import draw_legend
@@ -14,8 +15,6 @@ from .legend import draw_legend
 
 STRIPE = 1 / 60  # width of a stripe, of the shorter side
 EDGE_GAIN, EDGE_WIDTH = 4, 1 / 90  # the tint is stronger at the outline; width of that, of the shorter side
-
-MAX_ENLARGED = 2048  # pixels of the longer side
 
 
 def draw_overlay(
@@ -37,7 +36,7 @@ def draw_overlay(
         masks: `[num_masks, height, width]` or `[height, width]`, bool.
         labels: one text per mask; None draws no legend. Long texts wrap.
         alpha: opacity of the tint inside, 0 to 1.
-        min_side: a frame with a shorter side than this many pixels is enlarged, to 2048 pixels of the longer
+        min_side: a frame with a shorter side than this many pixels is enlarged, to 4096 pixels of the longer
             side at most; 0 keeps the size.
         legend_at_top: the legend is in the upper corner, not the lower; see [`~legend.quiet_edge`].
 
@@ -54,7 +53,7 @@ def draw_overlay(
     """
     frame, masks = checked_overlay(frame, masks, labels)
     present = tuple(bool(mask.any()) for mask in masks)
-    picture = _enlarge_frame(frame, _scale(frame, min_side))
+    picture = _enlarge_frame(frame, enlargement(frame.shape[:2], min_side))
     if any(present):
         shown = [index for index, visible in enumerate(present) if visible]
         large = np.stack([_enlarge_mask(masks[index], picture.shape[:2]) for index in shown])
@@ -128,12 +127,6 @@ class OverlayFrames(Sequence):
 
 
 # --- frames and masks ------------------------------------------------------------------------------------------------
-
-
-def _scale(frame: np.ndarray, min_side: int) -> float:
-    """How much to enlarge a frame; one that is long and thin stays below `MAX_ENLARGED`."""
-    short, long = sorted(frame.shape[:2])
-    return max(1.0, min(min_side / short, MAX_ENLARGED / long))
 
 
 def _enlarge_frame(frame: np.ndarray, scale: float) -> np.ndarray:

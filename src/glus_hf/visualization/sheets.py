@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from ..atomic_write import atomic_path
 from ..errors import UserError
+from ..media.sizes import tile_size
 from .checks import checked_frame
 from .colours import INK, STRIP
 from .text import find_font, wrap_text
@@ -80,8 +81,10 @@ def save_image(path: str | os.PathLike, image: np.ndarray) -> None:
 
 def _tile(frame: np.ndarray, caption: str | None, width: int) -> np.ndarray:
     image = Image.fromarray(checked_frame(frame))
-    height = max(1, round(image.height * width / image.width))
-    tile = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    height, drawn = tile_size((image.height, image.width), width)
+    tile = np.full((height, width, 3), STRIP, dtype=np.uint8)
+    left = (width - drawn) // 2
+    tile[:, left : left + drawn] = np.asarray(image.resize((drawn, height), Image.Resampling.LANCZOS))
     if caption is None:
         return tile
     size = max(12, width // 20)

@@ -163,7 +163,7 @@ def test_no_json_and_no_file(tmp_path):
     with pytest.raises(ValueError, match="is not valid JSON"):
         convert(tmp_path)
     (tmp_path / "instances.json").unlink()
-    with pytest.raises(ValueError, match="cannot be opened"):
+    with pytest.raises(ValueError, match="no such file"):
         convert(tmp_path)
 
 

@@ -26,12 +26,13 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".m4v", ".mpg
 @dataclass(frozen=True)
 class OwnVideo:
     """A folder of frames or a file: `frames` are stems, `frame_paths` addresses for `read_frame`, `size` is
-    `(height, width)`."""
+    `(height, width)`, `damage` says why a file gave fewer frames than it should have."""
 
     name: str
     frames: list[str]
     frame_paths: list[str]
     size: tuple[int, int]
+    damage: str | None = None
 
 
 def find_splits(data_dir: str | os.PathLike) -> dict[str, Path]:
@@ -70,7 +71,7 @@ def open_video(folder: Path, name: str) -> OwnVideo:
     if not found[0].is_dir():
         clip = load_video(found[0])
         paths = [f"video://{index}::{found[0].absolute()}" for index in range(len(clip))]
-        return OwnVideo(name, clip.frame_names, paths, (clip.height, clip.width))
+        return OwnVideo(name, clip.frame_names, paths, (clip.height, clip.width), clip.damage)
     images = list_images(path)
     stems = [file.stem for file in images]
     if not images:
