@@ -16,6 +16,7 @@ from tests.paths import FIXTURES, ROOT
 
 CONTINUES = "# continues the block above"
 NEEDS_GPU = "# needs a GPU"
+NEEDS_PACKAGE = re.compile(r"# needs the package (\w+)")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FENCE = re.compile(r"^( *)```python\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 DATASETS = ("mevis", "mevis_v2", "Refer-YouTube-VOS", "DAVIS17", "ReVOS", "ReasonVOS", "LVVIS", "long_rvos")
