@@ -37,7 +37,8 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, *model_args, **kwargs):
-        """Load a model from an alias ("glus-tiny"), a folder or the Hub.
+        """Load a model from an alias ("glus-tiny"), a folder or the Hub. The AutoModel of transformers knows no aliases:
+        give it `glus_hf.resolve_checkpoint("glus-tiny")`.
 
         Args:
             pretrained_model_name_or_path: alias, folder or Hub name.

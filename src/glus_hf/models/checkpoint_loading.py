@@ -45,7 +45,8 @@ class CheckpointMixin:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers.
+        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers. The Auto classes of
+        transformers know no aliases: give them `glus_hf.resolve_checkpoint("glus-tiny")`.
 
         Raises:
             CheckpointError: nothing of this kind is there, or weights are missing, unexpected or of the wrong shape;
