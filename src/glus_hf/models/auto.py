@@ -8,9 +8,9 @@ from collections import OrderedDict
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+from ..hub_access import without_waiting
 from ..model_families import FAMILIES
 from .checkpoint_loading import check_checkpoint, check_files, readable_errors, resolve_name
-from .hub_access import without_waiting
 
 
 MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING_NAMES = OrderedDict(

@@ -15,7 +15,7 @@ from ..checkpoint_files.folder_check import check_model_files, check_processor_f
 from ..checkpoint_files.json_fields import read_fields, shorten
 from ..errors import CheckpointError, UserError
 from ..hub import PACKAGED, resolve_checkpoint
-from .hub_access import explain_hub_error, is_hub_name, without_waiting
+from ..hub_access import explain_hub_error, is_hub_name, without_waiting
 from .hub_files import MODEL, PROCESSOR, WEIGHTS, fetch_folder
 from .remote_code import class_reference, save_code
 from .weight_fit import check_finite, check_shapes, find_misfits, make_without_data
