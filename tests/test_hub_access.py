@@ -17,8 +17,8 @@ from glus_hf import (
     GLUSSelector,
     resolve_checkpoint,
 )
-from glus_hf.models.checkpoint_loading import readable_errors
 from glus_hf.hub_access import hub_failure, is_hub_name, without_waiting
+from glus_hf.models.checkpoint_loading import readable_errors
 
 
 LOADERS = [

@@ -37,7 +37,7 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, *model_args, **kwargs):
-        """Load a model from an alias ("glus-tiny"), a folder or the Hub. The AutoModel of transformers knows no aliases:
+        """Load a model from an alias ("glus-tiny"), a folder or the Hub. The AutoModel of transformers knows no alias:
         give it `glus_hf.resolve_checkpoint("glus-tiny")`.
 
         Args:
