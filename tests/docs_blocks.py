@@ -10,11 +10,13 @@ from glus_hf.cli.demo import DEMO_FPS, demo_clip
 from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.media.video import write_video
 from tests.data.own.own_folders import write_frames, write_lines, write_masks
+from tests.models.glee.small_glee import small_model, small_processor
 from tests.paths import FIXTURES, ROOT
 
 
 CONTINUES = "# continues the block above"
 NEEDS_GPU = "# needs a GPU"
+NEEDS_PACKAGE = re.compile(r"# needs the package (\w+)")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FENCE = re.compile(r"^( *)```python\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 DATASETS = ("mevis", "mevis_v2", "Refer-YouTube-VOS", "DAVIS17", "ReVOS", "ReasonVOS", "LVVIS", "long_rvos")
@@ -66,7 +68,8 @@ def all_chains() -> list[list[Block]]:
 
 
 def make_data(folder: Path) -> None:
-    """Everything that the blocks read: the demo's clip, `video.mp4`, own clips, miniature datasets, predictions."""
+    """Everything that the blocks read: the demo's clip, `video.mp4`, own clips, miniature datasets, predictions, and
+    `my-glee`, with random weights."""
     clip, _ = demo_clip(seed=0)
     write_video(folder / "glus_demo" / "video.mp4", clip.frames, DEMO_FPS)
     shutil.copy(folder / "glus_demo" / "video.mp4", folder / "video.mp4")
@@ -75,6 +78,8 @@ def make_data(folder: Path) -> None:
     shutil.copytree(FIXTURES / "datasets" / "pred" / "mevis_valid_u", folder / "preds")
     for split in ("train", "valid"):
         write_own_clips(folder / "clips" / split, split)
+    small_model().save_pretrained(folder / "my-glee")
+    small_processor().save_pretrained(folder / "my-glee")
 
 
 def write_own_clips(folder: Path, split: str, num_videos: int = 3, size: int = 64) -> None:

@@ -42,7 +42,7 @@ def test_the_selector_scores_frames():
     assert callable(model_families.load_class(model_families.KEY_FRAME_SELECTOR, "model").score_frames)
 
 
-@pytest.mark.parametrize("module", sorted(MODULES | {model_families.STARTING_WEIGHTS}))
+@pytest.mark.parametrize("module", sorted(MODULES | {model_families.STARTING_WEIGHTS, model_families.FILE_CONVERTER}))
 def test_modules_can_be_imported(module):
     assert model_families.load_module(module).__name__ == f"glus_hf.{module}"
 

@@ -1,7 +1,9 @@
 """What is declared for the package agrees with what is there."""
 
+import configparser
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -50,6 +52,31 @@ def test_the_oldest_constraints_are_the_lower_bounds():
         if name in bounds:
             # the bound 4.0 and the pin 4.0.1 agree, 4.0 and 4.1.0 do not
             assert f"{version}.".startswith(f"{bounds[name]}."), f"{name}: bound {bounds[name]}, pin {version}"
+
+
+def extras() -> dict[str, str]:
+    """Extras of the package and what they require."""
+    declared = configparser.ConfigParser()
+    declared.read(ROOT / "setup.cfg")
+    return dict(declared["options.extras_require"])
+
+
+def test_every_extra_for_users_has_code_behind_it():
+    code = "".join(file.read_text() for file in (ROOT / "src" / "glus_hf").rglob("*.py"))
+    for extra, required in extras().items():
+        names = [re.split(r"[>=<\[]", requirement)[0] for requirement in required.split()]
+        assert extra in ("test", "dev", "docs") or all(name in code for name in names), extra
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", extras())
+def test_every_extra_resolves_under_the_constraints(extra):
+    pip = [sys.executable, "-m", "pip"]
+    if subprocess.run([*pip, "index", "versions", "setuptools"], capture_output=True).returncode:
+        pytest.skip("no package index can be reached")
+    resolve = [*pip, "install", "--dry-run", "-c", "constraints.txt", "-e", f".[{extra}]"]
+    done = subprocess.run(resolve, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_packaged_checkpoints_are_small_and_described():

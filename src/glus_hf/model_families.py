@@ -54,6 +54,9 @@ CONVERTERS = {
 }
 """By the `model_type` in the `config.json` of an original checkpoint, the module that converts it."""
 
+FILE_CONVERTER = "models.glee.convert_glee_to_hf"
+"""The module that converts an original checkpoint which is a single file of weights."""
+
 STARTING_WEIGHTS = "models.glus.convert_glus_to_hf"
 """The module that puts starting weights together and swaps the mask branch."""
 

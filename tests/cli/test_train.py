@@ -35,6 +35,19 @@ def test_a_recipe_is_trained_exported_and_resumed(tmp_path, base):
     assert state["global_step"] == 2 and (tmp_path / "more" / "model.safetensors").is_file()
 
 
+def test_resume_without_a_complete_checkpoint_starts_anew(tmp_path, base):
+    """A run that was killed while it wrote its first checkpoint goes on by the same command."""
+    half = tmp_path / "run" / "checkpoint-1"
+    half.mkdir(parents=True)
+    (half / "adapter_model.safetensors").write_bytes(b"12345678{")
+    (half / "trainer_state.json").write_text('{"global_step": 1, "epoch": 0.5}')
+    command = [*tiny_run(tmp_path, base, "training.max_steps=1", "training.save_steps=5"), "--resume"]
+    result = train("tiny", *command)
+    assert result.exit_code == 0, result.output
+    state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
+    assert state["global_step"] == 1 and (tmp_path / "model" / "model.safetensors").is_file()
+
+
 def test_the_model_to_start_from_decides_what_is_trained(tmp_path):
     model, processor = small_selector()
     model.save_pretrained(tmp_path / "start")
@@ -68,7 +81,7 @@ def test_show_prints_the_recipe():
         (["model.pretrained=/no/such/folder"], "/no/such/folder"),
         (["model=glus-tiny"], "model must be keys with values"),
         (["data.train.0.name=mevs"], "unknown dataset 'mevs'"),
-        (["--resume"], "has no checkpoint to resume from"),
+        (["training.learning_rate=.nan"], "training.learning_rate must be a finite number, got nan"),
         (["data.train.0.options.num_frames=3"], "3 frames, a sample needs 4"),
         (["training.lr_scheduler_type=steep"], "training: steep is not a valid SchedulerType"),
         (["training.report_to=[clearml]"], "clearml"),

@@ -1,11 +1,14 @@
 import os
 import tarfile
+import time
 
 import pytest
 
+from glus_hf.data import restricted_pickle
 from glus_hf.data.dataset_files import FrameFolder, SourceFiles, check_name
 from glus_hf.data.restricted_pickle import load_plain_pickle
 from glus_hf.errors import DatasetFileError
+from tests.media.limited_child import run_limited
 
 
 @pytest.mark.parametrize(
@@ -71,8 +74,41 @@ def test_pickles_with_persistent_ids_and_extensions(tmp_path):
         with pytest.raises(DatasetFileError, match="file.pkl") as caught:
             load_plain_pickle(file)
         assert "\n" not in str(caught.value)
-    with pytest.raises(DatasetFileError, match="gone.pkl: cannot be opened"):
+    with pytest.raises(DatasetFileError, match="gone.pkl: no such file"):
         load_plain_pickle(tmp_path / "gone.pkl")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"(l" + b"]a" * 5_000_000 + b".", "holds more than"),
+        (b"(lp4000000000\n.", "impossible number"),
+        (b"\x80\x02]r\xff\xff\xff\x7f.", "impossible number"),
+        (b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f].", "cannot be read as a pickle"),
+        (b"\x80\x04\x8e\xff\xff\xff\xff\xff\x00\x00\x00.", "cannot be read as a pickle"),
+    ],
+)
+def test_pickles_that_take_far_more_memory_than_their_file(content, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(restricted_pickle, "MAX_OPCODES", 100_000)
+    (tmp_path / "file.pkl").write_bytes(content)
+    outcome = run_limited(lambda: load_plain_pickle(tmp_path / "file.pkl"))
+    assert outcome.kind == "DatasetFileError"
+    assert words in outcome.error
+    assert outcome.added_mb < 100
+
+
+def test_an_edit_that_keeps_size_and_time_changes_the_fingerprint(tmp_path):
+    for folder in ("masks", "."):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "a.json").write_text("1")
+    files = SourceFiles((str(tmp_path / "a.json"),), (str(tmp_path / "masks"),))
+    for file in (tmp_path / "a.json", tmp_path / "masks" / "a.json"):
+        before, times = files.fingerprint(), os.stat(file)
+        assert files.fingerprint() == before
+        time.sleep(0.02)  # a file system's clock ticks every few milliseconds
+        file.write_text("2")
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert files.fingerprint() != before
 
 
 def test_masks_beside_the_frames_of_a_tar(tmp_path):

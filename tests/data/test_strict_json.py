@@ -1,4 +1,6 @@
 import json
+import os
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from glus_hf.data import strict_json as json_files
 from glus_hf.data.strict_json import JsonObject, cached_json, read_json
 from glus_hf.errors import DatasetFileError
+from tests.media.limited_child import run_limited
 
 
 VALUES = st.recursive(
@@ -88,7 +91,7 @@ def test_deep_nesting_and_missing_files(tmp_path):
     for read in (read_json, JsonObject):
         with pytest.raises(DatasetFileError, match="file.json"):
             read(str(file))
-        with pytest.raises(DatasetFileError, match="gone.json: cannot be opened"):
+        with pytest.raises(DatasetFileError, match="gone.json: no such file"):
             read(str(tmp_path / "gone.json"))
 
 
@@ -98,3 +101,52 @@ def test_the_kept_content_follows_the_file(tmp_path):
     assert cached_json(str(file)) is cached_json(str(file))
     file.write_text('{"a": 22}')
     assert cached_json(str(file)) == {"a": 22}
+
+
+# --- hostile files ---------------------------------------------------------------------------------------------------
+
+
+BOMBS = {
+    "lists": lambda: b"[" + b"[]," * 10_000_000 + b"[]]",
+    "objects": lambda: b"[" + b"{}," * 5_000_000 + b"{}]",
+    "numbers": lambda: b"[" + b"1," * 22_000_000 + b"1]",
+    "keys": lambda: b"{" + b'"name":0,' * 5_500_000 + b'"name":0}',
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_what_takes_far_more_memory_than_its_file(bomb, tmp_path):
+    (tmp_path / "a.json").write_bytes(BOMBS[bomb]())
+    (tmp_path / "b.json").write_bytes(b'{"a":' + BOMBS[bomb]() + b"}")
+    for read in (lambda: read_json(tmp_path / "a.json"), lambda: JsonObject(str(tmp_path / "b.json"))):
+        outcome = run_limited(read)
+        assert outcome.kind == "DatasetFileError"
+        assert re.search(r"[ab].json: .*may take .* of memory, 1.5 GB are allowed", outcome.error), outcome.error
+        assert outcome.added_mb < 700
+
+
+def test_too_many_keys(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_files, "MAX_KEYS", 3)
+    (tmp_path / "a.json").write_text('{"a":0,"b":0,"c":0,"d":0}')
+    with pytest.raises(DatasetFileError, match="a.json: has more than 3 keys"):
+        JsonObject(str(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize("read", [read_json, JsonObject, json_files.cached_json, json_files.cached_json_object])
+def test_not_a_regular_file(read, tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(DatasetFileError, match=r"a.json: is a named pipe, not an annotation file"):
+        read(str(tmp_path / "a.json"))
+    with pytest.raises(DatasetFileError, match="/dev/zero: is a device"):
+        read("/dev/zero")
+
+
+def test_an_edit_that_keeps_size_and_time_is_noticed(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1}')
+    times = os.stat(path)
+    assert json_files.cached_json(str(path)) == {"a": 1}
+    path.write_text('{"a": 2}')
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert json_files.cached_json(str(path)) == {"a": 2}
+    assert json_files.cached_json_object(str(path))["a"] == 2

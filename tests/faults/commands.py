@@ -83,7 +83,7 @@ COMMANDS = {
             "segment",
             "clip.mp4",
             "the red square",
-            "the ground",
+            "the blue circle",
             "-o",
             "out/overlay.mp4",
             "--masks-dir",

@@ -61,7 +61,7 @@ def disturb(command: str, fault: str, seed: int, folder: str, times: int = 0) ->
     found = results(work / "out", chosen)
     problems += [f"{name}: differs" for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]
     if fault == "kill":
-        problems += [f"{path.name}: left behind" for path in _leftovers(work / "out", chosen)]
+        problems += [f"{path.relative_to(work)}: left behind" for path in _leftovers(work / "out")]
     return {"problems": problems, "done": done, "seconds": round(seconds, 2), "files": len(wanted)}
 
 
@@ -88,7 +88,7 @@ def _kill(command: Command, work: Path, seconds: float, times: int, rng: random.
         if not killed and not command.resumes:
             break  # nothing is left to do
     else:
-        _to_the_end(command, work, command.arguments + command.again, retried=True)
+        _to_the_end(command, work, command.arguments + command.again)
     return problems, done
 
 
@@ -101,10 +101,10 @@ def _is_whole(work: Path, name: str) -> bool:
     return all(found.is_file() and found.read_bytes() == file.read_bytes() for file, found in pairs)
 
 
-def _leftovers(folder: Path, command: Command) -> list[Path]:
-    """Half-written files of runs that were killed, after one that was not."""
-    names = [path for path in folder.rglob("*") if "partial" in path.name or path.name.endswith((".tmp", ".lock"))]
-    return [path for path in names if path.name not in ("run.lock",)]
+def _leftovers(folder: Path) -> list[Path]:
+    """Half-written files of runs that were killed, after one that was not. The lock of a run stays, its folder too."""
+    hidden = [path for path in folder.rglob("*") if path.is_file() and path.name != "run.lock"]
+    return [path for path in hidden if "partial" in str(path) or path.name.endswith((".tmp", ".lock"))]
 
 
 # --- full disks ------------------------------------------------------------------------------------------------------
@@ -121,7 +121,8 @@ def _fill_disk(command: Command, work: Path, wanted: dict[str, bytes], times: in
             limit = None if mounted else int(max(map(len, wanted.values())) * share)
             code, lines = _run_once(command, work, command.arguments, limit)
         done["refused"] += code == 2
-        if code != 2 or len(lines) != 1 or "out" not in lines[0]:
+        errors = [line for line in lines if line.startswith("Error: ")]
+        if code != 2 or len(errors) != 1 or lines[-1] != errors[0] or "out/" not in errors[0]:
             problems.append(f"{size} KiB: exit code {code}, {lines[-6:]}")
     _to_the_end(command, work, command.arguments)
     return problems, done
@@ -157,8 +158,8 @@ def _run_once(command: Command, work: Path, arguments: tuple, limit: int | None)
 # --- processes -------------------------------------------------------------------------------------------------------
 
 
-def _to_the_end(command: Command, work: Path, arguments: tuple, retried: bool = False) -> float:
-    """Run without faults; seconds. `retried`: a command that is done already may refuse its own place."""
+def _to_the_end(command: Command, work: Path, arguments: tuple) -> float:
+    """Run without faults; seconds."""
     begin = time.monotonic()
     codes = [_wait(child) for child in _start(command, work, arguments)]
     errors = (work / "stderr-0.txt").read_text()

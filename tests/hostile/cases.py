@@ -38,6 +38,7 @@ class Case:
         writes: paths in the working folder below which files may appear or change.
         check: called with the working folder and stdout afterwards; an `AssertionError` fails the case.
         reads_outside: the input names files in `outside` openly (a link, an argument), so they may be opened.
+        connects: the input is an address, so it may be asked.
         warns: further lines on stderr are meant.
         slow: not in the quick suite.
     """
@@ -50,6 +51,7 @@ class Case:
     writes: tuple[str, ...] = ()
     check: Callable[[Path, str], object] | None = None
     reads_outside: bool = False
+    connects: bool = False
     warns: bool = False
     slow: bool = False
 

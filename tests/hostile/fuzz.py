@@ -15,6 +15,7 @@ import base64
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -70,13 +71,24 @@ def fuzz(name: str, seconds: int, seed: int, folder: Path) -> None:
         f"-seed={seed}",
         f"-max_len={LONGEST_INPUT}",
         f"-rss_limit_mb={MEMORY_MB}",
-        f"-timeout={SECONDS_PER_INPUT}",
+        "-timeout=0",
         f"-artifact_prefix={folder}{os.sep}finding-",
         f"-dict={words}",
         "-print_final_stats=1",
     ]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], target, enable_python_coverage=True)
+    atheris.Setup([sys.argv[0], *options, str(corpus)], limited(target), enable_python_coverage=True)
     atheris.Fuzz()
+
+
+def limited(target):
+    """The target with a limit of CPU time for each input; a reader that does not return is ended by a signal."""
+
+    def run(data: bytes) -> None:
+        signal.setitimer(signal.ITIMER_PROF, SECONDS_PER_INPUT)
+        target(data)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+    return run
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ CASES = [
     refused("a drawing named .png", frame(SVG)),
     refused("an XPM named .png", frame(XPM)),
     refused("a PDF named .png", frame("%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\n")),
-    refused("an icon of another format", frame(image_bytes(BIG, "TIFF"))),
+    refused("an icon of another format", frame(image_bytes(BIG, "ICO"))),
     refused("empty", frame(b"")),
     refused("cut short", frame(GOOD[: len(GOOD) // 2])),
     refused("one changed byte", frame(GOOD[:60] + bytes([GOOD[60] ^ 0xFF]) + GOOD[61:])),

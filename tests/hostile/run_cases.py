@@ -31,9 +31,9 @@ def main() -> None:
             totals[group] += 1
             good[group] += not result["problems"]
             peaks[group] = max(peaks[group], result["peak_mb"])
-            seconds += result["seconds"]
+            seconds += result["cpu"]
             state = "ok" if not result["problems"] else "BAD"
-            print(f"{state:4}{result['seconds']:6.2f} s{result['peak_mb']:6} MB  {name}", flush=True)
+            print(f"{state:4}{result['cpu']:6.2f} s{result['peak_mb']:6} MB  {name}", flush=True)
             if result["problems"]:
                 for text in (result["problems"], result["err"][-900:].strip(), result["out"][-300:].strip()):
                     print(f"      {text}")
@@ -41,7 +41,7 @@ def main() -> None:
     for group, total in totals.items():
         print(f"| {group} | {total} | {good[group]} | {peaks[group]} MB |")
     print(f"| all | {sum(totals.values())} | {sum(good.values())} | {max(peaks.values(), default=0)} MB |")
-    print(f"\n{seconds:.0f} s in the children")
+    print(f"\n{seconds:.0f} s of CPU time in the children")
     sys.exit(totals != good)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.hostile.cases import Case, all_cases
 from tests.hostile.verdict import problems_of
-from tests.hostile.watch import OpenedFiles, picture, record_programs
+from tests.hostile.watch import OpenedFiles, picture, record_events
 
 
 ADDRESS_SPACE, CPU_SECONDS, OPEN_FILES, FILE_SIZE = 6 << 30, 40, 256, 256 << 20
@@ -65,17 +65,18 @@ def run_case(case: Case, folder: Path) -> dict:
     begin = time.monotonic()
     child = os.fork()
     if child == 0:
-        _call(case, work, folder.with_suffix(".out"), folder.with_suffix(".err"), folder.with_suffix(".programs"))
-    status, peak, hung = _wait(child)
+        _call(case, work, folder.with_suffix(".out"), folder.with_suffix(".err"), folder.with_suffix(".events"))
+    status, usage, hung = _wait(child)
     result = {
         "code": os.waitstatus_to_exitcode(status),
         "hung": hung,
         "seconds": round(time.monotonic() - begin, 2),
-        "peak_mb": peak // 1024,
+        "cpu": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_mb": usage.ru_maxrss // 1024,
         "out": folder.with_suffix(".out").read_bytes().decode("utf-8", "backslashreplace"),
         "err": folder.with_suffix(".err").read_bytes().decode("utf-8", "backslashreplace"),
         "opened_outside": opened.names(),
-        "programs": folder.with_suffix(".programs").read_text(),
+        "events": folder.with_suffix(".events").read_text().splitlines(),
     }
     os.close(opened.handle)
     result["problems"] = problems_of(case, result, before, picture(folder))
@@ -87,6 +88,7 @@ def run_case(case: Case, folder: Path) -> dict:
 def _in_child(function) -> None:
     child = os.fork()
     if child == 0:
+        os.dup2(2, 1)  # the answers go to stdout
         _end_with(function)
     if os.waitpid(child, 0)[1] != 0:
         raise SystemExit("the files of a case could not be made")
@@ -111,7 +113,7 @@ def _failed_check(case: Case, work: Path, out: str) -> list[str]:
     return []
 
 
-def _call(case: Case, work: Path, out: Path, err: Path, programs: Path) -> None:
+def _call(case: Case, work: Path, out: Path, err: Path, events: Path) -> None:
     """In the child: limits, then the call. Does not return."""
     answers = work.parent.with_suffix(".in")
     answers.write_text("y\n" * 100)  # whoever asks whether to run something is told yes
@@ -123,7 +125,7 @@ def _call(case: Case, work: Path, out: Path, err: Path, programs: Path) -> None:
     limits = {"AS": ADDRESS_SPACE, "CPU": CPU_SECONDS, "NOFILE": OPEN_FILES, "FSIZE": FILE_SIZE, "CORE": 0}
     for name, limit in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
-    record_programs(programs)
+    record_events(events)
     code = 1
     try:
         code = _run(case.call, work)
@@ -151,13 +153,14 @@ def _run(call, work: Path) -> int:
     return 0
 
 
-def _wait(child: int) -> tuple[int, int, bool]:
-    """Exit status, largest resident size in KiB, and whether the child had to be killed."""
+def _wait(child: int) -> tuple[int, resource.struct_rusage, bool]:
+    """Exit status, what it used, and whether the child had to be killed."""
     until, hung = time.monotonic() + WALL_SECONDS, False
     while True:
         found, status, usage = os.wait4(child, 0 if hung else os.WNOHANG)
         if found:
-            return status, usage.ru_maxrss, hung or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+            too_long = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
+            return status, usage, hung or too_long
         if time.monotonic() > until:
             hung = True
             os.killpg(child, signal.SIGKILL)

@@ -12,10 +12,10 @@ from tests.hostile.watch import differences
 PEAK_MB = 3000
 LONGEST_LINE = 4200  # letters, twice what errors.py allows a quotation
 REMEDY = re.compile(
-    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|do not|download|export|free|give|install"
-    r"|is for|invalid value|keep|known are|leave|limit|lower|make|move|must be|name|needs?|open|pass|pick|point|put"
-    r"|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see|segment|set|shorten"
-    r"|split|start|store|there is no|try|unpack|upgrade|use|wait|write)\b",
+    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|do not|download|export|free|get|give|install"
+    r"|is for|invalid value|keep|known are|leave|limit|load|lower|make|move|must be|name|needs?|open|pass|pick|point"
+    r"|put|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see|segment|set"
+    r"|shorten|split|start|store|take|there is no|try|unpack|upgrade|use|wait|write)\b",
     re.IGNORECASE,
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -32,8 +32,9 @@ def problems_of(case: Case, result: dict, before: dict, after: dict) -> list[str
         problems.append("traceback")
     if result["opened_outside"] and not case.reads_outside:
         problems.append(f"foreign files opened: {result['opened_outside']}")
-    if result["programs"]:
-        problems.append(f"foreign programs: {result['programs']}")
+    events = [event for event in result["events"] if not (case.connects and event.startswith("socket"))]
+    if events:
+        problems.append(f"started or connected to: {events}")
     writes = tuple(f"work/{place}" for place in case.writes)
     problems += differences(before, after, writes)
     if CONTROL.search(result["err"].replace("\r", "") + result["out"]):

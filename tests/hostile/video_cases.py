@@ -169,6 +169,7 @@ CASES = [
         lambda work: None,
         ("segment", "http://127.0.0.1:9/clip.mp4", "x", "-o", "out.mp4", "-q"),
         words=("127.0.0.1",),
+        connects=True,
     ),
     Case(
         "video: a protocol",

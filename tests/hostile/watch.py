@@ -39,14 +39,20 @@ def _entry(path: bytes) -> tuple:
 
 def differences(before: dict, after: dict, writes: tuple[str, ...]) -> list[str]:
     """What was removed, changed or added, but for what lies at or below `writes` and is new or was meant to change."""
-    found = []
+    found, places = [], [*writes, *(record_of(place) for place in writes)]
     for name in sorted({*before, *after}):
-        allowed = any(name == place or name.startswith(f"{place}/") for place in writes)
+        allowed = any(name == place or name.startswith(f"{place}/") for place in places)
         if name not in after:
             found += [] if allowed else [f"removed: {name}"]
         elif before.get(name) != after[name] and not allowed:
             found.append(f"{'changed' if name in before else 'new'}: {name}")
     return found
+
+
+def record_of(place: str) -> str:
+    """The hidden file beside an output that says which files are ours."""
+    folder, _, name = place.rpartition("/")
+    return f"{folder}/.{name}.glus_hf.jsonl"
 
 
 class OpenedFiles:
@@ -74,7 +80,7 @@ class OpenedFiles:
         return sorted(set(names))
 
 
-def record_programs(file: Path) -> None:
+def record_events(file: Path) -> None:
     """Write every program that this process starts, and every address it connects to, into `file`."""
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

@@ -376,3 +376,11 @@ def test_writer_takes_videos_arrays_and_generators_into_new_folders(tmp_path):
         assert len(video) == 3
         assert video.fps == pytest.approx(29.97)
         assert_close(video.frames[2], frames[2])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mov"])
+def test_frames_too_large_for_a_format(tmp_path, suffix):
+    with pytest.raises(VideoError) as error:
+        write_video(tmp_path / f"clip{suffix}", np.zeros((1, 2, 70_000, 3), dtype=np.uint8))
+    assert_one_line(error, f"clip{suffix}: cannot be written", "smaller frames")
+    assert not any(tmp_path.iterdir())

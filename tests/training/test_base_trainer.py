@@ -136,3 +136,17 @@ def test_an_unknown_metric_and_options_of_another_schedule_are_one_line(tmp_path
     trainer = quick_trainer(tmp_path, lr_scheduler_kwargs={"a": 1})
     with pytest.raises(ValueError, match="^lr_scheduler_kwargs {'a': 1} do not fit lr_scheduler_type linear [^\n]*$"):
         trainer.train()
+
+
+def test_a_warm_up_that_does_not_end_is_said_at_the_start(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("glus_hf.training.base_trainer.logger.warning", said.append)
+    quick_trainer(tmp_path, warmup_steps=100).create_scheduler(
+        50, torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+    )
+    assert said == [
+        "the warm-up of 100 steps does not end in the 50 steps of this run, so the learning rate only rises; "
+        "set warmup_steps to 5 or less, or max_steps to 1000 or more"
+    ]
+    quick_trainer(tmp_path, warmup_steps=5).create_scheduler(50, torch.optim.SGD([torch.nn.Parameter(torch.ones(1))]))
+    assert len(said) == 1

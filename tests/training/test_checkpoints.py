@@ -1,8 +1,13 @@
 """Checkpoints to resume from: complete ones, of the same options."""
 
-import pytest
+import os
+import shutil
 
-from glus_hf.errors import CheckpointError
+import pytest
+from safetensors.torch import load_file, save_file
+
+from glus_hf.errors import CheckpointError, UserError
+from glus_hf.training.checkpoints import checkpoint_to_resume, newest_complete
 from tests.training.small_training import history, quick_trainer
 
 
@@ -56,3 +61,61 @@ def test_a_checkpoint_of_other_options_is_refused(tmp_path):
         message = f"^[^\n]*checkpoint-1: was trained with [^\n]*{named}[^\n]*; resume with the options it"
         with pytest.raises(CheckpointError, match=message):
             quick_trainer(tmp_path / folder, **other).train(resume_from_checkpoint=True)
+
+
+def test_without_a_complete_checkpoint_a_run_starts_anew_and_says_so(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("glus_hf.training.checkpoints.logger.warning", said.append)
+    assert checkpoint_to_resume(tmp_path / "new", True) is None
+    assert said == [f"{tmp_path / 'new'}: has no complete checkpoint to go on from, so the run starts anew there"]
+    assert checkpoint_to_resume(tmp_path / "new", None) is None
+    assert checkpoint_to_resume(tmp_path, "runs/checkpoint-5") == "runs/checkpoint-5"
+
+
+def _without_a_tensor(file):
+    tensors = load_file(file)
+    tensors.popitem()
+    save_file(tensors, file)
+
+
+DAMAGE = {
+    "state, deep": ("trainer_state.json", "[" * 200_000),
+    "state, no object": ("trainer_state.json", "[1]"),
+    "state, other kinds": ("trainer_state.json", '{"global_step": 1, "log_history": 5}'),
+    "state, a text for a number": ("trainer_state.json", '{"global_step": "x"}'),
+    "adapter, another file": ("adapter_model.safetensors", "text"),
+    "adapter, a tensor missing": ("adapter_model.safetensors", _without_a_tensor),
+    "adapter settings": ("adapter_config.json", "{"),
+    "adapter settings, other kinds": ("adapter_config.json", '{"peft_type": 5}'),
+    "optimizer": ("optimizer.pt", "text"),
+    "scheduler": ("scheduler.pt", lambda file: file.write_bytes(file.read_bytes()[:-9])),
+    "random state": ("rng_state.pth", lambda file: shutil.copy(file.with_name("scheduler.pt"), file)),
+    "scheduler of another kind": ("scheduler.pt", lambda file: shutil.copy(file.with_name("rng_state.pth"), file)),
+    "bank": ("contrastive_bank_0.safetensors", lambda file: save_file({}, file)),
+    "a pipe": ("optimizer.pt", lambda file: (file.unlink(), os.mkfifo(file))),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    quick_trainer(folder, max_steps=1, save_strategy="steps", save_steps=1).train()
+    return folder / "checkpoint-1"
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_refused_in_one_line(checkpoint, tmp_path, damage):
+    name, change = DAMAGE[damage]
+    folder = shutil.copytree(checkpoint, tmp_path / "checkpoint-1")
+    change(folder / name) if callable(change) else (folder / name).write_text(change)
+    with pytest.raises(UserError, match=f"^{folder}[^\\n]*$"):
+        quick_trainer(tmp_path, max_steps=2).train(resume_from_checkpoint=str(folder))
+
+
+def test_the_state_of_a_damaged_checkpoint_is_set_aside(checkpoint, tmp_path):
+    """Else a run that starts anew and is killed while it writes this checkpoint would seem to have saved it."""
+    whole, damaged = (shutil.copytree(checkpoint, tmp_path / f"checkpoint-{step}") for step in (1, 2))
+    (damaged / "optimizer.pt").write_text("text")
+    assert newest_complete(tmp_path) == whole
+    assert not (damaged / "trainer_state.json").exists()
+    assert (damaged / "trainer_state.json.incomplete").is_file() and (whole / "trainer_state.json").is_file()

@@ -128,3 +128,9 @@ def test_new_tokens_alone_change():
             parameter.data += 1
     changed = (model.merge_and_unload().lm_head.weight != before).any(-1)
     assert changed.nonzero().flatten().tolist() == [2, 3]
+
+
+def test_putting_the_adapter_on_warns_of_nothing(recwarn):
+    """peft asks for a property that transformers has renamed."""
+    prepare_model(fresh_model())
+    assert not [str(warning.message) for warning in recwarn if "deprecated" in str(warning.message)]

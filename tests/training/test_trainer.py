@@ -274,6 +274,6 @@ def test_one_batch_is_learned_by_heart(tmp_path):
         max_steps=110,
         logging_steps=50,
     )
-    assert trainer.evaluate()["eval_J_given_text"] < 0.3
+    assert trainer.evaluate()["eval_J_given_text"] < 30
     trainer.train()
-    assert trainer.evaluate()["eval_J_given_text"] > 0.95
+    assert trainer.evaluate()["eval_J_given_text"] > 95  # percent, as J, F and J&F

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from .output import echo
+from .output import echo, stop
 
 
 LAST = "last"
@@ -52,6 +52,8 @@ def train(
 ) -> None:
     """Train GLUS or its key-frame selector; the model to start from decides. Runs under accelerate and torchrun.
 
+    Ctrl-C finishes the step, saves it and stops; --resume goes on.
+
     For example: glus-hf train tiny training.max_steps=5
     """
     if show:
@@ -59,8 +61,12 @@ def train(
 
         print(recipe_file(config).read_text(encoding="utf-8"), end="")
         return
+    from ..training.runs.interruption import TrainingStopped
     from ..training.runs.train_from_file import train_from_file
 
-    trainer, folder = train_from_file(config, overrides or [], True if resume == LAST else resume, export)
+    try:
+        trainer, folder = train_from_file(config, overrides or [], True if resume == LAST else resume, export)
+    except TrainingStopped as stopped:
+        stop(str(stopped), 130)
     if trainer.is_world_process_zero():
         echo(f"Model: {folder}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..checkpoint_files.folder_check import check_processor_files
+from ..checkpoint_files.json_fields import shorten
 from ..errors import CheckpointError
 from .provenance import read_json
 from .weight_files import refuse_pointer
@@ -23,14 +25,17 @@ def load_tokenizer(folder: Path):
         raise CheckpointError(f"{folder}: has no tokenizer (tokenizer.model); download it again")
     for file in files:
         refuse_pointer(file)
+    check_processor_files(folder)
+    if files == [folder / "tokenizer.model"] and not _has_sentencepiece():  # transformers would try other readers
+        raise _needs_sentencepiece(folder)
     try:
         tokenizer = LlamaTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers raises half a dozen types here
         if not _has_sentencepiece():
-            raise CheckpointError(
-                f"{folder}: reading tokenizer.model needs sentencepiece and protobuf; pip install glus-hf[convert]"
-            ) from None
-        raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}); download it again") from None
+            raise _needs_sentencepiece(folder) from None
+        raise CheckpointError(
+            f"{folder}: its tokenizer cannot be read ({shorten(error)}); download it again"
+        ) from None
     saved = folder / "added_tokens.json"
     for token, index in read_json(saved).items() if saved.is_file() else ():
         if (found := tokenizer.get_vocab().get(token)) != index:
@@ -63,6 +68,12 @@ def _vocabulary_size(fields: Mapping) -> int:
     """Rows of the embeddings, as `config.json` says; 0 if it does not."""
     size = fields.get("vocab_size")
     return size if isinstance(size, int) else 0
+
+
+def _needs_sentencepiece(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{folder}: reading tokenizer.model needs sentencepiece and protobuf; pip install glus-hf[convert]"
+    )
 
 
 def _has_sentencepiece() -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..checkpoint_files.json_fields import read_fields
 from ..errors import CheckpointError
 from .weight_files import WeightFiles, file_hash
 
@@ -23,17 +25,11 @@ def read_json(file: Path) -> dict:
     """Content of a JSON file.
 
     Raises:
-        CheckpointError: it is missing, damaged or no object; one line.
+        CheckpointError: it is missing, damaged, too large or no object; one line.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{file.parent}: has no {file.name}; download it again") from None
-    except (ValueError, OSError, RecursionError) as error:
-        raise CheckpointError(f"{file}: cannot be read ({error}); download it again") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file}: is no JSON object; download it again")
-    return content
+    if not os.path.lexists(file):
+        raise CheckpointError(f"{file.parent}: has no {file.name}; download it again")
+    return read_fields(file, remedy="download it again")
 
 
 def describe_source(name: str, weights: WeightFiles, folder: Path | None = None, progress: bool = False) -> dict:

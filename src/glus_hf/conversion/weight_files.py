@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,15 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..checkpoint_files.safetensors_header import read_header
+from ..checkpoint_files.weight_folder import INDEX_FILES, find_weight_files, refuse_packed, refuse_pointer
 from ..errors import CheckpointError, UserError
 
 
-INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 SMALLEST_SHARD = 64 * 2**20
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 HASH_BLOCK = 2**20
-LFS_POINTER = b"version https://git-lfs"
 
 
 # ---- reading
@@ -80,46 +78,6 @@ class WeightFiles:
             return {file.name: file_hash(file, bar.update) for file in self.files}
 
 
-def find_weight_files(folder: Path) -> list[Path]:
-    """The weight files of a checkpoint folder: safetensors before .bin, shards as its index lists them.
-
-    Raises:
-        CheckpointError: none, or a shard is missing; one line.
-    """
-    for name in (INDEX_FILES[0], SINGLE_FILES[0], INDEX_FILES[1], SINGLE_FILES[1]):
-        path = folder / name
-        if path.is_file():
-            return _shards_of(path) if name in INDEX_FILES else [path]
-    raise CheckpointError(f"{folder}: has no weights ({', '.join(SINGLE_FILES)} or their index); download it again")
-
-
-def _shards_of(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        names = [os.fspath(name) for name in names]
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{index}: cannot be read ({error}); download it again") from None
-    if not names:
-        raise CheckpointError(f"{index}: names no files; download it again")
-    outside = [name for name in names if Path(name).name != name]
-    if outside:
-        raise CheckpointError(f"{index}: names files outside its folder ({outside[0]}); do not trust this checkpoint")
-    missing = [name for name in names if not (index.parent / name).is_file()]
-    if missing:
-        listed = ", ".join(missing[:3])
-        raise CheckpointError(f"{index.parent}: {len(missing)} weight files are missing ({listed}); download them")
-    return [index.parent / name for name in names]
-
-
-def refuse_pointer(file: Path) -> None:
-    """Refuse what `git clone` without Git LFS leaves in the place of a large file."""
-    with open(file, "rb") as stream:
-        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise CheckpointError(
-                f"{file}: is a Git LFS pointer, not the file itself; run git lfs pull or hf download"
-            )
-
-
 def read_weights(file: Path) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of one .safetensors or PyTorch file. Only tensors are ever unpickled.
 
@@ -128,6 +86,7 @@ def read_weights(file: Path) -> Iterator[tuple[str, Tensor]]:
     """
     refuse_pointer(file)
     if file.suffix == ".safetensors":
+        read_header(file)
         try:
             with safe_open(file, "pt") as weights:
                 for name in weights.keys():  # noqa: SIM118 - not a dict
@@ -135,6 +94,7 @@ def read_weights(file: Path) -> Iterator[tuple[str, Tensor]]:
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file}: cannot be read ({error}); download it again") from None
         return
+    refuse_packed(file)
     state = _load_pickle(file)
     while state:  # let each tensor go when it is used
         name = next(iter(state))
@@ -154,7 +114,7 @@ def _load_pickle(file: Path) -> dict[str, Tensor]:
             f"{file}: is damaged, or holds more than tensors and is refused, because that could run code; download it "
             "again"
         ) from None
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged pickle can make the unpickler raise anything
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise CheckpointError(f"{file}: cannot be read ({reason}); download it again") from None
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):  # as Meta's files have it
@@ -165,7 +125,9 @@ def _load_pickle(file: Path) -> dict[str, Tensor]:
 
 
 def _is_weight(name, value) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor) and value.layout is torch.strided
+    if not (isinstance(name, str) and isinstance(value, Tensor) and value.layout is torch.strided):
+        return False
+    return value.nbytes <= value.untyped_storage().nbytes()  # else one number fills a large tensor
 
 
 def file_hash(file: Path, on_read: Callable[[int], object] = lambda num_bytes: None) -> str:

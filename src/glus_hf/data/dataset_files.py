@@ -21,10 +21,10 @@ class SourceFiles:
     """What the rows of one split are made from.
 
     Attributes:
-        metadata: files; name, size and time of change go into the cache key.
+        metadata: files; name, size and times of change go into the cache key.
         annotations: folders of masks; every file in them goes into the cache key.
         frames: folder or tar with the images. Of a folder only the path goes into the cache key, of a tar its size
-            and time of change too.
+            and times of change too.
     """
 
     metadata: tuple[str, ...] = ()
@@ -60,7 +60,8 @@ class SourceFiles:
 
 
 def _stat_line(name: str, status: os.stat_result) -> str:
-    return f"{name} {status.st_size} {status.st_mtime_ns}"
+    """An edit may keep the size and set the time of change back, but not that of the inode."""
+    return f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _stat_tree(folder: str, above: tuple = ()) -> Iterator[str]:
@@ -96,7 +97,8 @@ def check_name(name, kind: str, file: str) -> str:
         'UVO/all/2E4T5NCywcE'
     """
     if not isinstance(name, str):
-        raise DatasetFileError(f"{file}: {kind} {name!r} is a {type(name).__name__}, not a string")
+        kind_found = type(name).__name__
+        raise DatasetFileError(f"{file}: {kind} {name!r} is a {kind_found}, not a string: download the file again")
     parts = name.split("/")
     if not {"", ".", ".."}.isdisjoint(parts) or re.search(r"^[A-Za-z]:|::|[\\\x00-\x1f\x7f]", name):
         raise DatasetFileError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 
 from ..errors import DatasetFileError
+from ..safe_files import Stamp
 from .dataset_files import check_name
 from .strict_json import cached_json, file_stamp
 
@@ -18,15 +19,15 @@ def read_videos(path: str) -> dict[str, dict]:
     Raises:
         DatasetFileError: the file has another form, or a video's id is no plain name.
     """
-    return _checked_videos(path, *file_stamp(path))
+    return _checked_videos(path, file_stamp(path))
 
 
 @functools.lru_cache(maxsize=4)
-def _checked_videos(path: str, size: int, mtime_ns: int) -> dict[str, dict]:
+def _checked_videos(path: str, stamp: Stamp) -> dict[str, dict]:
     content = cached_json(path)
     videos = content.get("videos") if isinstance(content, dict) else None
     if not isinstance(videos, dict):
-        raise DatasetFileError(f"{path}: must hold an object 'videos': is it the expression file?")
+        raise DatasetFileError(f"{path}: must hold an object 'videos'; pass the expression file of the dataset")
     for video_id, video in videos.items():
         check_name(video_id, "video", path)
         if not isinstance(video, dict) or not isinstance(video.get("expressions"), (dict, list)):

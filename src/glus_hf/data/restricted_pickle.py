@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import pickle
+import pickletools
 
-from ..errors import DatasetFileError
+from ..errors import DatasetFileError, UserError
+from ..safe_files import read_bytes
 from .strict_json import file_stamp
+
+
+MAX_OPCODES = 8_000_000  # that of Ref-DAVIS17 has some hundred thousand
+_REMEMBER = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 def load_plain_pickle(path: str | os.PathLike):
@@ -25,20 +32,31 @@ def load_plain_pickle(path: str | os.PathLike):
     Example:
         >>> load_plain_pickle("mask_dict.pkl")  # doctest: +SKIP
     """
+    content = read_bytes(path, "pickle", DatasetFileError)
     try:
-        with open(path, "rb") as file:
-            return _PlainUnpickler(file).load()
+        _check_opcodes(content)
+        return _PlainUnpickler(io.BytesIO(content)).load()
+    except UserError as error:
+        raise DatasetFileError(f"{path}: {error}") from None
     except _ForbiddenGlobal as error:
         raise DatasetFileError(
             f"{path}: refused: the pickle wants to load {error}, a mask dictionary holds only plain values: "
             "do not use this file"
         ) from None
-    except OSError as error:
-        raise DatasetFileError(f"{path}: cannot be opened ({error.strerror or error})") from None
     except Exception as error:  # the pickle machine raises whatever its damaged input leads to
         raise DatasetFileError(
             f"{path}: cannot be read as a pickle ({type(error).__name__}): download it again"
         ) from None
+
+
+def _check_opcodes(content: bytes) -> None:
+    """Refuse what would take far more memory than its file: each of millions of bytes can make an object, and one
+    that is remembered under a large number makes a table of that length."""
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content), start=1):
+        if count > MAX_OPCODES:
+            raise UserError(f"holds more than {MAX_OPCODES} values: this is no mask dictionary")
+        if opcode.name in _REMEMBER and int(argument) > 2 * count + 256:
+            raise UserError("is damaged (a value with an impossible number): download it again")
 
 
 class _ForbiddenGlobal(Exception):
@@ -67,9 +85,9 @@ def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
 
 def cached_plain_pickle(path: str):
     """[`load_plain_pickle`], kept for the next call while the file stays the same. Do not change what it returns."""
-    return _cached_plain_pickle(path, *file_stamp(path))
+    return _cached_plain_pickle(path, file_stamp(path))
 
 
 @functools.lru_cache(maxsize=2)
-def _cached_plain_pickle(path: str, size: int, mtime_ns: int):
+def _cached_plain_pickle(path: str, stamp: tuple):
     return load_plain_pickle(path)

@@ -9,33 +9,39 @@ import re
 from collections.abc import Iterator
 
 from ..errors import DatasetFileError, UserError
+from ..safe_files import MB, Stamp, open_file, read_bytes, readable_size
+from ..safe_files import file_stamp as stamp_of_file
 
 
 CHUNK = 1 << 23
+MAX_MEMORY = 1500 * MB  # that values may take when they are parsed
+MAX_KEYS = 4_000_000  # of a `JsonObject`
 _SPACE = re.compile(r"[ \t\n\r]*")
 _HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 _AFTER_VALUE = frozenset(",:} \t\n\r")
 
 
-def read_json(path: str | os.PathLike):
+def read_json(path: str | os.PathLike, max_memory: int = MAX_MEMORY):
     """Read a JSON file.
 
     Args:
         path: UTF-8 text.
+        max_memory: bytes that its values may take, by a rough upper bound; it is known before they are parsed.
 
     Raises:
-        DatasetFileError: it is missing, not UTF-8, not JSON (cut short, for example), or an object has a key twice.
+        DatasetFileError: it is missing, not UTF-8, not JSON (cut short, for example), too large, no regular file,
+            or an object has a key twice.
 
     Example:
         >>> read_json("data/mevis/train/meta_expressions.json")["videos"]  # doctest: +SKIP
     """
-    return parse_json(_read_bytes(path), str(path))
+    return parse_json(read_bytes(path, "annotations", DatasetFileError), str(path), max_memory)
 
 
-def parse_json(data: bytes, name: str):
+def parse_json(data: bytes, name: str, max_memory: int = MAX_MEMORY):
     """Strict JSON out of `data`; `name` is for errors. See [`read_json`]."""
     try:
-        return decode_json(data)
+        return decode_json(data, max_memory)
     except UnicodeDecodeError as error:
         raise DatasetFileError(f"{name}: is not UTF-8 (byte {error.start}): convert or download it again") from None
     except json.JSONDecodeError as error:
@@ -46,14 +52,15 @@ def parse_json(data: bytes, name: str):
         raise DatasetFileError(f"{name}: {error}: repair or download it again") from None
 
 
-def decode_json(data: bytes):
+def decode_json(data: bytes, max_memory: int = MAX_MEMORY):
     """Strict JSON out of UTF-8, with or without a mark at its start.
 
     Raises:
         UnicodeDecodeError, json.JSONDecodeError: it is no UTF-8 or no JSON.
-        ValueError: an object has a key twice, a text holds half a character, a number or the nesting has no end. The
-            message does not say where.
+        ValueError: an object has a key twice, a text holds half a character, a number or the nesting has no end, or it
+            takes too much memory. The message does not say where.
     """
+    _check_memory(parsed_size(data), max_memory)
     try:
         content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
         if _HALF_CHARACTER.search(data):  # most often of a pair, which is one character
@@ -63,6 +70,26 @@ def decode_json(data: bytes):
     except RecursionError:
         raise UserError("is nested too deeply") from None
     return content
+
+
+def parsed_size(data: bytes | str) -> int:
+    """Upper bound, in bytes, of the memory that JSON takes while it is parsed, as a count of its signs tells."""
+    if isinstance(data, str):
+        data = data.encode("latin-1")
+    return (
+        5 * len(data)
+        + 100 * data.count(b"[")
+        + 250 * data.count(b"{")
+        + 60 * data.count(b",")
+        + 200 * data.count(b":")
+    )
+
+
+def _check_memory(needed: int, allowed: int) -> None:
+    if needed > allowed:
+        raise UserError(
+            f"its values may take {readable_size(needed)} of memory, {readable_size(allowed)} are allowed; split it"
+        )
 
 
 def _unique_keys(pairs: list[tuple]) -> dict:
@@ -80,14 +107,6 @@ def _beginning(value, length: int = 60) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
 
 
-def _read_bytes(path: str | os.PathLike) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise DatasetFileError(f"{path}: cannot be opened ({error.strerror or error})") from None
-
-
 class JsonObject:
     """Values of one large JSON object by key. One pass finds where they are; each is read when asked for.
 
@@ -103,14 +122,13 @@ class JsonObject:
     def __init__(self, path: str):
         self.path = path
         self._spans: dict[str, tuple[int, int]] = {}
-        try:
-            self._file = open(path, "rb")  # noqa: SIM115 - open for as long as the index lives
-        except OSError as error:
-            raise DatasetFileError(f"{path}: cannot be opened ({error.strerror or error})") from None
+        self._file = open_file(path, "annotations", DatasetFileError)  # for as long as the index lives
         for key, start, stop in _Scanner(path, self._file).members():
             if key in self._spans:
                 raise DatasetFileError(f"{path}: {key!r} appears twice: repair or download it again")
             self._spans[key] = (start, stop)
+            if len(self._spans) > MAX_KEYS:
+                raise DatasetFileError(f"{path}: has more than {MAX_KEYS} keys: split it")
 
     def __contains__(self, key: str) -> bool:
         return key in self._spans
@@ -202,6 +220,10 @@ class _Scanner:
         self.ended = not chunk
         self.window = self.window[self.at :] + chunk.decode("latin-1")
         self.base, self.at = self.base + self.at, 0
+        try:
+            _check_memory(parsed_size(self.window), MAX_MEMORY)
+        except UserError as error:
+            raise DatasetFileError(f"{self.path}: a value near byte {self.base}: {error}") from None
 
     def _fail(self, reason):
         raise DatasetFileError(
@@ -212,28 +234,24 @@ class _Scanner:
 
 def cached_json(path: str):
     """[`read_json`], kept for the next call while the file stays the same. Do not change what it returns."""
-    return _cached_json(path, *file_stamp(path))
+    return _cached_json(path, file_stamp(path))
 
 
 def cached_json_object(path: str) -> JsonObject:
     """[`JsonObject`], kept for the next call while the file stays the same."""
-    return _cached_json_object(path, *file_stamp(path))
+    return _cached_json_object(path, file_stamp(path))
 
 
-def file_stamp(path: str) -> tuple[int, int]:
-    """Size and time of change of a file, which together say whether what was kept of it still holds."""
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise DatasetFileError(f"{path}: cannot be opened ({error.strerror or error})") from None
-    return status.st_size, status.st_mtime_ns
+def file_stamp(path: str) -> Stamp:
+    """What says whether what was kept of an annotation file still holds."""
+    return stamp_of_file(path, "annotations", DatasetFileError)
 
 
 @functools.lru_cache(maxsize=4)
-def _cached_json(path: str, size: int, mtime_ns: int):
+def _cached_json(path: str, stamp: Stamp):
     return read_json(path)
 
 
 @functools.lru_cache(maxsize=2)
-def _cached_json_object(path: str, size: int, mtime_ns: int) -> JsonObject:
+def _cached_json_object(path: str, stamp: Stamp) -> JsonObject:
     return JsonObject(path)

@@ -9,6 +9,10 @@ import numpy as np
 from ..errors import UserError, VideoError
 
 
+MAX_DRAWN_SIDE = 4096  # that a picture is enlarged to
+MAX_TILE_ASPECT = 4
+
+
 def check_size(
     name: object,
     found: Sequence[int],
@@ -57,4 +61,28 @@ def check_like_first(name: str, frame: np.ndarray, first: np.ndarray) -> None:
     check_size(name, frame.shape[:2], first.shape[:2], "the first", remedy, VideoError)
 
 
-__all__ = ["check_like_first", "check_same_size", "check_size"]
+def enlargement(size: Sequence[int], min_side: int) -> float:
+    """How much to enlarge a picture so that its shorter side has `min_side` pixels, 1 or more.
+
+    No side grows beyond `MAX_DRAWN_SIDE` for it: a picture of 1 x 1000 pixels would become one of 384 x 384000.
+
+    Example:
+        >>> enlargement((48, 64), 96), enlargement((1, 1024), 384)
+        (2.0, 4.0)
+    """
+    return max(1.0, min(min_side / min(size), MAX_DRAWN_SIDE / max(size)))
+
+
+def tile_size(size: Sequence[int], width: int) -> tuple[int, int]:
+    """`(height, width)` of a picture drawn in a tile of that width, at most `MAX_TILE_ASPECT` times as high.
+
+    Example:
+        >>> tile_size((45, 80), 160), tile_size((1000, 2), 160)
+        ((90, 160), (640, 1))
+    """
+    scale = min(width / size[1], MAX_TILE_ASPECT * width / size[0])
+    height, width = (max(1, round(side * scale)) for side in size)
+    return height, width
+
+
+__all__ = ["MAX_DRAWN_SIDE", "enlargement", "tile_size", "check_like_first", "check_same_size", "check_size"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 
+from transformers import AutoConfig
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from ..hub_access import without_waiting
 from ..model_families import FAMILIES
+from .adapters import base_of
 from .checkpoint_loading import check_checkpoint, check_files, readable_errors, resolve_name
 
 
@@ -55,6 +57,9 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
                 check_folder(name, kwargs.get("subfolder") or "")
             check_files(name, kwargs, of_model=True)
         with readable_errors(name):
+            if kwargs.get("config") is None and (base := base_of(name, kwargs)) is not None:
+                model_class = cls._model_mapping[type(AutoConfig.from_pretrained(resolve_name(base)))]
+                return model_class.from_pretrained(name, *model_args, **kwargs)
             return super().from_pretrained(name, *model_args, **kwargs)
 
 

@@ -14,8 +14,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ..checkpoint_files.folder_check import check_model_files, check_processor_files, read_weight_headers
 from ..checkpoint_files.json_fields import read_fields, shorten
 from ..errors import CheckpointError, UserError
-from ..hub import PACKAGED, resolve_checkpoint
+from ..hub import PACKAGED, is_alias, resolve_checkpoint
 from ..hub_access import explain_hub_error, is_hub_name, without_waiting
+from .adapters import base_of, load_adapted
 from .hub_files import MODEL, PROCESSOR, WEIGHTS, fetch_folder
 from .remote_code import class_reference, save_code
 from .weight_fit import check_finite, check_shapes, find_misfits, make_without_data
@@ -45,8 +46,9 @@ class CheckpointMixin:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers. The Auto classes of
-        transformers know no aliases: give them `glus_hf.resolve_checkpoint("glus-tiny")`.
+from ..hub import PACKAGED, is_alias, resolve_checkpoint
+from ..hub_access import explain_hub_error, is_hub_name, without_waiting
+from .adapters import base_of, load_adapted
 
         Raises:
             CheckpointError: nothing of this kind is there, or weights are missing, unexpected or of the wrong shape;
@@ -57,8 +59,14 @@ class CheckpointMixin:
         if issubclass(cls, PreTrainedModel):
             if name is not None and kwargs.get("config") is None:
                 check_checkpoint(name, [cls.config_class.model_type], subfolder)
+            if name is not None:
+                check_files(name, kwargs, of_model=True)
+                if (base := _base_of(name, kwargs)) is not None:
+                    return load_adapted(cls, name, base, *args, **kwargs)
             check_weights(cls, name, kwargs)
-            return load_strictly(super().from_pretrained, name, *args, **kwargs)
+            loaded = load_strictly(super().from_pretrained, name, *args, **kwargs)
+            _name_as_given(loaded, pretrained_model_name_or_path)
+            return loaded
         is_config = issubclass(cls, PreTrainedConfig)
         if is_config and not os.path.isfile(name):
             check_checkpoint(name, [cls.model_type], subfolder)
@@ -75,6 +83,11 @@ class CheckpointMixin:
         """As in transformers, but what a part may ignore when it is loaded alone, the whole model may not."""
         super().post_init()
         self._keys_to_ignore_on_load_unexpected = set(type(self)._keys_to_ignore_on_load_unexpected or ())
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Of a model, for peft: transformers has it under another name and warns of this one."""
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
 
     @classmethod
     def register_for_auto_class(cls, *args, **kwargs):
@@ -94,6 +107,18 @@ class CheckpointMixin:
         if auto_class is not None:
             save_code(type(self), save_directory)
         return saved
+
+
+def _base_of(name: str, options: dict) -> str | None:
+    with readable_errors(name):
+        return base_of(name, options)
+
+
+def _name_as_given(loaded, name_or_path) -> None:
+    """An alias stays the name of its model: the folder it stands for is another one on every machine."""
+    model = loaded[0] if isinstance(loaded, tuple) else loaded
+    if isinstance(name_or_path, str) and is_alias(name_or_path) and not os.path.isdir(name_or_path):
+        model.name_or_path = name_or_path
 
 
 def resolve_name(name_or_path, revision: str | None = None):
@@ -153,7 +178,6 @@ def check_weights(model_class: type[PreTrainedModel], name_or_path, options: dic
     """
     if name_or_path is None:
         return
-    check_files(name_or_path, options, of_model=True)
     with readable_errors(name_or_path):
         folder = fetch_folder(name_or_path, options, WEIGHTS)
         weights = None if folder is None else read_weight_headers(folder)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import DynamicCache
+from transformers import DynamicCache, LlamaModel
+
+
+CACHE = "cache" if "cache" in inspect.signature(LlamaModel.forward).parameters else "past_key_values"
+"""What a language model of transformers calls the keys and values it has read: `cache` from 5.24 on."""
 
 
 def pad_behind_prefix(prefix: DynamicCache, rows: list[list[int]], device) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,4 +61,4 @@ def default_batch_size(model, cache_length: int, read_length: int) -> int:
     return max(1, min(64, int(free / 2 / (floats * model.dtype.itemsize))))
 
 
-__all__ = ["default_batch_size", "pad_behind_prefix", "repeat_cache"]
+__all__ = ["CACHE", "default_batch_size", "pad_behind_prefix", "repeat_cache"]

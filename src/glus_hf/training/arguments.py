@@ -23,6 +23,7 @@ class GLUSTrainingArguments(RecipeArguments):
     clipped at 1, 3000 steps of 80 videos (2 videos per device, 10 accumulation steps, on 4 devices).
 
     Args:
+        warmup_steps: over which the learning rate rises; by default 100, or a tenth of `max_steps` if that is less.
         total_train_batch_size: videos per optimizer step, over all devices; the last step of an epoch takes what is
             left. If given, `gradient_accumulation_steps` follows from it, so that a recipe means the same on any
             number of devices.
@@ -46,6 +47,8 @@ class GLUSTrainingArguments(RecipeArguments):
         >>> args = GLUSTrainingArguments("runs/mine", total_train_batch_size=80, use_cpu=True)
         >>> args.learning_rate, args.per_device_train_batch_size, args.gradient_accumulation_steps
         (0.0003, 2, 40)
+        >>> GLUSTrainingArguments("runs/mine", max_steps=50, use_cpu=True).warmup_steps
+        5
     """
 
     CHOICES = {

@@ -23,7 +23,8 @@ def default(value, text: str):
 @dataclass
 class RecipeArguments(TrainingArguments):
     """`transformers.TrainingArguments` with what the recipes of the paper have in common: AdamW (betas .9 and .95, no
-    weight decay), learning rate 3e-4, 100 steps of warm-up and linear decay, gradients clipped at 1, LoRA of rank 8.
+    weight decay), learning rate 3e-4, 100 steps of warm-up (in a short run a tenth of the steps) and linear decay,
+    gradients clipped at 1, LoRA of rank 8.
 
     Raises:
         ValueError: a value that is not among the `CHOICES` of its field, or too small, or a `total_train_batch_size`
@@ -44,7 +45,9 @@ class RecipeArguments(TrainingArguments):
     gradient_accumulation_steps: int = default(10, "Batches per optimizer step; see total_train_batch_size.")
     learning_rate: float = default(3e-4, "Peak learning rate.")
     lr_scheduler_type: str = default("linear", "Decay after the warm-up.")
-    warmup_steps: float = default(100, "Steps over which the learning rate rises.")
+    warmup_steps: float | None = default(
+        None, "Steps over which the learning rate rises: 100, or a tenth of max_steps if that is less."
+    )
     adam_beta1: float = default(0.9, "Beta 1 of AdamW.")
     adam_beta2: float = default(0.95, "Beta 2 of AdamW.")
     weight_decay: float = default(0.0, "Weight decay of AdamW.")
@@ -74,6 +77,8 @@ class RecipeArguments(TrainingArguments):
             raise UserError(f"num_train_epochs must be more than 0, got {self.num_train_epochs}")
         if self.total_train_batch_size is not None:  # before the configuration of DeepSpeed copies the number
             self.gradient_accumulation_steps = self._accumulation_steps()
+        if self.warmup_steps is None:  # a fraction where the number of steps is not known yet
+            self.warmup_steps = min(100, self.max_steps // 10) if self.max_steps > 0 else 0.1
         if not torch.cuda.is_available():  # PyTorch would warn that it pins nothing
             self.dataloader_pin_memory = False
         super().__post_init__()
@@ -83,7 +88,7 @@ class RecipeArguments(TrainingArguments):
         for names, bound, is_good in (
             (self.AT_LEAST_ONE, "1 or more", lambda value: value >= 1),
             (self.MORE_THAN_ZERO, "more than 0", lambda value: value > 0),
-            ((*weights, "max_grad_norm"), "0 or more", lambda value: value >= 0),
+            ((*weights, "max_grad_norm", "learning_rate"), "0 or more", lambda value: value >= 0),
         ):
             for name in names:
                 value, is_unused = getattr(self, name), name == "lora_rank" and self.language_model_training != "lora"

@@ -10,14 +10,15 @@ from torch import Tensor
 from transformers import Trainer, TrainingArguments
 from transformers.utils import logging
 
-from ..errors import UserError
-from .checkpoints import check_complete, check_same_parts, last_checkpoint, other_options
+from ..errors import CheckpointError, UserError
+from .checkpoints import check_complete, check_same_parts, last_checkpoint, loading, other_options
 from .non_finite import GradientWatch
 from .samples.resumable_sampler import EpochDataset, ResumableSampler
 
 
 logger = logging.get_logger(__name__)
 
+DAMAGED = "PytorchStreamReader"  # of torch, about a file that it cannot read
 SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names")
 SAMPLE_COLUMNS += ("frame_indices", "key")
 
@@ -120,9 +121,10 @@ class StepTrainer(Trainer):
                 f"metric_for_best_model is {name}, but evaluation gives {known}; use one of them"
             ) from None
 
-    def create_scheduler(self, *args, **kwargs):
+    def create_scheduler(self, num_training_steps: int, *args, **kwargs):
+        self._warn_of_long_warmup(num_training_steps)
         try:
-            return super().create_scheduler(*args, **kwargs)
+            return super().create_scheduler(num_training_steps, *args, **kwargs)
         except TypeError as error:
             options = self.args.lr_scheduler_kwargs
             raise UserError(
@@ -130,12 +132,31 @@ class StepTrainer(Trainer):
                 f"({error}); change one of them"
             ) from None
 
+    def _warn_of_long_warmup(self, steps: int) -> None:
+        warmup = self.args.get_warmup_steps(steps)
+        if warmup >= steps and self.args.lr_scheduler_type != "constant" and self.args.should_log:
+            logger.warning(
+                f"the warm-up of {warmup} steps does not end in the {steps} steps of this run, so the learning rate "
+                f"only rises; set warmup_steps to {steps // 10} or less, or max_steps to {10 * warmup} or more"
+            )
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         try:
-            super()._load_optimizer_and_scheduler(checkpoint)
-        except (ValueError, KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
+            with loading(checkpoint):
+                super()._load_optimizer_and_scheduler(checkpoint)
+        except CheckpointError as error:
+            if not isinstance(error.__cause__, (ValueError, KeyError, RuntimeError)) or DAMAGED in str(error):
+                raise
+            reason = " ".join(str(error.__cause__).split())
             raise other_options(checkpoint, f"another optimizer or other parts of the model ({reason})") from None
+
+    def _load_from_checkpoint(self, checkpoint: str, *args, **kwargs) -> None:
+        with loading(checkpoint):
+            super()._load_from_checkpoint(checkpoint, *args, **kwargs)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with loading(checkpoint):
+            super()._load_rng_state(checkpoint)
 
 
 class _WithSamples:

@@ -5,25 +5,32 @@ from __future__ import annotations
 import json
 import os
 import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 
 import torch
-from peft import PeftConfig, PeftModel
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
+from transformers import TrainerState
 from transformers.utils import logging
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, UserError
 
 
 logger = logging.get_logger(__name__)
 
 STATE_FILE = "trainer_state.json"
+ADAPTER_FILE = "adapter_model.safetensors"
 PARTS = {
     "r": "lora_rank (or language_model_training)",
     "target_modules": "lora_targets",
     "modules_to_save": "choice of parts (embedding_training, mask_branch_training, train_projections)",
     "trainable_token_indices": "embedding_training",
 }
+DAMAGE = (ValueError, KeyError, TypeError, RecursionError, SafetensorError, OSError, zipfile.BadZipFile)
 REMEDY = "resume from another checkpoint, or remove this one"
 
 
@@ -39,7 +46,7 @@ def check_complete(checkpoint: str | os.PathLike) -> int:
     """The step of a checkpoint that was written to its end.
 
     transformers writes weights, optimizer, scheduler and random states and then `trainer_state.json`; after it comes
-    the contrastive bank. So a complete one has a readable state, and no file of tensors that is cut off.
+    the contrastive bank. So a complete one has a readable state, and no file that is cut off.
 
     Raises:
         CheckpointError: it is not complete; one line.
@@ -47,16 +54,55 @@ def check_complete(checkpoint: str | os.PathLike) -> int:
     checkpoint = Path(checkpoint)
     if not checkpoint.is_dir():
         raise CheckpointError(f"{checkpoint}: there is no such folder; pass a checkpoint")
+    if not (checkpoint / STATE_FILE).exists():
+        raise CheckpointError(f"{checkpoint}: has no {STATE_FILE}, so it is not complete; {REMEDY}")
     try:
-        step = int(json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))["global_step"])
-        for file in sorted(checkpoint.rglob("*.safetensors")):
-            with safe_open(file, framework="pt"):  # compares the header with the size of the file
-                pass
-    except FileNotFoundError:
-        raise CheckpointError(f"{checkpoint}: has no {STATE_FILE}, so it is not complete; {REMEDY}") from None
-    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError, OSError) as error:
-        raise CheckpointError(f"{checkpoint}: is not complete ({error}); {REMEDY}") from None
-    return step
+        for file in sorted(checkpoint.rglob("*")):
+            _check_file(file)
+        return _step(checkpoint / STATE_FILE)
+    except DAMAGE as error:
+        raise CheckpointError(f"{checkpoint}: is not complete ({_reason(error)}); {REMEDY}") from None
+
+
+def _check_file(file: Path) -> None:
+    """Refuse what is neither file nor folder (a pipe would be waited for), and files without their end."""
+    if not (file.is_file() or file.is_dir()):
+        raise ValueError(f"{file.name} is no file")
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt"):  # compares the header with the size of the file
+            pass
+    if file.suffix in (".pt", ".pth"):
+        with zipfile.ZipFile(file):  # its table of contents is at its end
+            pass
+
+
+def _step(file: Path) -> int:
+    """The step of a state all of whose fields are of the kind that transformers writes."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if "global_step" not in content:
+        raise ValueError(f"{file.name} has no global_step")
+    state, usual = TrainerState(**content), TrainerState()
+    for field in fields(TrainerState):
+        value, default = getattr(state, field.name), getattr(usual, field.name)
+        kind = (int, float) if type(default) in (int, float) else type(default)
+        if default is not None and value is not None and not isinstance(value, kind):
+            raise ValueError(f"{field.name} in {file.name} is {type(value).__name__}")
+    return int(state.global_step)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+@contextmanager
+def loading(checkpoint: str | os.PathLike | None) -> Iterator[None]:
+    """Errors of files that are damaged, whatever reads them, as a [`CheckpointError`] of one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # pickle, torch, peft and json raise anything
+        raise CheckpointError(f"{checkpoint}: cannot be loaded ({_reason(error)}); {REMEDY}") from error
 
 
 def check_same_parts(checkpoint: str | os.PathLike, model: torch.nn.Module) -> None:
@@ -68,12 +114,29 @@ def check_same_parts(checkpoint: str | os.PathLike, model: torch.nn.Module) -> N
     checkpoint, other = Path(checkpoint), []
     is_adapter = (checkpoint / "adapter_config.json").is_file()
     if is_adapter and isinstance(model, PeftModel):
-        stored, own = PeftConfig.from_pretrained(str(checkpoint)), model.peft_config[model.active_adapters[0]]
+        with loading(checkpoint):
+            stored = PeftConfig.from_pretrained(str(checkpoint))
+        own = model.peft_config[model.active_adapters[0]]
         other = [said for name, said in PARTS.items() if _plain(stored, name) != _plain(own, name)]
     elif is_adapter or (isinstance(model, PeftModel) and (checkpoint / "config.json").is_file()):
         other = ["language_model_training"]
     if other:
         raise other_options(checkpoint, f"another {' and another '.join(other)}")
+    if is_adapter:
+        _check_tensors(checkpoint, model)
+
+
+def _check_tensors(checkpoint: Path, model: PeftModel) -> None:
+    """peft passes over tensors of an adapter that are missing."""
+    wanted = {name: list(tensor.shape) for name, tensor in get_peft_model_state_dict(model).items()}
+    with safe_open(checkpoint / ADAPTER_FILE, framework="pt") as file:
+        stored = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    wrong = sorted(name for name in wanted.keys() | stored.keys() if wanted.get(name) != stored.get(name))
+    if wrong:
+        raise CheckpointError(
+            f"{checkpoint}: {ADAPTER_FILE} does not fit ({len(wrong)} tensors are missing, unexpected or of another "
+            f"shape, such as {wrong[0]}); {REMEDY}"
+        )
 
 
 def other_options(checkpoint: str | os.PathLike, what: str) -> CheckpointError:
@@ -92,16 +155,44 @@ def last_checkpoint(output_dir: str | os.PathLike) -> Path:
     Raises:
         CheckpointError: there is none; one line.
     """
-    found = checkpoints(output_dir)
-    for checkpoint in found:
+    found = newest_complete(output_dir)
+    if found is None:
+        what = "complete checkpoint" if checkpoints(output_dir) else "checkpoint"
+        raise CheckpointError(f"{output_dir}: has no {what} to resume from; start without resuming, in another folder")
+    return found
+
+
+def newest_complete(output_dir: str | os.PathLike) -> Path | None:
+    """The newest complete checkpoint of a run, or None.
+
+    Newer ones that are not complete are warned of, and their state, if any, is renamed: a run that comes to that step
+    again and is killed there would seem to have saved it.
+    """
+    for checkpoint in checkpoints(output_dir):
         try:
             check_complete(checkpoint)
         except CheckpointError as error:
             logger.warning(f"{str(error).removesuffix(REMEDY)}an older one is looked for")
+            _set_aside(checkpoint / STATE_FILE)
         else:
             return checkpoint
-    what = "complete checkpoint" if found else "checkpoint"
-    raise CheckpointError(f"{output_dir}: has no {what} to resume from; start without resuming, in another folder")
+    return None
+
+
+def _set_aside(state: Path) -> None:
+    with suppress(OSError):  # another process was first, or nothing can be written there
+        state.rename(state.with_name(f"{state.name}.incomplete"))
+
+
+def checkpoint_to_resume(output_dir: str | os.PathLike, resume: str | bool | None) -> str | None:
+    """What `--resume` goes on from: the given checkpoint, or for True the newest complete one. Without any the run
+    starts anew in the same folder, with a warning."""
+    if resume is not True:
+        return resume or None
+    found = newest_complete(output_dir)
+    if found is None:
+        logger.warning(f"{output_dir}: has no complete checkpoint to go on from, so the run starts anew there")
+    return None if found is None else str(found)
 
 
 def check_new_folder(folder: str | os.PathLike) -> None:
@@ -122,7 +213,10 @@ __all__ = [
     "check_complete",
     "check_new_folder",
     "check_same_parts",
+    "checkpoint_to_resume",
     "checkpoints",
     "last_checkpoint",
+    "loading",
+    "newest_complete",
     "other_options",
 ]

@@ -8,15 +8,14 @@ from pathlib import Path
 import torch
 from peft import PeftConfig, PeftModel
 
+from ..atomic_write import new_folder
 from ..errors import CheckpointError
+from ..models.adapters import BASE_CONFIG
 from ..models.glus.configuration_glus import GLUSConfig
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import GLUSProcessor
 from .checkpoints import check_new_folder
 
-
-BASE_CONFIG = "base_config.json"
-"""Beside an adapter: the config of the model it was trained on, with the options set for that run."""
 
 ONLY_IN_TRAINING = ("detach_memory",)
 
@@ -74,9 +73,10 @@ def _write(model: GLUSForVideoSegmentation, source: Path, folder: Path, dtype: s
     """The model, with the processor of the folder `source` beside it."""
     if dtype is not None:
         model = model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
-    model.save_pretrained(folder)
-    if (source / "processor_config.json").is_file():
-        GLUSProcessor.from_pretrained(str(source)).save_pretrained(folder)
+    with new_folder(folder) as partial:
+        model.save_pretrained(partial)
+        if (source / "processor_config.json").is_file():
+            GLUSProcessor.from_pretrained(str(source)).save_pretrained(partial)
     return folder
 
 

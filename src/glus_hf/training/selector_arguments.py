@@ -19,6 +19,7 @@ class GLUSSelectorTrainingArguments(RecipeArguments):
     clipped at 1, 2000 steps of 80 videos.
 
     Args:
+        warmup_steps: over which the learning rate rises; by default 100, or a tenth of `max_steps` if that is less.
         total_train_batch_size: videos per optimizer step, over all devices. If given, `gradient_accumulation_steps`
             follows from it.
         ce_loss_weight, score_loss_weight: 1 and 1.

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import set_seed
 from transformers.utils import logging
 
+from ..atomic_write import new_folder
 from ..errors import UserError
 from ..metrics.rank_correlation import spearman
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
@@ -22,7 +23,7 @@ from .checkpoints import check_new_folder
 from .non_finite import stop_at_samples
 from .samples.selector_samples import SelectorCollator
 from .selector_arguments import GLUSSelectorTrainingArguments
-from .trainable_parameters import LORA_TARGET, in_float32, name_base
+from .trainable_parameters import LORA_TARGET, in_float32, name_base, portable_name
 
 
 logger = logging.get_logger(__name__)
@@ -66,7 +67,7 @@ def prepare_selector(
         modules_to_save=whole,
     )
     adapted = get_peft_model(model, config)
-    name_base(adapted, model.name_or_path)
+    name_base(adapted, portable_name(model.name_or_path))
     if not is_lora:
         for name, parameter in adapted.named_parameters():
             if "lora_" in name:
@@ -217,8 +218,9 @@ class GLUSSelectorTrainer(StepTrainer):
             self.save_model(str(adapter), _internal_call=True)
         if self.args.should_save:
             merged = _merged(model, adapter) if isinstance(model, PeftModel) else model
-            merged.save_pretrained(folder)
-            self.processing_class.save_pretrained(folder)
+            with new_folder(folder) as partial:
+                merged.save_pretrained(partial)
+                self.processing_class.save_pretrained(partial)
         self.accelerator.wait_for_everyone()
         return folder
 

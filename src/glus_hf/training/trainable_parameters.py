@@ -104,7 +104,7 @@ def prepare_model(
         trainable_token_indices=rows,
     )
     adapted = get_peft_model(model, config)
-    name_base(adapted, base_name or _portable_name(model.name_or_path))
+    name_base(adapted, base_name or portable_name(model.name_or_path))
     return in_float32(adapted)
 
 
@@ -130,10 +130,11 @@ def _check(language_model: str, embeddings: str, mask_branch: str, vision_tower:
 def name_base(adapted: PeftModel, name: str) -> None:
     """Write the name of the base into the adapter's files; saving them does not look for it on the Hub."""
     adapted.peft_config["default"].base_model_name_or_path = name
+    adapted.get_base_model().config._name_or_path = name  # of the model card
     adapted.save_pretrained = functools.partial(adapted.save_pretrained, save_embedding_layers=False)
 
 
-def _portable_name(name: str) -> str:
+def portable_name(name: str) -> str:
     """The alias of a bundled checkpoint instead of its folder, which is another one on every machine."""
     for alias in PACKAGED:
         if name and os.path.realpath(name) == os.path.realpath(packaged_folder(alias)):

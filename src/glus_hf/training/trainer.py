@@ -15,12 +15,13 @@ from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.utils import logging
 
 from ..errors import NonFiniteLossError, UserError
+from ..models.adapters import BASE_CONFIG
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import ADDED_TOKENS, IGNORE_INDEX
 from .arguments import GLUSTrainingArguments
 from .base_trainer import StepTrainer, check_size
-from .checkpoints import check_new_folder
-from .export import BASE_CONFIG, export_adapter, export_whole
+from .checkpoints import check_new_folder, loading
+from .export import export_adapter, export_whole
 from .losses import ObjectContrastiveLoss, token_ids
 from .non_finite import stop_at_samples
 from .samples.collators import GLUSCollator
@@ -211,7 +212,8 @@ class GLUSTrainer(StepTrainer):
         rank = 0 if self.contrastive_loss.gather else self.args.process_index
         file = checkpoint / BANK_FILE.format(rank=rank)
         if file.is_file():
-            self.contrastive_loss.load(file)
+            with loading(checkpoint):
+                self.contrastive_loss.load(file)
         else:
             logger.warning(f"{file}: not there; the contrastive bank starts empty")
 

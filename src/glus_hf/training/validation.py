@@ -114,20 +114,20 @@ def video_sums(output, mask_labels: list[Tensor], tokens: list[Tensor]) -> Tenso
 
 
 def sums_to_means(sums) -> dict[str, float]:
-    """Means over masks and tokens. `J_given_text`: region similarity of masks decoded after the true answers, with the
-    training templates; not what a model does on its own.
+    """Means over masks and tokens. `J_given_text`: region similarity, in percent, of masks decoded after the true
+    answers, with the training templates; not what a model does on its own.
 
     Example:
 
         >>> sums_to_means([2.0, 1.0, 3.0, 4.0, 5.0, 10.0])
-        {'ce_loss': 0.5, 'mask_bce_loss': 0.5, 'mask_dice_loss': 0.25, 'J_given_text': 0.75}
+        {'ce_loss': 0.5, 'mask_bce_loss': 0.5, 'mask_dice_loss': 0.25, 'J_given_text': 75.0}
     """
     bce, dice, iou, masks, ce, tokens = (float(value) for value in sums)
     return {
         "ce_loss": ce / tokens,
         "mask_bce_loss": bce / masks,
         "mask_dice_loss": dice / masks,
-        "J_given_text": iou / masks,
+        "J_given_text": 100 * iou / masks,
     }
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 
@@ -69,7 +70,7 @@ def test_frames_of_folders_and_video_files(tmp_path):
 
 @pytest.mark.parametrize(
     "address, words",
-    [("video://6::{}", "frames 0 to 5"), ("video://x::{}", "frames 0 to 5"), ("video://0::{}x", "cannot be opened")],
+    [("video://6::{}", "frames 0 to 5"), ("video://x::{}", "frames 0 to 5"), ("video://0::{}x", "no such file")],
 )
 def test_wrong_video_addresses(tmp_path, address, words):
     write_video(tmp_path / "clip.mp4", CLIP.frames, fps=8)
@@ -291,7 +292,28 @@ def broken_video(folder):
     return "expressions.jsonl:4", "clip2.mp4: cannot be opened as a video"
 
 
+def pipe_in_place_of_a_frame(folder):
+    (folder / "videos" / "clip1" / "00002.png").unlink()
+    os.mkfifo(folder / "videos" / "clip1" / "00002.png")
+    return "videos/clip1/00002.png", "cannot be read as an image"
+
+
+def pipe_in_place_of_a_mask(folder):
+    (folder / "masks" / "clip1" / "0" / "00004.png").unlink()
+    os.mkfifo(folder / "masks" / "clip1" / "0" / "00004.png")
+    return "masks/clip1/0/00004.png", "is a named pipe, not a mask"
+
+
+def pipe_in_place_of_a_video(folder):
+    (folder / "videos" / "clip2.mp4").unlink()
+    os.mkfifo(folder / "videos" / "clip2.mp4")
+    return "expressions.jsonl:4", "clip2.mp4: is a named pipe, not a video"
+
+
 BROKEN_FILES = [
+    pipe_in_place_of_a_frame,
+    pipe_in_place_of_a_mask,
+    pipe_in_place_of_a_video,
     spoil_frame,
     shrink_frame,
     shrink_mask,
@@ -313,10 +335,35 @@ def test_broken_files_are_found(tmp_path, damage):
     assert re.search(words, report.errors[0].message) and str(report.errors[0]).startswith(f"{place}: ")
     # masks of one folder are reported once, also where several lines point to it
     assert len(report.errors) == 1
-    if damage in (spoil_frame, shrink_frame):
+    if damage in (spoil_frame, shrink_frame, pipe_in_place_of_a_frame):
         return  # frames are read in training: there they are errors with ids
     with pytest.raises(ValueError, match=words):
         load(folder, tmp_path)
+
+
+def test_a_truncated_video_is_a_problem_also_in_json(tmp_path):
+    folder = good_data(tmp_path)
+    file = folder / "videos" / "clip2.mp4"
+    write_video(file, np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), np.uint8))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    problems = check_own_data(folder).to_dict()["errors"]
+    (found,) = [problem["message"] for problem in problems if problem["file"] == "videos/clip2.mp4"]
+    assert re.match(r"only \d+ frames can be decoded \(.+\): copy or download it again .expressions.jsonl:4.$", found)
+
+
+def test_the_list_of_problems_has_an_end(tmp_path):
+    write_lines(good_data(tmp_path), ["x"] * 20_000)
+    errors = check_own_data(tmp_path).errors
+    assert len(errors) == 10_001
+    assert "were not read" in errors[-1].message
+
+
+def test_a_line_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("glus_hf.data.own.expressions.MAX_LINE", 1000)
+    folder = good_data(tmp_path)
+    (folder / "expressions.jsonl").write_text("x" * 2000)
+    with pytest.raises(ValueError, match="expressions.jsonl:1: more than 1 kB in a line"):
+        check_own_data(folder)
 
 
 def test_warnings(tmp_path):

@@ -221,7 +221,7 @@ class TestGLUS(ModelTests):
     def test_unknown_option_is_refused(self):
         with pytest.raises(ValueError, match="fuser_scale must be one of"):
             self.tiny_config(fuser_scale="none")
-        with pytest.raises(ValueError, match="memory_stride must be 1 or more, got 0"):
+        with pytest.raises(ValueError, match="memory_stride is 0; it must be from 1 to 1000000"):
             GLUSConfig(memory_stride=0)
 
     # ---- decoding with failed expressions

@@ -1,5 +1,7 @@
 """YAML as dataclasses: what is wrong is said in one line, and numbers are what they look like."""
 
+import os
+
 import pytest
 
 from glus_hf.errors import ConfigError
@@ -47,3 +49,35 @@ def test_overrides(tmp_path):
     for wrong in ("max_steps", "data.train.3.weight=1", "data.train.x=1", "training.lernrate=1", "export=[1", "=1"):
         with pytest.raises(ConfigError):
             load_run_config(file, [wrong])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[" * 200_000, "cannot be read as YAML"),
+        ("a: 2020-99-99", "cannot be read as YAML"),
+        ("a: &a [1]\n" + "b: [" + "*a, " * 21 + "]", "more than 20 aliases"),
+        ("model: &a {b: *a}", "cannot be read as YAML"),
+        ("model: [" + "1, " * 10_000 + "]", "model must be keys with values, got "),
+        ("!!python/object/apply:os.system [ls]", "cannot be read as YAML"),
+        ("#" * 2**20 + "\n", "is larger than"),
+        ("model: {dtype: float32}\ntraining: {learning_rate: .inf}", "must be a finite number"),
+    ],
+)
+def test_hostile_files_are_one_short_line(tmp_path, content, message):
+    file = tmp_path / "run.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=f"^[^\n]*{message}") as caught:
+        load_run_config(file)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "run.yaml")
+    with pytest.raises(ConfigError, match="run.yaml: is no file; name a YAML file"):
+        load_run_config(tmp_path / "run.yaml")
+
+
+def test_a_hostile_override_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="^[^\n]*the value cannot be read as YAML; quote it$"):
+        load_run_config(write(tmp_path, DATA), ["training.max_steps=" + "[" * 200_000])

@@ -17,6 +17,9 @@ from .expressions import EXPRESSIONS, OwnExpression, scan_expressions
 from .videos import VIDEO_SUFFIXES, VIDEOS, OwnVideo, find_splits, open_video, read_mask_png, track_problems
 
 
+MAX_PROBLEMS = 10_000
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something wrong. `file` is relative to the folder checked; `line` counts from 1.
@@ -79,6 +82,9 @@ class _SplitCheck:
         for line, expression, problems in scan_expressions(self.folder):
             for problem in problems:
                 self._error(self.file, line, problem)
+            if len(self.report.errors) >= MAX_PROBLEMS:
+                self._error(self.file, line, "too many problems: the lines behind this one were not read")
+                break
             if expression is not None:
                 mentioned.add(expression.video)
                 expressions.append(expression)
@@ -108,6 +114,9 @@ class _SplitCheck:
                 self._check_masks(expression.line, masks, video)
 
     def _check_frames(self, line: int, video: OwnVideo) -> None:
+        if video.damage is not None:
+            found = f"only {len(video.frames)} frames can be decoded ({video.damage}): copy or download it again"
+            self._image_error(Path(video.frame_paths[0].partition("::")[2]), line, found)
         if video.frame_paths[0].startswith("video://"):
             return  # decoded to count its frames
         first = Path(video.frame_paths[0]).name

@@ -16,6 +16,7 @@ from ...media.images import IMAGE_SUFFIXES, natural_order
 from ...media.rle import clean_track
 from ...media.sizes import check_size
 from ...models.expressions import plain_expression
+from ...safe_files import GB
 from ..dataset_files import check_name, image_size
 from ..strict_json import read_json
 from .expressions import EXPRESSIONS
@@ -23,6 +24,7 @@ from .videos import VIDEOS
 
 
 MAX_COORDINATE = 1 << 16  # pixels
+MAX_MEMORY = 4 * GB  # that the whole file may take
 TEXT_FIELDS = ("expression", "caption")
 
 
@@ -79,7 +81,7 @@ def convert_coco_video(
 
 def _read(file: Path) -> dict:
     """The file, in which `videos`, `annotations` and `categories` are lists of objects with ids."""
-    content = read_json(file)
+    content = read_json(file, MAX_MEMORY)
     content = {"categories": [], **content} if isinstance(content, dict) else {}
     for field in ("videos", "annotations", "categories"):
         found = content.get(field)

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from ...errors import DatasetFileError
 from ...models.expressions import plain_expression
+from ...safe_files import MB, open_file, readable_size
 from ..dataset_files import check_name
 from ..strict_json import decode_json
 
 
 EXPRESSIONS = "expressions.jsonl"
+MAX_LINE = 64 * MB
+MAX_LINES = 1_000_000
 KEYS = ("video", "expression", "id", "type", "masks", "objects")
 OBJECT_KEYS = ("id", "masks")
 
@@ -35,8 +38,11 @@ class OwnExpression:
 
 def read_lines(file: Path) -> Iterator[tuple[int, dict | str]]:
     """Line numbers (from 1) with the JSON object of the line, or with a text that says why there is none."""
-    with open(file, "rb") as lines:
-        for number, raw in enumerate(lines, start=1):
+    with open_file(file, "jsonl", DatasetFileError) as lines:
+        for number, raw in enumerate(iter(lambda: lines.readline(MAX_LINE + 1), b""), start=1):
+            if len(raw) > MAX_LINE or number > MAX_LINES:
+                most = f"{MAX_LINES} lines" if number > MAX_LINES else f"{readable_size(MAX_LINE)} in a line"
+                raise DatasetFileError(f"{file}:{number}: more than {most}: split the file")
             if raw.removeprefix(codecs.BOM_UTF8).strip():
                 yield number, _parse_line(raw)
 
@@ -140,7 +146,7 @@ def scan_expressions(folder: Path) -> Iterator[tuple[int, OwnExpression | None, 
     """Line number, expression and problems of every line of `folder/expressions.jsonl`; None where there are problems.
 
     Raises:
-        OSError: the file cannot be read.
+        DatasetFileError: the file cannot be read, or is too large.
     """
     counts: dict[str, int] = {}
     first_lines: dict[tuple[str, str], int] = {}

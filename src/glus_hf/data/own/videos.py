@@ -13,7 +13,7 @@ from ...errors import DatasetFileError
 from ...media.images import IMAGE_SUFFIXES, list_images
 from ...media.mask_png import read_mask_values
 from ...media.rle import Rle, clean_track, encode_rle
-from ...media.video import load_video
+from ...media.video_file import decode_file
 from ..dataset_files import image_size
 from .expressions import EXPRESSIONS
 
@@ -26,12 +26,13 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".m4v", ".mpg
 @dataclass(frozen=True)
 class OwnVideo:
     """A folder of frames or a file: `frames` are stems, `frame_paths` addresses for `read_frame`, `size` is
-    `(height, width)`."""
+    `(height, width)`, `damage` says why a file gave fewer frames than it should have."""
 
     name: str
     frames: list[str]
     frame_paths: list[str]
     size: tuple[int, int]
+    damage: str | None = None
 
 
 def find_splits(data_dir: str | os.PathLike) -> dict[str, Path]:
@@ -68,9 +69,10 @@ def open_video(folder: Path, name: str) -> OwnVideo:
     if len(found) > 1:
         raise DatasetFileError(f"video {name!r}: {found[0].name} and {found[1].name} both fit; keep one")
     if not found[0].is_dir():
-        clip = load_video(found[0])
-        paths = [f"video://{index}::{found[0].absolute()}" for index in range(len(clip))]
-        return OwnVideo(name, clip.frame_names, paths, (clip.height, clip.width))
+        clip = decode_file(found[0], only_first=True)
+        paths = [f"video://{index}::{found[0].absolute()}" for index in range(clip.num_frames)]
+        stems = [f"{index:05d}" for index in range(clip.num_frames)]
+        return OwnVideo(name, stems, paths, clip.frames[0].shape[:2], clip.damage)
     images = list_images(path)
     stems = [file.stem for file in images]
     if not images:

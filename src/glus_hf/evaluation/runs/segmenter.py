@@ -23,6 +23,9 @@ from .expression_result import ExpressionFailure, ExpressionResult
 from .jobs import Group, Job
 
 
+SCORE_DIGITS = 4  # of a mean score and a confidence: the next ones depend on the number of threads
+
+
 @dataclass(frozen=True)
 class Segmenter:
     """A model, its processor and how they are to be used.
@@ -99,7 +102,7 @@ class Segmenter:
 
     def _read_video(self, job: Job) -> list[np.ndarray]:
         row = self.rows[job.index]
-        frames = read_frames(row["frame_paths"])
+        frames = read_frames(row["frame_paths"], self.options.limits)
         for path, frame in zip(row["frame_paths"], frames, strict=True):
             check_size(path, frame.shape[:2], (row["height"], row["width"]))
         return frames
@@ -146,7 +149,7 @@ class Segmenter:
         if job.key not in self.frame_scores:
             return {}
         flags = flag_no_target(self.frame_scores[job.key], mask_scores, self.options.no_target_threshold)
-        return {**flags, "confidence": round(flags["confidence"], 6)}
+        return {**flags, "confidence": round(flags["confidence"], SCORE_DIGITS)}
 
 
 def _result(
@@ -158,7 +161,7 @@ def _result(
         digest=job.digest,
         num_frames=job.num_frames,
         key_frame=row["frames"][job.key_frame or 0],
-        mean_score=round(float(scores.mean()), 6),
+        mean_score=round(float(scores.mean(dtype=np.float64)), SCORE_DIGITS),
         missing=[row["frames"][frame] for frame in missing],
         seconds=round(seconds, 3),
         dataset=row["dataset"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, CLIPTextConfig, PreTrainedConfig
 
+from ...checkpoint_files.config_bounds import check_names, check_numbers
+from ...errors import CheckpointError
 from ..checkpoint_loading import CheckpointMixin
 
 
@@ -110,12 +112,19 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs):
+        check_numbers({**vars(self), **kwargs}, type(self).__name__)
         backbone = self.backbone_config
         if backbone is None or isinstance(backbone, dict):
             values = dict(backbone or RESNET_50)
-            self.backbone_config = AutoConfig.for_model(values.pop("model_type"), **values)
+            kind = values.pop("model_type", None)
+            if kind not in BACKBONES:
+                raise CheckpointError(
+                    f"GLEEConfig.backbone_config.model_type must be one of {BACKBONES}, got {kind!r}"
+                )
+            self.backbone_config = AutoConfig.for_model(kind, **values)
         if self.text_config is None or isinstance(self.text_config, dict):
             values = {key: value for key, value in (self.text_config or {}).items() if key != "model_type"}
+            check_names(CLIPTextConfig, values, "GLEEConfig.text_config")
             self.text_config = CLIPTextConfig(**values)
         if self.label_tables is None:
             self.label_tables = dict(RELEASED_LABEL_TABLES)
@@ -126,14 +135,20 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLEEConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
-        for name, least in MINIMUMS.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"GLEEConfig.{name} must be {least} or more, got {getattr(self, name)}.")
+        check_numbers(vars(self), type(self).__name__)
+        if self.num_feature_levels < LEAST_LEVELS:
+            raise CheckpointError(f"GLEEConfig.num_feature_levels is {self.num_feature_levels}; it must be 3 or more")
         for name in ("encoder_attention_heads", "decoder_attention_heads", "group_norm_groups"):
             if self.d_model % getattr(self, name):
                 raise ValueError(
                     f"GLEEConfig.d_model is {self.d_model}, which {name}={getattr(self, name)} do not divide."
                 )
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """As in transformers; fields that would take the place of methods are refused."""
+        check_names(cls, config_dict)
+        return super().from_dict(config_dict, **kwargs)
 
     @classmethod
     def tiny(cls, **overrides) -> GLEEConfig:
@@ -152,14 +167,8 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
 
 CHOICES = {"distill_loss": ("l1", "mse"), "temporal_similarity": ("cosine", "dot", None)}
 
-MINIMUMS = {
-    "num_feature_levels": 3,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "num_queries": 1,
-    "num_denoising": 0,
-    "train_num_points": 1,
-}
+LEAST_LEVELS = 3  # strides 8, 16 and 32
+BACKBONES = ("resnet", "swin")
 
 RESNET_50 = {"model_type": "resnet", "out_features": ["stage1", "stage2", "stage3", "stage4"]}
 

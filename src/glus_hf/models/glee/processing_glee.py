@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
+from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import check_expression
@@ -48,6 +49,7 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
 
     def __init__(self, image_processor, tokenizer, max_text_tokens=77, max_names=2000, **kwargs):
         super().__init__(image_processor, tokenizer, **kwargs)
+        check_whole_numbers(max_text_tokens=max_text_tokens, max_names=max_names)
         self.max_text_tokens = max_text_tokens
         self.max_names = max_names
 
@@ -57,7 +59,9 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
         own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
         kwargs = {option: value for option, value in kwargs.items() if option not in own}
         image_processor = GLEEImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        return [image_processor, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
+        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
+        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
+        return [image_processor, tokenizer]
 
     def __call__(
         self, images, category_names: Sequence[str] | None = None, text: str | Sequence[str] | None = None, **kwargs

@@ -17,6 +17,7 @@ from ...conversion.name_rules import NameRules, each, same, with_prefixes
 OURS = "model."
 PREFIXES = ("module.", "glee.")
 PARTS = 3
+WEIGHT_BIAS = ("weight", "bias")
 JOINED = re.compile(r"(.+\.(?:in_proj_|qkv\.))(weight|bias)")
 RIGHT_MATRICES = ("lang_projection", "predictor.category_embed")
 BOX_COPY = re.compile(r"predictor\.(?:decoder\.)?bbox_embed\.\d+\.(.+)")
@@ -28,6 +29,7 @@ IGNORED = re.compile(
 )
 """Computed buffers, the loss's own, and the visual prompter, which is not part of the model."""
 
+TEACHER_PREFIX = "text_encoder_teacher."
 BATCH_NORM = same("weight", "bias", "running_mean", "running_var")
 CLIP = {
     "embeddings.token_embedding.weight": "embeddings.token_embedding.weight",
@@ -165,6 +167,26 @@ def copy_of(name: str) -> str | None:
         if found:
             return f"{target}.{found[1]}"
     return None
+
+
+def copies(decoder_layers: int) -> list[str]:
+    """Names that repeat other weights, as every release has them.
+
+    Example:
+        >>> len(copies(decoder_layers=9))
+        110
+    """
+    boxes = [f"layers.{layer}.{kind}" for layer in range(3) for kind in ("weight", "bias")]
+    heads = [f"predictor.{part}bbox_embed.{layer}" for part in ("", "decoder.") for layer in range(decoder_layers)]
+    return [
+        *(f"{head}.{box}" for head in heads for box in boxes),
+        *map("predictor.decoder.norm.".__add__, WEIGHT_BIAS),
+    ]
+
+
+def prompt_weights(levels: int) -> list[str]:
+    """Names of the visual prompter that every release has; its crop fuser is not in all."""
+    return [*(f"mask_sptial_embed.{level}" for level in range(levels)), "pn_indicator.weight"]
 
 
 def split_weight(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:

@@ -18,7 +18,7 @@ from ...conversion.plan import WeightsDoNotFit, write_weights
 from ...conversion.provenance import RECORD_FILE, read_json
 from ...conversion.weight_files import WeightFiles, find_weight_files, shard_limit
 from ...errors import CheckpointError, UserError
-from ..checkpoint_loading import check_checkpoint, readable_errors, resolve_name
+from ..checkpoint_loading import check_checkpoint, check_files, readable_errors, resolve_name
 from .configuration_glus import GLUSConfig
 from .original_config_glus import upstream_from_config
 from .weight_names_glus import (
@@ -77,8 +77,9 @@ def export_checkpoint(
         raise CheckpointError(f"{folder}: is a LoRA adapter; merge it first (glus_hf.training.export.export_adapter)")
     config = GLUSConfig.from_pretrained(str(folder))
     sentencepiece = _sentencepiece_file(folder, None if tokenizer is None else Path(tokenizer))
+    check_files(folder, {}, of_model=False)
     with readable_errors(folder):
-        own_tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        own_tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     weights = WeightFiles(str(folder), find_weight_files(folder))
     _check_names(folder, weights)
     record = read_json(folder / RECORD_FILE) if (folder / RECORD_FILE).is_file() else {}

@@ -240,10 +240,13 @@ def _decode_passes(
 
 
 def _mask_confidence(logits: Tensor) -> Tensor:
-    """Mean probability of the pixels inside each mask, 0 for an empty one: `[n, H, W]` -> `[n]`."""
+    """Mean probability of the pixels inside each mask, 0 for an empty one: `[n, H, W]` -> `[n]`.
+
+    Summed row by row, and these sums: threads that share one long sum would change its last digits.
+    """
     inside = logits > 0
     area = inside.flatten(1).sum(1)
-    return torch.where(inside, logits.sigmoid(), 0).flatten(1).sum(1) / area.clamp(min=1)
+    return torch.where(inside, logits.sigmoid(), 0).sum(-1).sum(-1) / area.clamp(min=1)
 
 
 def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> None:

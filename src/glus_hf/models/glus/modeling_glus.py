@@ -19,7 +19,7 @@ from transformers.utils import ModelOutput
 from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import counts_per_video
-from ..prefix_cache import pad_behind_prefix, repeat_cache
+from ..prefix_cache import CACHE, pad_behind_prefix, repeat_cache
 from ..sessions import sides
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
@@ -76,7 +76,7 @@ class GLUSPreTrainedModel(CheckpointMixin, PreTrainedModel):
     _supports_flash_attn = True
     _supports_attention_backend = True
     _no_split_modules = ["LlamaDecoderLayer", "CLIPEncoderLayer", "Sam2VideoModel"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = [CACHE]
 
     @classmethod
     def _loading_options(cls, kwargs: dict) -> dict:
@@ -502,7 +502,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         ids = torch.tensor([input_ids], device=image_tokens.device)
         embeddings = self.model.embed_prompt(ids, image_tokens[None])
         cache = DynamicCache(config=self.config.text_config)
-        self.model.read_states(embeddings, None, past_key_values=cache, use_cache=True)
+        self.model.read_states(embeddings, None, use_cache=True, **{CACHE: cache})
         return cache
 
     @torch.no_grad()
@@ -522,7 +522,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         ids, mask, ends = pad_behind_prefix(prefix, input_ids, image_tokens[0].device)
         embeddings = self.model.embed_prompt(ids, torch.cat(image_tokens))
         cache = repeat_cache(prefix, len(input_ids), self.config.text_config)
-        last, seg_states = self.model.read_states(embeddings, mask, past_key_values=cache, use_cache=True)
+        last, seg_states = self.model.read_states(embeddings, mask, use_cache=True, **{CACHE: cache})
         rows, ends = torch.arange(len(ends), device=last.device), ends.to(last.device)
         probabilities = self.lm_head(last[rows, ends]).float().softmax(-1)
         seg_id = self.config.seg_token_id

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionModel, GenerationMixin, LlamaModel, PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from ..checkpoint_loading import CheckpointMixin
+from ..prefix_cache import CACHE
 from ..sessions import sides
 from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, ChatUniViConfig
 from .token_merger_glus_selector import DensityNoise, merge_image, merge_video
@@ -24,22 +25,16 @@ CLIP_BATCH = 32
 
 
 @dataclass
-class ChatUniViOutput(ModelOutput):
+class ChatUniViOutput(CausalLMOutputWithPast):
     """Output of [`ChatUniViForConditionalGeneration`].
 
     Args:
         loss (`torch.FloatTensor`, *optional*): cross entropy over the supervised positions of `labels`.
         logits (`torch.FloatTensor [batch, length, vocabulary]`): of the last `logits_to_keep` positions.
+        past_key_values (`Cache`, *optional*): with `use_cache`; transformers 5.24 and later call it `cache`.
         hidden_states (`torch.FloatTensor [batch, length, hidden]`): last states, after the final norm.
-        past_key_values (`Cache`, *optional*): with `use_cache`.
         attentions: not computed.
     """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    hidden_states: torch.FloatTensor | None = None
-    past_key_values: object | None = None
-    attentions: tuple | None = None
 
 
 class ChatUniViPreTrainedModel(CheckpointMixin, PreTrainedModel):
@@ -53,7 +48,7 @@ class ChatUniViPreTrainedModel(CheckpointMixin, PreTrainedModel):
     _supports_flash_attn = True
     _supports_attention_backend = True
     _no_split_modules = ["LlamaDecoderLayer", "CLIPEncoderLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = [CACHE]
 
 
 class ChatUniViModel(ChatUniViPreTrainedModel):
@@ -84,7 +79,7 @@ class ChatUniViModel(ChatUniViPreTrainedModel):
         **kwargs,
     ):
         """Last states of a batch of prompts; see [`ChatUniViForConditionalGeneration.forward`]. `kwargs` go to the
-        language model (`past_key_values`, `use_cache`, `position_ids`)."""
+        language model (`cache`, before transformers 5.24 `past_key_values`; `use_cache`, `position_ids`)."""
         tokens = None
         if pixel_values is not None:
             tokens = torch.cat(self.encode_groups(pixel_values, frames_per_group, density_noise))
@@ -263,8 +258,8 @@ class ChatUniViForConditionalGeneration(ChatUniViPreTrainedModel, GenerationMixi
         outputs = self.model(input_ids, pixel_values, attention_mask, frames_per_group, density_noise, **kwargs)
         states = outputs.last_hidden_state
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        output = ChatUniViOutput(logits=self.lm_head(states[:, kept]), hidden_states=states)
-        output.past_key_values = outputs.past_key_values
+        read = {CACHE: getattr(outputs, CACHE)}
+        output = ChatUniViOutput(logits=self.lm_head(states[:, kept]), hidden_states=states, **read)
         if labels is not None:
             output.loss = answer_loss(self.lm_head, states, labels)
         return output if return_dict else output.to_tuple()

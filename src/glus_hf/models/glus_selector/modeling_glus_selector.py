@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 
 from ..conversation_batch import counts_per_video
 from ..frame_scores import best_frames
-from ..prefix_cache import pad_behind_prefix, repeat_cache
+from ..prefix_cache import CACHE, pad_behind_prefix, repeat_cache
 from .configuration_glus_selector import GLUSSelectorConfig
 from .inference_glus_selector import GLUSSelectorSession, score_video
 from .modeling_chat_univi import ChatUniViModel, ChatUniViPreTrainedModel, answer_loss
@@ -241,7 +241,7 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
         ids = torch.tensor([input_ids], device=image_tokens.device)
         embeddings = self.model.embed_prompt(ids, image_tokens.flatten(0, 1))
         cache = DynamicCache(config=self.config.text_config)
-        self.model.language_model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)
+        self.model.language_model(inputs_embeds=embeddings, use_cache=True, **{CACHE: cache})
         return cache
 
     @torch.no_grad()
@@ -262,7 +262,7 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
         embeddings = self.model.embed_prompt(ids, torch.cat(image_tokens))
         cache = repeat_cache(prefix, len(input_ids), self.config.text_config)
         states = self.model.language_model(
-            inputs_embeds=embeddings, attention_mask=mask, past_key_values=cache, use_cache=True
+            inputs_embeds=embeddings, attention_mask=mask, use_cache=True, **{CACHE: cache}
         ).last_hidden_state
         states = states[torch.arange(len(last), device=states.device), last.to(states.device)]
         return self.score_head(states), states

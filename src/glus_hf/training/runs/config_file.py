@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import math
 import os
+import reprlib
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
@@ -21,6 +24,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 KINDS = {"str": (str, "text"), "list": (list, "a list"), "dict": (dict, "keys with values")}
 KINDS["bool"] = (bool, "true or false")
 NUMBERS = ("int", "float")
+MAX_BYTES, MAX_ALIASES = 2**20, 20
+YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: of dates, of numbers, of encodings
 
 
 def section(kind: type):
@@ -95,18 +100,31 @@ def check_keys(file: str | os.PathLike, root: type, name: str, content: dict, va
 
 
 def _read(file: str | os.PathLike) -> dict:
+    if os.path.exists(file) and not os.path.isfile(file):  # a pipe would be waited for
+        raise ConfigError(f"{file}: is no file; name a YAML file")
     try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        if os.path.getsize(file) > MAX_BYTES:
+            raise ConfigError(f"{file}: is larger than {MAX_BYTES} bytes; name a YAML file")
+        content = _load_yaml(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    except (*YAML_ERRORS, OSError) as error:
+        raise ConfigError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())[:300]})") from None
     return _mapping({} if content is None else content, str(file), "the file")
+
+
+def _load_yaml(text: str):
+    """YAML without code, depth, and the aliases by which a short text becomes an endless one."""
+    if sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)) > MAX_ALIASES:
+        raise ValueError(f"more than {MAX_ALIASES} aliases")
+    content = yaml.safe_load(text)
+    json.dumps(content, default=str, skipkeys=True)  # raises where something holds itself
+    return content
 
 
 def _mapping(content, file: str, name: str) -> dict:
     if not isinstance(content, dict):
-        raise ConfigError(f"{file}: {name} must be keys with values, got {content!r}")
+        raise ConfigError(f"{file}: {name} must be keys with values, got {reprlib.repr(content)}")
     return content
 
 
@@ -125,8 +143,8 @@ def _override(content: dict, text: str) -> None:
         if not isinstance(target, (dict, list)):
             raise ConfigError(f"{key}: {name} is a value, no section")
     try:
-        target[_index(target, last, key) if isinstance(target, list) else last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+        target[_index(target, last, key) if isinstance(target, list) else last] = _load_yaml(value)
+    except YAML_ERRORS:
         raise ConfigError(f"{text!r}: the value cannot be read as YAML; quote it") from None
 
 
@@ -167,7 +185,7 @@ def _value(known: dataclasses.Field, value, at: _Location):
             return _values(kind, value or {}, at)
         case {"sections": kind}:
             if not isinstance(value, list):
-                raise ConfigError(f"{at.file}: {at.path} must be a list of datasets, got {value!r}")
+                raise ConfigError(f"{at.file}: {at.path} must be a list of datasets, got {reprlib.repr(value)}")
             return [kind(**_values(kind, part, at.below(index))) for index, part in enumerate(value)]
     return _checked(known, value, at)
 
@@ -183,13 +201,13 @@ def _checked(known: dataclasses.Field, value, at: _Location):
         return value
     if any(isinstance(value, KINDS[kind][0]) for kind in kinds if kind in KINDS):
         if "list[str]" in written and isinstance(value, list) and not all(isinstance(text, str) for text in value):
-            raise ConfigError(f"{at.file}: {at.path} must be a list of texts, got {value!r}")
+            raise ConfigError(f"{at.file}: {at.path} must be a list of texts, got {reprlib.repr(value)}")
         return value
     if any(kind in NUMBERS for kind in kinds):
         return _number(value, "float" not in kinds, at)
     wanted = " or ".join(KINDS[kind][1] for kind in kinds if kind in KINDS)
     if wanted:
-        raise ConfigError(f"{at.file}: {at.path} must be {wanted}, got {value!r}")
+        raise ConfigError(f"{at.file}: {at.path} must be {wanted}, got {reprlib.repr(value)}")
     return value
 
 
@@ -198,8 +216,10 @@ def _number(value, is_whole: bool, at: _Location) -> int | float:
         if isinstance(value, bool):
             raise ValueError
         number = float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{at.file}: {at.path} must be a number, got {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{at.file}: {at.path} must be a number, got {reprlib.repr(value)}") from None
+    if not math.isfinite(number):
+        raise ConfigError(f"{at.file}: {at.path} must be a finite number, got {value!r}")
     if is_whole and not number.is_integer():
         raise ConfigError(f"{at.file}: {at.path} must be a whole number, got {value!r}")
     return int(number) if is_whole else number

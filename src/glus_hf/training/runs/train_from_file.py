@@ -10,7 +10,9 @@ from ...errors import ConfigError
 from ...hub import DEFAULT_MODEL
 from ...model_families import RUNS, load_module
 from ...models.checkpoint_loading import model_type_of
+from ..checkpoints import checkpoint_to_resume
 from .config_file import read_content
+from .interruption import stopping_at_ctrl_c
 from .library_errors import library_errors
 from .run_folders import check_run_folders
 
@@ -50,7 +52,8 @@ def train_from_file(
     Args:
         name_or_file: name of a recipe, or a YAML file.
         overrides: "section.key=value" each; go before the file.
-        resume: True goes on from the last checkpoint of the run, a path from that checkpoint.
+        resume: True goes on from the last complete checkpoint of the run, or starts anew in its folder where there is
+            none; a path goes on from that checkpoint.
         export: folder for the trained model, adapter merged; goes before `export` of the file.
 
     Returns:
@@ -58,6 +61,7 @@ def train_from_file(
 
     Raises:
         UserError: something of the configuration, the data or the checkpoint does not fit; one line.
+        TrainingStopped: Ctrl-C; the step is finished and saved first.
 
     Example:
 
@@ -70,7 +74,9 @@ def train_from_file(
     check_run_folders(config, resume)
     with library_errors():
         trainer = build_trainer(config)
-        result = trainer.train(resume_from_checkpoint=resume)
+        with stopping_at_ctrl_c(trainer):
+            checkpoint = checkpoint_to_resume(trainer.args.output_dir, resume)
+            result = trainer.train(resume_from_checkpoint=checkpoint)
         trainer.log_metrics("train", result.metrics)
         trainer.save_state()
         return trainer, _save(trainer, config.export)
