@@ -46,9 +46,9 @@ class CheckpointMixin:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-from ..hub import PACKAGED, is_alias, resolve_checkpoint
-from ..hub_access import explain_hub_error, is_hub_name, without_waiting
-from .adapters import base_of, load_adapted
+        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers. An adapter (a checkpoint
+        of training) is merged into the model that it names. The Auto classes of transformers know no alias: give them
+        `glus_hf.resolve_checkpoint("glus-tiny")`.
 
         Raises:
             CheckpointError: nothing of this kind is there, or weights are missing, unexpected or of the wrong shape;
