@@ -78,7 +78,7 @@ def local_copy(source, options: DownloadOptions) -> Iterator[Path]:
 
 @contextmanager
 def as_local(source, options: DownloadOptions) -> Iterator:
-    """A source as it is; of a `file://` address its path; of [`is_to_copy`] its [`local_copy`], until the block ends."""
+    """A source as it is; of a `file://` address its path; of one to copy its [`local_copy`], until the block ends."""
     if is_to_copy(source):
         with local_copy(source, options) as path:
             yield path
