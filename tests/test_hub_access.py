@@ -96,6 +96,13 @@ def test_a_hub_within_reach(hub, monkeypatch):
     assert "refused" in hub_failure()
 
 
+def test_a_proxy_has_to_say_itself(hub, monkeypatch):
+    monkeypatch.setenv("no_proxy", "localhost")
+    assert "Name or service" in hub_failure() and len(hub) == 1
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
+    assert hub_failure() is None and len(hub) == 1
+
+
 def answer(kind, status):
     """An error as huggingface_hub raises it for an answer of the Hub."""
     http = importlib.import_module(errors.HfHubHTTPError.__mro__[1].__module__.split(".")[0])

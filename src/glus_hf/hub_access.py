@@ -63,7 +63,7 @@ def hub_failure() -> str | None:
     """Why the Hub cannot be asked, found out in seconds; None if it can, or if a proxy has to say."""
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    if getproxies():
+    if {"http", "https", "all"} & set(getproxies()):
         return None
     parts = urlsplit(constants.ENDPOINT)
     try:
