@@ -80,6 +80,7 @@ def evaluate(
     require_selector(selector, no_target_threshold)
     if zip_file is not None:
         _check_zip(zip_file, dataset)
+    from ..data.load_dataset import dataset_folder
     from ..evaluation.evaluator import evaluate_model
     from ..evaluation.options import EvaluationOptions
     from ..evaluation.runs.distributed import Processes
@@ -103,8 +104,7 @@ def evaluate(
     if device is not None and ":" in device and processes.size > 1:
         raise UserError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
     output = output or _default_output(dataset, split, data_options, model, selector)
-    dataset_folder = dataset_options.dataset_folder(dataset, data_dir, split, data_options)
-    read = [dataset_folder, key_frames, *model_folders(model, selector)]
+    read = [dataset_folder(dataset, data_dir, split, **data_options), key_frames, *model_folders(model, selector)]
     derived = _derived(zip_file, plots)
     check_place(OutputFolder(output), read)
     check_outputs(*derived, inputs=read, overwrite=True)

@@ -87,6 +87,16 @@ def _open(path: Path, budget: FrameBudget) -> av.container.InputContainer:
         raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)}): re-export it as mp4") from None
 
 
+def open_container(path: Path) -> av.container.InputContainer:
+    """A media file, opened as [`decode_file`] opens it.
+
+    Raises:
+        VideoError: it is no regular file or no container that is read. One line.
+    """
+    check_regular(path, "video", VideoError)
+    return _open(path, FrameBudget(path, None))
+
+
 def _decoder_pixels(budget: FrameBudget) -> str:
     """How many pixels a decoder may take memory for: those of a frame, and what it adds at the edges."""
     return str(int(budget.limits.frame_pixels * 1.1) + PADDING_PIXELS)
