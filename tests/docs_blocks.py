@@ -68,8 +68,8 @@ def all_chains() -> list[list[Block]]:
 
 
 def make_data(folder: Path) -> None:
-    """Everything that the blocks read: the demo's clip, `video.mp4`, own clips, miniature datasets, predictions, a
-    GLEE with random weights."""
+    """Everything that the blocks read: the demo's clip, `video.mp4`, own clips, miniature datasets, predictions, and
+    `my-glee`, with random weights."""
     clip, _ = demo_clip(seed=0)
     write_video(folder / "glus_demo" / "video.mp4", clip.frames, DEMO_FPS)
     shutil.copy(folder / "glus_demo" / "video.mp4", folder / "video.mp4")

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from ..output_claim import OutputFolder, claim_outputs
 from . import data_masks
-from .options import Json
+from .options import Json, Overwrite
 from .output import echo, report_errors, set_progress
 
 
@@ -51,8 +52,9 @@ def check(
 def convert_coco(
     annotations: Annotated[Path, typer.Option(help="JSON file of YouTube-VIS or COCO video annotations.")],
     frames: Annotated[Path, typer.Option(help="Folder that the JSON's file names start from.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make; must not exist.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
     copy: Annotated[bool, typer.Option("--copy", help="Copy the frames; without it they are linked.")] = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -60,7 +62,8 @@ def convert_coco(
     from ..data.own.coco_video import convert_coco_video
 
     set_progress(quiet)
-    counts = convert_coco_video(annotations, frames, output, copy=copy)
+    with claim_outputs(OutputFolder(output), inputs=[annotations, frames], overwrite=overwrite) as (folder,):
+        counts = convert_coco_video(annotations, frames, folder, copy=copy)
     if as_json:
         print(json.dumps({"output": str(output), **counts}))
         return

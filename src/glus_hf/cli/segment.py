@@ -20,6 +20,7 @@ from .options import (
     AllowPrivate,
     BatchSize,
     Compat,
+    DecodeLimit,
     Device,
     Dtype,
     Json,
@@ -29,6 +30,7 @@ from .options import (
     Overwrite,
     Selector,
     Threshold,
+    decode_limits,
     load_pipeline,
     model_folders,
 )
@@ -68,6 +70,7 @@ def segment(
     threshold: Threshold = 0.0,
     batch_size: BatchSize = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
+    decode_limit: DecodeLimit = None,
     max_download: MaxDownload = 1074,
     allow_private_addresses: AllowPrivate = False,
     overwrite: Overwrite = False,
@@ -77,7 +80,7 @@ def segment(
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
     output = _checked_output(video, output)
     names, export_dir = _checked_export(video, formats, export_dir, with_frames)
-    start = _key_frame(key_frame)
+    start, limits = _key_frame(key_frame), decode_limits(decode_limit)
     from ..inference.frame_selector import require_selector
     from ..media.download import DownloadOptions
     from ..media.video import load_video
@@ -92,7 +95,7 @@ def segment(
         masks,
         export,
     ):
-        clip = load_video(video, max_frames, download=download)
+        clip = load_video(video, max_frames, limits, download)
         pipe = load_pipeline(model, device, dtype, compat)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
         results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)
@@ -115,8 +118,8 @@ def segment(
 def _key_frame(text: str | None) -> int | str | None:
     if text is None or text == "auto":
         return text
-    if not text.isdecimal():
-        raise UserError(f"--key-frame {text}: write a number, counted from 0, or auto")
+    if not text.isdecimal() or len(text) > 12:
+        raise UserError(f"--key-frame {text[:40]}: write a number, counted from 0, or auto")
     return int(text)
 
 
