@@ -24,6 +24,7 @@ from pathlib import Path
 
 from .atomic_write import REPLACED, full_disk_named, staging_folder
 from .errors import UserError
+from .safe_files import read_bytes
 
 
 MAX_NAME = 200  # bytes; the hidden names beside an output are longer, and file systems end at 255
@@ -280,8 +281,8 @@ def read_records(*files: Path) -> Records:
     records: Records = {}
     for file in files:
         try:
-            lines = file.read_bytes().splitlines()
-        except OSError:
+            lines = read_bytes(file, "manifest").splitlines()
+        except UserError:
             continue
         for line in lines:
             try:

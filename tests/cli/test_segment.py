@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from glus_hf import pipeline
 from glus_hf.cli.main import app
 from glus_hf.data.motion_shapes import generate_clip
+from glus_hf.media.rle import decode_rle
 from glus_hf.media.video import load_video, write_video
 from glus_hf.pipelines import factory
 from glus_hf.pipelines.referring_video_segmentation import ReferringVideoSegmentationPipeline
@@ -52,6 +53,24 @@ def test_segment_json_quiet_and_options(folder):
     (expression,) = summary["expressions"]
     assert expression["label"] == "the red circle" and 0 <= expression["frames_with_mask"] <= 3
     assert (folder / "sub" / "out.gif").is_file()
+
+
+def test_segment_writes_other_formats(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    options = ["--format", "rle-jsonl,davis,yolo", "--with-frames", "--masks-dir", "masks", "--json", "--quiet"]
+    result = CliRunner().invoke(app, ["segment", "clip.mp4", "the red circle", "-o", "out.gif", *options])
+    assert result.exit_code == 0, result.stderr
+    formats = json.loads(result.stdout.splitlines()[-1])["formats"]
+    assert formats == {name: f"clip_export/{name}" for name in ("rle-jsonl", "davis", "yolo")}
+    (line,) = [json.loads(line) for line in (folder / "clip_export/rle-jsonl/masks.jsonl").read_text().splitlines()]
+    assert line["expression"] == "the red circle" and line["fps"] == 8 and len(line["scores"]) == 5
+    for frame, rle in enumerate(line["masks"]):
+        saved = np.asarray(Image.open(folder / "masks" / "0" / f"{frame:05d}.png")) > 0
+        np.testing.assert_array_equal(decode_rle(rle, (64, 64)), saved)
+        numbers = np.asarray(Image.open(folder / "clip_export/davis/Annotations/clip" / f"{frame:05d}.png"))
+        np.testing.assert_array_equal(numbers == 1, saved)
+    assert len(list((folder / "clip_export/yolo/images/train/clip").glob("*.jpg"))) == 5
+    assert json.loads((folder / "masks" / "masks.json").read_text())["expressions"] == {"0": "the red circle"}
 
 
 def test_segment_an_address(folder):
@@ -119,15 +138,23 @@ def test_segment_with_a_preset(folder, monkeypatch):
         (["clip.mp4", "a dog", "--model", "."], "config.json"),
         (["clip.mp4", "a dog", "--model", "glus-7b"], "convert"),
         (["clip.mp4", "a dog", "--key-frame", "5"], "0..4"),
+        (["clip.mp4", "a dog", "--key-frame", "9" * 5000], "counted from 0"),
         (["s3://bucket/clip.mp4", "a dog"], "s3://bucket/clip.mp4: is not opened"),
         (["https://127.0.0.1/clip.mp4", "a dog"], "https://127.0.0.1/clip.mp4: leads to the private address"),
         (["clip.mp4", "a dog", "--threshold", "nan"], "threshold must be a finite number"),
         (["clip.mp4", "a dog", "--model", "owner/name"], "HF_HUB_OFFLINE is set"),
         (["clip.mp4", "a dog", "--max-frames", "0"], "max_frames"),
+        (["clip.mp4", "a dog", "--decode-limit", "memory=20kB"], "5 frames of 64 x 64 pixels take 62.72 kB of memory"),
+        (["clip.mp4", "a dog", "--decode-limit", "frame_pixels=4095"], "more than the 4095"),
+        (["clip.mp4", "a dog", "--decode-limit", "height=1"], "write NAME=VALUE, as memory=12GB"),
+        (["clip.mp4", "a dog", "--decode-limit", "memory=0"], "memory must be a positive number"),
         (["clip.mp4", "a dog", "--device", "abacus"], "--device"),
         (["clip.mp4", "a dog", "--dtype", "int3"], "--dtype"),
         (["clip.mp4", "a dog", "-o", "out.avi"], ".avi"),
         (["clip.mp4", "a dog", "-o", "clip.mp4"], "the input"),
+        (["clip.mp4", "a dog", "--format", "davos"], "'davos' is unknown"),
+        (["clip.mp4", "a dog", "--with-frames"], "belong to --format"),
+        (["clip.mp4", "a dog", "--format", "davis", "--export-dir", "notes.txt"], "notes.txt: is a file"),
     ],
     ids=lambda value: "-".join(value).replace(" ", "_") if isinstance(value, list) else "",
 )

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..checkpoint_files.json_fields import read_fields
 from ..errors import UserError
 from ..model_families import CONVERTERS, EXPORTERS, FILE_CONVERTER, STARTING_WEIGHTS, load_module
 from ..output_claim import OutputFolder, claim_outputs
@@ -102,11 +103,9 @@ def _converter(source: Path | None, function: str, needed: str = "") -> Callable
     folder."""
     if source is not None and source.is_file():
         return _function_of(FILE_CONVERTER, function, needed)
-    try:
-        fields = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    except (AttributeError, TypeError, OSError, ValueError, RecursionError):
-        fields = None
-    model_type = str(fields.get("model_type")) if isinstance(fields, dict) else None
+    model_type = None
+    if source is not None and (source / "config.json").exists():
+        model_type = str(read_fields(source / "config.json", remedy="download it again").get("model_type"))
     return _function_of(CONVERTERS.get(model_type, STARTING_WEIGHTS), function, needed)
 
 

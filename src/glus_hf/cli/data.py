@@ -1,4 +1,4 @@
-"""`glus-hf data check` and `glus-hf data convert-coco`: people's own data."""
+"""`glus-hf data`: check people's own data, and convert other programs' files into it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..output_claim import OutputFolder, claim_outputs
+from . import data_masks
 from .options import Json, Overwrite
 from .output import echo, report_errors, set_progress
 
@@ -16,6 +17,8 @@ from .output import echo, report_errors, set_progress
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 app = typer.Typer(help="Check and convert your own data.", no_args_is_help=True)
+for command in (data_masks.convert_davis, data_masks.convert_png, data_masks.convert_cvat):
+    app.command()(report_errors(command))
 
 
 @app.command()

@@ -9,6 +9,9 @@ from ..errors import UserError
 from ..rows import column, filter_rows
 
 
+MAX_DIGITS = 12  # of the index of a frame
+
+
 def data_options(pairs: list[str] | None, seed: int | None, num_videos: int | None) -> dict:
     """Options of the dataset's builder."""
     options = {}
@@ -62,7 +65,10 @@ def context_frames(text: str | None) -> str | list[int] | None:
     """The value of --context-frames: a name as it is, indices as a list."""
     if text is None or not text.replace(",", "").isdecimal():
         return text
-    return [int(part) for part in text.split(",") if part]
+    parts = [part for part in text.split(",") if part]
+    if max(map(len, parts), default=0) > MAX_DIGITS:
+        raise UserError(f"--context-frames {text[:40]}: an index has more than {MAX_DIGITS} digits; count from 0")
+    return [int(part) for part in parts]
 
 
 def set_dataset_progress(quiet: bool) -> None:

@@ -13,7 +13,19 @@ from ..errors import UserError
 from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
 from ..output_claim import Output, OutputFile, OutputFolder, check_outputs, check_place, claim_outputs
 from . import dataset_options
-from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, Overwrite, load_pipeline, model_folders
+from .options import (
+    Compat,
+    DecodeLimit,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    NoTargetThreshold,
+    Overwrite,
+    decode_limits,
+    load_pipeline,
+    model_folders,
+)
 from .output import echo, set_progress
 
 
@@ -46,6 +58,7 @@ def evaluate(
     threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,
     texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
+    decode_limit: DecodeLimit = None,
     device: Device = None,
     dtype: Dtype = "auto",
     compat: Compat = None,
@@ -85,6 +98,7 @@ def evaluate(
         key_frames=None if key_frames is None else read_key_frames(key_frames),
         no_target_threshold=no_target_threshold,
         on_error=on_error,
+        limits=decode_limits(decode_limit),
     )
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
     if device is not None and ":" in device and processes.size > 1:

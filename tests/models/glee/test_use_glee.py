@@ -1,4 +1,4 @@
-"""GLEE goes the ways of every family: Auto classes, pipeline, evaluation, command line, code pushed with it."""
+"""GLEE goes the ways of every family: Auto classes, pipeline, evaluation and command line."""
 
 import json
 
