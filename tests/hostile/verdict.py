@@ -73,7 +73,7 @@ def _works(case: Case, result: dict) -> list[str]:
 def _usage(case: Case, result: dict) -> list[str]:
     problems = [] if result["code"] == 2 else [f"exit code {result['code']}, not 2"]
     problems += [] if "Invalid value for" in result["err"] else ["no invalid value is named"]
-    return problems + [f"the frame does not name {word!r}" for word in case.words if word not in result["err"]]
+    return problems + [f"it does not name {word!r}" for word in case.words if word not in result["err"]]
 
 
 def _listed(case: Case, result: dict) -> list[str]:
