@@ -81,7 +81,7 @@ class OpenedFiles:
 
 
 LISTS_FONTS = "('fc-list', ['fc-list',"
-"""Fontconfig's list of fonts: matplotlib asks for it when a sentence needs one, and gives it nothing of the sentence."""
+"""The list of fonts, for which matplotlib asks when a sentence needs one; nothing of the sentence goes there."""
 
 
 def record_events(file: Path) -> None:
