@@ -133,7 +133,7 @@ def test_what_is_wrong_is_one_line(run, tmp_path):
 def test_a_missing_tensor_is_not_passed_over(run, tmp_path):
     folder = shutil.copytree(run[0] / "adapter", tmp_path / "adapter")
     tensors = load_file(folder / "adapter_model.safetensors")
-    tensors.popitem()
+    del tensors[next(name for name in tensors if "lora_A" in name)]
     save_file(tensors, folder / "adapter_model.safetensors")
     with pytest.raises(CheckpointError, match="^[^\n]*1 tensors are missing, unexpected or of another shape"):
         GLUSForVideoSegmentation.from_pretrained(folder)

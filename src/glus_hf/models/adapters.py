@@ -86,7 +86,8 @@ def misfit_of(adapted, file: str | os.PathLike) -> str | None:
     """In what the tensors of a file are not those of the adapter on a model: peft passes over missing ones."""
     from peft import get_peft_model_state_dict
 
-    wanted = {name: list(tensor.shape) for name, tensor in get_peft_model_state_dict(adapted).items()}
+    own = get_peft_model_state_dict(adapted, save_embedding_layers=False)  # "auto" would ask the Hub
+    wanted = {name: list(tensor.shape) for name, tensor in own.items()}
     with safe_open(file, framework="pt") as tensors:
         stored = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
     wrong = sorted(name for name in wanted.keys() | stored.keys() if wanted.get(name) != stored.get(name))
