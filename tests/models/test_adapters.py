@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
 import glus_hf
 from glus_hf import (
@@ -127,6 +128,18 @@ def test_what_is_wrong_is_one_line(run, tmp_path):
         (folder / file).write_text(content)
         with pytest.raises(CheckpointError, match=f"^[^\n]*{re.escape(message)}[^\n]*$"):
             GLUSForVideoSegmentation.from_pretrained(folder)
+
+
+def test_a_missing_tensor_is_not_passed_over(run, tmp_path):
+    folder = shutil.copytree(run[0] / "adapter", tmp_path / "adapter")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    del tensors[next(name for name in tensors if "lora_A" in name)]
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match="^[^\n]*1 tensors are missing, unexpected or of another shape"):
+        GLUSForVideoSegmentation.from_pretrained(folder)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="has no adapter_model.safetensors; copy the checkpoint again$"):
+        GLUSForVideoSegmentation.from_pretrained(folder)
 
 
 def test_a_selector_is_no_video_model(tmp_path):
