@@ -52,6 +52,27 @@ def download_folder(repo: str, patterns: list[str], remedy: str, revision: str |
     return folder
 
 
+def download_file(repo: str, name: str, remedy: str, revision: str = "main", repo_type: str = "model") -> Path:
+    """One file of a Hub repository, from the cache or downloaded.
+
+    Args:
+        repo, name (`str`): "owner/name" and the path in it.
+        remedy (`str`): what to do without the Hub, for the message.
+        revision (`str`): commit, tag or branch.
+        repo_type (`str`): "model" or "space".
+
+    Raises:
+        CheckpointError: it is not in the cache and cannot be downloaded; one line that ends with `remedy`.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo, name, revision=revision, repo_type=repo_type))
+    except Exception as error:  # see download_folder
+        reason = " ".join(str(error).split())[:MESSAGE_LENGTH] or type(error).__name__
+        raise CheckpointError(f"{repo}: is not cached and cannot be downloaded ({reason}); {remedy}") from None
+
+
 def full_commit(repo: str, start: str) -> str | None:
     """The whole hash of the commit of a Hub repository that begins with `start`; None if the Hub does not tell."""
     from huggingface_hub import HfApi
@@ -77,4 +98,4 @@ def clip_folder(clip: str | Path) -> tuple[Path, str]:
     return download_folder(str(clip), CLIP_PATTERNS, remedy), str(clip)
 
 
-__all__ = ["CLIP_REPO", "clip_folder", "download_folder", "full_commit"]
+__all__ = ["CLIP_REPO", "clip_folder", "download_file", "download_folder", "full_commit"]
