@@ -85,7 +85,7 @@ def _tell_of_the_hub(model: str) -> None:
     """A word on stderr before a wait, where progress is shown."""
     from transformers.utils import logging
 
-    from ..models.hub_access import is_hub_name
+    from ..hub_access import is_hub_name
 
     if is_hub_name(model) and logging.is_progress_bar_enabled():
         print(f"Looking for {model} on the Hub and in its cache ...", file=sys.stderr)
