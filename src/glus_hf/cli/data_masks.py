@@ -83,7 +83,11 @@ def _report(output: Path, counts: dict[str, int], as_json: bool) -> None:
     if as_json:
         print(json.dumps({"output": str(output), **counts}))
     else:
-        echo(f"Wrote {output}: {', '.join(f'{number} {noun}' for noun, number in counts.items())}")
+        echo(f"Wrote {output}: {', '.join(_count(number, noun) for noun, number in counts.items())}")
+
+
+def _count(number: int, nouns: str) -> str:
+    return f"{number} {nouns.removesuffix('s') if number == 1 else nouns}"
 
 
 __all__ = ["convert_cvat", "convert_davis", "convert_png"]
