@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from glus_hf.models.glus.released_glus import CACHE_VARIABLE
+from glus_hf.conversion.converted_cache import CACHE_VARIABLE
 from tests.docs_blocks import NEEDS_GPU, NEEDS_PACKAGE, all_chains, blocks_of, chains_of, make_data, make_released
 
 
