@@ -18,6 +18,7 @@ from tests.hostile.ingredients import (
     replaced,
     upstream,
 )
+from tests.hostile.resume_cases import run
 
 
 def segment(name: str, *options: str, make=lambda work: None, words=(), source="clip.mp4", **more) -> Case:
@@ -55,14 +56,8 @@ def trained(name: str, make, *options: str, words=("run",)) -> Case:
 
 def earlier(work: Path) -> None:
     """An overlay of an earlier run of ours."""
-    from glus_hf.cli.main import main
-
     clip(work)
-    os.chdir(work)
-    try:
-        main(["segment", "clip.mp4", "the red square", "-o", "out.mp4", "-q"])
-    except SystemExit as end:
-        assert not end.code
+    run(work, ("segment", "clip.mp4", "the red square", "-o", "out.mp4", "-q"))
 
 
 CASES = [

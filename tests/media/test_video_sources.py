@@ -149,3 +149,10 @@ def test_an_endless_open_file_is_bounded():
 
     with pytest.raises(VideoError, match="larger than 200,000 bytes"):
         load_video(Endless(), download=DownloadOptions(max_bytes=200_000))
+
+
+def test_a_generator_without_end_is_stopped():
+    frames = (np.zeros((48, 64, 3), np.uint8) for _ in iter(int, 1))
+    with pytest.raises(VideoError, match="the frames: its frames take more than 1 MB"):
+        load_video(frames, limits=DecodeLimits(memory=10**6))
+    assert len(load_video(frames, 3, DecodeLimits(memory=10**6))) == 3

@@ -114,7 +114,7 @@ def file_mutations(name: str) -> dict[str, Mutation]:
         "utf-16": '{"model_type": "glus"}'.encode("utf-16"),
         "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
         "web page": b"<!DOCTYPE html><html></html>",
-        "many lists": b"[" + b"[]," * 20_000_000 + b"1]",
+        "many lists": b"[" + b"[]," * 2_000_100 + b"1]",
         "twice": b'{"model_type": "glus", "model_type": "glus"}',
         "large number": b'{"a": ' + b"9" * 100_000 + b"}",
     }
@@ -239,7 +239,7 @@ def weight_mutations() -> dict[str, Mutation]:
         "list": lambda header, name: b"[]",
         "deep": lambda header, name: b"[" * 100_000,
         "not utf-8": lambda header, name: b'{"\xff": 1}',
-        "many lists": lambda header, name: b'{"a":[' + b"[]," * 20_000_000 + b"1]}",
+        "many lists": lambda header, name: b'{"a":[' + b"[]," * 2_000_100 + b"1]}",
     }
     bytes_edits = {
         "empty": lambda content: b"",

@@ -102,6 +102,14 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "memory_fuser_kernel_size": (1, 63),
     "memory_fuser_padding": (0, 64),
     "memory_fuser_layer_scale_init_value": (0, 1e3),
+    # the same in SAM-2's own file
+    "stages": (1, 512),
+    "num_layers": (1, 128),
+    "dim_feedforward": (1, 2**20),
+    "dim": SIZE,
+    "out_dim": SIZE,
+    "in_dim": SIZE,
+    "downsample_rate": (1, 64),
     # detector
     "bottleneck_sizes": SIZE,
     "d_model": SIZE,

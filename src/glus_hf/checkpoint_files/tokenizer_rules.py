@@ -161,6 +161,9 @@ def _check_model(model: object) -> None:
         raise ValueError(f"has ids of tokens that are no whole numbers from 0 to {MAX_TOKENS - 1}")
     if len(set(ids)) < len(ids):
         raise ValueError("has an id for two tokens")
+    unknown = model.get("unk_token")
+    if model.get("type") == "WordLevel" and unknown not in vocabulary:
+        raise ValueError(f"has no id for its unknown word {shorten(repr(unknown))}")
     prefixes = (model.get(name) for name in ("continuing_subword_prefix", "end_of_word_suffix"))
     if any(isinstance(text, str) and len(text) > MAX_TEXT for text in prefixes):
         raise ValueError(f"has parts of words of more than {MAX_TEXT} letters")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..checkpoint_files.folder_check import check_processor_files
+from ..checkpoint_files.json_fields import shorten
 from ..errors import CheckpointError
 from .provenance import read_json
 from .weight_files import refuse_pointer
@@ -23,6 +25,7 @@ def load_tokenizer(folder: Path):
         raise CheckpointError(f"{folder}: has no tokenizer (tokenizer.model); download it again")
     for file in files:
         refuse_pointer(file)
+    check_processor_files(folder)
     if files == [folder / "tokenizer.model"] and not _has_sentencepiece():  # transformers would try other readers
         raise _needs_sentencepiece(folder)
     try:
@@ -30,7 +33,9 @@ def load_tokenizer(folder: Path):
     except Exception as error:  # transformers raises half a dozen types here
         if not _has_sentencepiece():
             raise _needs_sentencepiece(folder) from None
-        raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}); download it again") from None
+        raise CheckpointError(
+            f"{folder}: its tokenizer cannot be read ({shorten(error)}); download it again"
+        ) from None
     saved = folder / "added_tokens.json"
     for token, index in read_json(saved).items() if saved.is_file() else ():
         if (found := tokenizer.get_vocab().get(token)) != index:

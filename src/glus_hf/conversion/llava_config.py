@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub.errors import StrictDataclassError
+
+from ..checkpoint_files.json_fields import shorten
 from ..errors import CheckpointError, UserError
 from .provenance import read_json
 
@@ -39,6 +43,24 @@ VISION_FIELDS = (
     "attention_dropout",
 )
 CLIP_VIEW_FIELDS = ("size", "crop_size", "image_mean", "image_std", "resample", "rescale_factor")
+
+
+@contextmanager
+def readable_config(folder: Path) -> Iterator[None]:
+    """Turn what configurations raise for values of a wrong kind into an error that names the folder.
+
+    Raises:
+        CheckpointError: a field is missing or wrong; one line.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except KeyError as error:
+        raise CheckpointError(f"{folder}: the config of the checkpoint, CLIP or SAM-2 lacks {error}") from None
+    except (StrictDataclassError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        message = f"a config of the checkpoint, CLIP or SAM-2 is wrong ({shorten(error)}); download it again"
+        raise CheckpointError(f"{folder}: {message}") from None
 
 
 def refuse_rope_scaling(config: Mapping) -> None:
@@ -77,7 +99,14 @@ def clip_image_processor(kind: Callable, clip: Path, size: int, **settings):
         return kind(**views, **settings)
     except Exception as error:  # transformers raises anything for settings of a wrong kind
         file = clip / "preprocessor_config.json"
-        raise CheckpointError(f"{file}: makes no image processor ({error}); download it again") from error
+        raise CheckpointError(f"{file}: makes no image processor ({shorten(error)}); download it again") from error
 
 
-__all__ = ["TEXT_FIELDS", "VISION_FIELDS", "clip_image_processor", "pick_fields", "refuse_rope_scaling"]
+__all__ = [
+    "TEXT_FIELDS",
+    "VISION_FIELDS",
+    "clip_image_processor",
+    "pick_fields",
+    "readable_config",
+    "refuse_rope_scaling",
+]

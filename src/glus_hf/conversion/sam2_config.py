@@ -9,7 +9,10 @@ from pathlib import Path
 
 import yaml
 
+from ..checkpoint_files.config_bounds import check_numbers
+from ..checkpoint_files.json_fields import shorten
 from ..errors import UserError
+from ..safe_files import read_text
 
 
 REFERENCE = re.compile(r"'(\w+)': '(\$\{[^}]*\})'")  # of hydra, as in the files that train SAM-2
@@ -54,17 +57,28 @@ def read_sam2_config(source: Mapping | str | Path) -> Mapping:
     missing = [section for section in SECTIONS if not isinstance(model, Mapping) or section not in model]
     if missing:
         raise UserError(f"{name}: lacks {', '.join(missing)}; pass a SAM-2 yaml file such as sam2_hiera_l.yaml")
+    check_numbers(dict(model), str(name))
     reference = REFERENCE.search(str(model))
     if reference:
         raise UserError(f"{name}: {reference[1]} is the reference {reference[2]}; write the value in its place")
     return model
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Of YAML without references: a few of them make a file of gigabytes out of a line."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("a reference with *; write the value in its place")
+        return super().compose_node(parent, index)
+
+
 def _read_yaml(file: Path):
+    content = read_text(file, "yaml")
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: no yaml file ({error}); pass a SAM-2 yaml file") from None
+        return yaml.load(content, _PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{file}: no yaml file ({shorten(error)}); pass a SAM-2 yaml file") from None
 
 
 def _refuse_variants(model: Mapping) -> None:

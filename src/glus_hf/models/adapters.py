@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 
 from transformers.utils import cached_file
 
+from ..checkpoint_files.json_fields import read_fields
 from ..errors import CheckpointError
+from .weight_fit import check_finite
 
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -68,6 +69,7 @@ def load_adapted(cls, name_or_path: str | os.PathLike, base: str, *args, **kwarg
         raise CheckpointError(
             f"{name_or_path}: its adapter does not fit {base} or is damaged ({reason}); copy the checkpoint again"
         ) from error
+    check_finite(name_or_path, merged)
     merged.name_or_path = str(name_or_path)
     return (merged, info) if wants_info else merged
 
@@ -82,14 +84,7 @@ def _find(name_or_path: str | os.PathLike, file: str, options: Mapping) -> str |
 
 
 def _read(file: str) -> dict:
-    try:
-        with open(file, encoding="utf-8") as stream:
-            content = json.load(stream)
-    except (ValueError, OSError, RecursionError) as error:
-        raise CheckpointError(f"{file}: cannot be read ({error}); save the adapter again") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file}: holds no JSON object; save the adapter again")
-    return content
+    return read_fields(file, remedy="save the adapter again")
 
 
 __all__ = ["ADAPTER_CONFIG", "BASE_CONFIG", "base_of", "load_adapted"]

@@ -58,8 +58,10 @@ class CheckpointMixin:
         if issubclass(cls, PreTrainedModel):
             if name is not None and kwargs.get("config") is None:
                 check_checkpoint(name, [cls.config_class.model_type], subfolder)
-            if name is not None and (base := _base_of(name, kwargs)) is not None:
-                return load_adapted(cls, name, base, *args, **kwargs)
+            if name is not None:
+                check_files(name, kwargs, of_model=True)
+                if (base := _base_of(name, kwargs)) is not None:
+                    return load_adapted(cls, name, base, *args, **kwargs)
             check_weights(cls, name, kwargs)
             loaded = load_strictly(super().from_pretrained, name, *args, **kwargs)
             _name_as_given(loaded, pretrained_model_name_or_path)
@@ -175,7 +177,6 @@ def check_weights(model_class: type[PreTrainedModel], name_or_path, options: dic
     """
     if name_or_path is None:
         return
-    check_files(name_or_path, options, of_model=True)
     with readable_errors(name_or_path):
         folder = fetch_folder(name_or_path, options, WEIGHTS)
         weights = None if folder is None else read_weight_headers(folder)

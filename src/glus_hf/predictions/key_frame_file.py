@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from ..atomic_write import atomic_path
 from ..errors import UserError
+from ..safe_files import read_text
 
 
 def key_frame_name(video: str, expression_id: str | int) -> str:
@@ -49,7 +50,7 @@ def read_key_frames(path: str | os.PathLike) -> dict[str, int]:
         `ValueError`: the file is missing, damaged or holds something else; one line.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, "json"))
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: key frames cannot be read ({reason}); pass upstream's key-frame JSON") from None

@@ -43,11 +43,14 @@ def lock_output(output: Path, processes: Processes) -> Iterator[None]:
 
     def acquire() -> None:
         file = output / PRIVATE_FOLDER / "run.lock"
-        file.parent.mkdir(parents=True, exist_ok=True)
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             held.append(acquire_lock(file))
         except BlockingIOError:
             message = f"{output}: another evaluation is writing here; wait for it or use another --output"
+            raise UserError(message) from None
+        except OSError as error:
+            message = f"{error.filename or file}: cannot be used ({error.strerror}); use another --output"
             raise UserError(message) from None
 
     processes.from_main(acquire)

@@ -20,7 +20,7 @@ from ...conversion.plan import ConversionPlan
 from ...conversion.provenance import describe_source
 from ...conversion.weight_files import WeightFiles
 from ...errors import CheckpointError
-from ..checkpoint_loading import readable_errors
+from ..checkpoint_loading import check_files, readable_errors
 from .configuration_glee import GLEEConfig
 from .image_processing_glee import GLEEImageProcessor
 from .modeling_glee import GLEEForVideoSegmentation
@@ -179,8 +179,9 @@ class GLEEConversionPlan(ConversionPlan):
 
 
 def _make_processor(config: GLEEConfig, clip: str | os.PathLike) -> GLEEProcessor:
+    check_files(str(clip), {}, of_model=False)
     with readable_errors(str(clip)):
-        tokenizer = AutoTokenizer.from_pretrained(clip)
+        tokenizer = AutoTokenizer.from_pretrained(clip, trust_remote_code=False)
     rows = config.text_config.vocab_size
     if len(tokenizer) > rows or tokenizer.pad_token is None:
         raise CheckpointError(

@@ -10,12 +10,11 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 
 from ...conversion.download import CLIP_REPO, clip_folder
 from ...conversion.llama_tokenizer import add_tokens, check_vocabulary, load_tokenizer
-from ...conversion.llava_config import clip_image_processor
+from ...conversion.llava_config import clip_image_processor, readable_config
 from ...conversion.new_weights import NewWeights, add_rows, random_layers
 from ...conversion.output_folder import existing_file, existing_folder, write_folder
 from ...conversion.plan import OWN, ConversionPlan, Source
@@ -298,12 +297,8 @@ def _make_config(folder: Path, fields: Mapping, clip: Path, sam2, tokenizer, opt
             "checkpoint; download it again, or start training from it with --llm"
         )
     check_vocabulary(folder, fields, vocabulary, ADDED_TOKENS)
-    try:
+    with readable_config(folder):
         config = config_from_upstream(fields, read_json(clip / "config.json"), sam2, vocabulary[SEG_TOKEN])
-    except KeyError as error:
-        raise CheckpointError(f"{folder}: the config of the checkpoint, CLIP or SAM-2 lacks {error}") from None
-    except (StrictDataclassError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: a config of the checkpoint, CLIP or SAM-2 is wrong ({error})") from None
     chosen = {name: value for name, value in options.items() if name in MODEL_OPTIONS}
     return GLUSConfig.from_dict({**config.to_dict(), **chosen}) if chosen else config
 

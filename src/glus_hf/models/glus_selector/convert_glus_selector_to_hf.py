@@ -20,6 +20,7 @@ from ...conversion.llava_config import (
     VISION_FIELDS,
     clip_image_processor,
     pick_fields,
+    readable_config,
     refuse_rope_scaling,
 )
 from ...conversion.new_weights import NewWeights, add_rows, random_layers
@@ -216,14 +217,16 @@ def _selector_config(folder: Path, fields: Mapping, clip: Path, tokenizer) -> GL
     if score_token_id is None:
         raise CheckpointError(f"{folder}: its tokenizer lacks {SCORE_TOKEN}, so it is no selector; download it again")
     check_vocabulary(folder, fields, tokenizer.get_vocab(), [SCORE_TOKEN])
-    values = _base_fields(folder, fields, clip)
-    if "out_dim" not in fields:
-        raise CheckpointError(f"{folder}: the config of the selector lacks 'out_dim'; download it again")
-    return GLUSSelectorConfig(**values, score_token_id=score_token_id, score_head_size=fields["out_dim"])
+    with readable_config(folder):
+        values = _base_fields(folder, fields, clip)
+        if "out_dim" not in fields:
+            raise CheckpointError(f"{folder}: the config of the selector lacks 'out_dim'; download it again")
+        return GLUSSelectorConfig(**values, score_token_id=score_token_id, score_head_size=fields["out_dim"])
 
 
 def _base_config(folder: Path, fields: Mapping, clip: Path, tokenizer) -> ChatUniViConfig:
-    return ChatUniViConfig(**_base_fields(folder, fields, clip))
+    with readable_config(folder):
+        return ChatUniViConfig(**_base_fields(folder, fields, clip))
 
 
 def _base_fields(folder: Path, fields: Mapping, clip: Path) -> dict:
