@@ -151,6 +151,19 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
         return super().from_dict(config_dict, **kwargs)
 
     @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """A config from a dict; `kwargs` go before its values.
+
+        Example:
+
+            >>> GLEEConfig.from_dict({"d_model": 64}, temporal_similarity=None).temporal_similarity is None
+            True
+        """
+        result = super().from_dict(config_dict, **kwargs)
+        (result[0] if isinstance(result, tuple) else result)._check_options()
+        return result
+
+    @classmethod
     def tiny(cls, **overrides) -> GLEEConfig:
         """Sizes that run in milliseconds: about 0.2 million parameters with random weights.
 
