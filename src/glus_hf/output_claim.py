@@ -112,9 +112,10 @@ def check_outputs(
     """
     inputs = list(inputs)
     outputs = [output for output in outputs if output is not None]
-    _check_apart(outputs)
     for output in outputs:
         check_place(output, inputs)
+    _check_apart(outputs)
+    for output in outputs:
         place = absolute_place(output.path)
         if isinstance(output, OutputFolder) and (os.path.ismount(place) or Path.cwd().is_relative_to(place)):
             raise UserError(f"{output.path}: is replaced as a whole, which cannot be done; name a folder in it")

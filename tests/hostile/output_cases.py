@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.hostile.cases import WORKS, Case
 from tests.hostile.checkpoint_cases import CONVERT
 from tests.hostile.ingredients import (
+    QUIET,
     clip,
     evaluate,
     fifo,
@@ -59,6 +60,8 @@ def earlier(work: Path) -> None:
     clip(work)
     run(work, ("segment", "clip.mp4", "the red square", "-o", "out.mp4", "-q"))
 
+
+SHAPES = ("--dataset", "motion_shapes", "--split", "test", "--num-videos", "1")
 
 CASES = [
     segment("a new place", "-o", "new/deep/out.mp4", expect=WORKS, writes=("new",)),
@@ -157,7 +160,12 @@ CASES = [
     ),
     evaluated("foreign results, overwritten", "--overwrite", make=mine("preds/results.jsonl")),
     evaluated("a folder of the system", output="/proc/preds"),
-    evaluated("an archive over a foreign file", "--zip", "mine.zip", make=mine("mine.zip"), words=("mine.zip",)),
+    Case(
+        "output: evaluate, an archive over a foreign file",
+        mine("mine.zip"),
+        ("evaluate", *SHAPES, "--zip", "mine.zip", "-o", "preds", *QUIET),
+        words=("mine.zip",),
+    ),
     evaluated("plots over foreign files", "--plots", "plots", make=mine("plots/notes.txt"), words=("plots",)),
     demo("foreign files", mine("demo/video.mp4")),
     demo("a foreign folder", mine("demo/notes.txt")),

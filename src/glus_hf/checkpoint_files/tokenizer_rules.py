@@ -135,6 +135,10 @@ def _growth(rule: dict) -> int:
     """Letters that a rule makes of one, at most."""
     if rule["type"] == "Prepend" and len(str(rule.get("prepend"))) > MAX_TEXT:
         raise ValueError(f"puts {len(str(rule['prepend']))} letters before a text, more than {MAX_TEXT}")
+    if rule["type"] == "TemplateProcessing":
+        parts = max(len(rule[name]) if isinstance(rule.get(name), list) else 0 for name in ("single", "pair"))
+        if parts > MAX_RULES:
+            raise ValueError(f"has a template of {parts} parts, more than {MAX_RULES}")
     if rule["type"] != "Replace":
         return 1
     pattern, content = rule.get("pattern"), str(rule.get("content"))

@@ -63,9 +63,7 @@ def decode_limits(texts: list[str] | None):
         name, _, value = text.partition("=")
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)(kB|MB|GB)?", value)
         if name not in names or match is None:
-            raise UserError(
-                f"--decode-limit {text:.80}: write NAME=VALUE, as memory=12GB; names are {', '.join(names)}"
-            )
+            raise UserError(f"--decode-limit {text:.80}: write NAME=VALUE, as memory=12GB; use {', '.join(names)}")
         values[name] = int(float(match[1]) * {None: 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}[match[2]])
     return DecodeLimits(**values)
 
@@ -87,7 +85,7 @@ def _tell_of_the_hub(model: str) -> None:
     """A word on stderr before a wait, where progress is shown."""
     from transformers.utils import logging
 
-    from ..models.hub_access import is_hub_name
+    from ..hub_access import is_hub_name
 
     if is_hub_name(model) and logging.is_progress_bar_enabled():
         print(f"Looking for {model} on the Hub and in its cache ...", file=sys.stderr)

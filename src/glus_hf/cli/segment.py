@@ -84,22 +84,23 @@ def segment(
     from ..inference.frame_selector import require_selector
     from ..media.download import DownloadOptions
     from ..media.video import load_video
+    from ..media.video_sources import as_local
 
     require_selector(selector, no_target_threshold, [start])
     download = DownloadOptions(max_download * MB, allow_private=allow_private_addresses, progress=not quiet)
     set_progress(quiet)
     folders = [masks_dir, export_dir if names else None]
     outputs = OutputFile(output), *(None if folder is None else OutputFolder(folder) for folder in folders)
-    with claim_outputs(*outputs, inputs=[video, *model_folders(model, selector)], overwrite=overwrite) as (
-        overlay,
-        masks,
-        export,
+    inputs = [video, *model_folders(model, selector)]
+    with (
+        claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, export),
+        as_local(video, download) as source,
     ):
-        clip = load_video(video, max_frames, limits, download)
+        clip = load_video(source, max_frames, limits)
         pipe = load_pipeline(model, device, dtype, compat)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
         results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)
-        _save_overlay(overlay, video, clip, results, legend)
+        _save_overlay(overlay, source, clip, results, legend)
         if masks is not None:
             _save_masks(masks, video, results, clip)
         if export is not None:
@@ -149,7 +150,7 @@ def _checked_export(
     return [] if formats is None else find_formats(formats), export_dir or Path(f"{_name_of(video)}_export")
 
 
-def _save_overlay(output: Path, video: str, clip, results: list[dict], legend: bool) -> None:
+def _save_overlay(output: Path, video: str | Path, clip, results: list[dict], legend: bool) -> None:
     """Draw and write frame by frame, with the sound of a file; a container's impossible frame rate is replaced."""
     from ..visualization import OverlayFrames, quiet_edge, save_overlay
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..hub_access import hub_failure
 
 
 CLIP_REPO = "openai/clip-vit-large-patch14"
@@ -34,15 +35,17 @@ def download_folder(repo: str, patterns: list[str], remedy: str, revision: str |
     from huggingface_hub import hf_hub_download, snapshot_download
 
     revision = revision or PINNED_REVISIONS.get(repo, "main")
+    failure = hub_failure()
+    options = {"revision": revision, "local_files_only": failure is not None}  # else all is tried for half a minute
     try:
         for weights in WEIGHT_PATTERNS:
-            folder = Path(snapshot_download(repo, revision=revision, allow_patterns=[*patterns, *weights]))
+            folder = Path(snapshot_download(repo, allow_patterns=[*patterns, *weights], **options))
             if not folder.is_dir():  # a mirror that names the commit otherwise
-                folder = Path(hf_hub_download(repo, "config.json", revision=revision)).parent
+                folder = Path(hf_hub_download(repo, "config.json", **options)).parent
             if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
                 break
     except Exception as error:  # which ones depends on the HTTP library, and that on the version of huggingface_hub
-        reason = " ".join(str(error).split())[:MESSAGE_LENGTH] or type(error).__name__
+        reason = failure or " ".join(str(error).split())[:MESSAGE_LENGTH] or type(error).__name__
         raise CheckpointError(f"{repo}: is not cached and cannot be downloaded ({reason}); {remedy}") from None
     return folder
 
@@ -72,8 +75,10 @@ def full_commit(repo: str, start: str) -> str | None:
     """The whole hash of the commit of a Hub repository that begins with `start`; None if the Hub does not tell."""
     from huggingface_hub import HfApi
 
+    if hub_failure() is not None:
+        return None
     try:
-        HfApi().model_info(repo, revision="main")  # fails at once without the Hub; the next is tried for half a minute
+        HfApi().model_info(repo, revision="main")  # an error here is no reason to try the next for half a minute
         hashes = [commit.commit_id for commit in HfApi().list_repo_commits(repo)]
     except Exception:  # as above; without its history the branch is followed, and the caller says where it is
         return None

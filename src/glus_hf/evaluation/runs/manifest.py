@@ -157,7 +157,7 @@ def prepare_output(
     """
     output, folders = Path(output), list(folders)
     path = output / PRIVATE_FOLDER / "settings.json"
-    _refuse_others(output)
+    refuse_others(output)
     remove_leftovers(output)
     if path.is_file() and not has_records(output):
         adopt_files(output, folders, path_of)
@@ -178,7 +178,7 @@ def prepare_output(
     record_files(output, 0, {})
 
 
-def _refuse_others(output: Path) -> None:
+def refuse_others(output: Path) -> None:
     """Refuse a folder that holds something and no run of ours, and links in our private folder."""
     private = output / PRIVATE_FOLDER
     for path in (private, private / "settings.json"):
@@ -205,4 +205,4 @@ def _difference(path: Path, settings: dict) -> str | None:
     return f"{output}: holds a run with another {name} ({old} then, {new} now); use another --output or --overwrite"
 
 
-__all__ = ["Manifest", "PathOf", "finished", "prepare_output", "read_manifests"]
+__all__ = ["Manifest", "PathOf", "finished", "prepare_output", "read_manifests", "refuse_others"]

@@ -17,7 +17,7 @@ from ...predictions.prediction_tree import PRIVATE_FOLDER, check_places_apart, e
 from .distributed import Processes
 from .expression_result import ExpressionFailure, ExpressionRecord, ExpressionResult, by_key
 from .jobs import Group, Job, assign_groups, plan_groups
-from .manifest import Manifest, finished, prepare_output
+from .manifest import Manifest, finished, prepare_output, refuse_others
 from .run_files import PathOf, refuse_foreign
 from .segmenter import Segmenter
 
@@ -42,6 +42,7 @@ def lock_output(output: Path, processes: Processes) -> Iterator[None]:
     held = []
 
     def acquire() -> None:
+        refuse_others(output)  # before anything is written there
         file = output / PRIVATE_FOLDER / "run.lock"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from ...media.mask_png import read_mask_values
 from ...media.rle import Track, encode_rle
 from ...media.sizes import check_size
 from ...media.video import load_video
+from ...safe_files import read_text
 from .video_masks import VideoMasks
 
 
@@ -65,7 +66,7 @@ def _read_note(root: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = json.loads(read_text(path, "config"))
         fps, texts = note["fps"], note["expressions"]
         sound = isinstance(note["video"], str) and all(isinstance(text, str) for text in texts.values())
         if not sound or not (fps is None or isinstance(fps, (int, float))):
