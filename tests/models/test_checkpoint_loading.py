@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+import torch
 
 import glus_hf
 from glus_hf.errors import CheckpointError
@@ -92,7 +93,8 @@ def test_weights_that_do_not_fit_are_counted():
         "unexpected_keys": ["x"],
         "mismatched_keys": [("e", (2,), (3,))],
     }
-    load = lambda name, **options: ("model", info)
+    model = torch.nn.Linear(1, 1)
+    load = lambda name, **options: (model, info)
     with pytest.raises(CheckpointError) as error:
         load_strictly(load, TINY)
     assert (
@@ -100,8 +102,8 @@ def test_weights_that_do_not_fit_are_counted():
         in str(error.value)
     )
     fits = {"mismatched_keys": info["mismatched_keys"]}
-    load = lambda name, **options: ("model", fits)
-    assert load_strictly(load, TINY, ignore_mismatched_sizes=True, output_loading_info=True) == ("model", fits)
+    load = lambda name, **options: (model, fits)
+    assert load_strictly(load, TINY, ignore_mismatched_sizes=True, output_loading_info=True) == (model, fits)
 
 
 # --- damaged files -------------------------------------------------------------------------------------------------
