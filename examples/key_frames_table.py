@@ -169,7 +169,7 @@ def draw_key_frame(pipe, selector, path: Path, index: int = 3) -> None:
     for start in (0, key):
         (masks,) = segment(pipe, clip.frames, [text], [start])
         for frame in frames:
-            tiles.append(draw_overlay(clip.frames[frame], masks[frame]))
+            tiles.append(draw_overlay(clip.frames[frame], masks[frame], min_side=384))
             captions.append(f"frame {frame}, from 0" if start == 0 else f"frame {frame}, score {scores[frame]:.2f}")
     save_image(path, contact_sheet(tiles, columns=5, captions=captions, tile_width=240))
     print(f"{path}: {text!r}, from the first frame (above) and from frame {key} (below)")

@@ -95,7 +95,7 @@ def draw_memory(pipe, path: Path, index: int = 3) -> None:
         pipe.model.config.num_maskmem = memories
         masks = pipe(clip.frames, clip.expressions[0].text)["masks"]
         for frame in np.linspace(0, len(masks) - 1, 5).round().astype(int):
-            tiles.append(draw_overlay(clip.frames[frame], masks[frame]))
+            tiles.append(draw_overlay(clip.frames[frame], masks[frame], min_side=384))
             captions.append(f"frame {frame}, {said}")
     pipe.model.config.num_maskmem = kept
     save_image(path, contact_sheet(tiles, columns=5, captions=captions, tile_width=240))

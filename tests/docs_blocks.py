@@ -16,6 +16,7 @@ from tests.paths import FIXTURES, ROOT
 
 CONTINUES = "# continues the block above"
 NEEDS_GPU = "# needs a GPU"
+NEEDS_PACKAGE = re.compile(r"# needs the package (\w+)")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FENCE = re.compile(r"^( *)```python\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 DATASETS = ("mevis", "mevis_v2", "Refer-YouTube-VOS", "DAVIS17", "ReVOS", "ReasonVOS", "LVVIS", "long_rvos")
@@ -67,8 +68,8 @@ def all_chains() -> list[list[Block]]:
 
 
 def make_data(folder: Path) -> None:
-    """Everything that the blocks read: the demo's clip, `video.mp4`, own clips, miniature datasets, predictions, a
-    GLEE with random weights."""
+    """Everything that the blocks read: the demo's clip, `video.mp4`, own clips, miniature datasets, predictions, and
+    `my-glee`, with random weights."""
     clip, _ = demo_clip(seed=0)
     write_video(folder / "glus_demo" / "video.mp4", clip.frames, DEMO_FPS)
     shutil.copy(folder / "glus_demo" / "video.mp4", folder / "video.mp4")

@@ -21,6 +21,7 @@ GROUND = (
     "output_claim",
     "safe_files",
     "hub",
+    "hub_access",
     "rows",
     "moved_modules",
 )

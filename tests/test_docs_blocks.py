@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from glus_hf.models.glus.released_glus import CACHE_VARIABLE
-from tests.docs_blocks import NEEDS_GPU, all_chains, blocks_of, chains_of, make_data, make_released
+from glus_hf.conversion.converted_cache import CACHE_VARIABLE
+from tests.docs_blocks import NEEDS_GPU, NEEDS_PACKAGE, all_chains, blocks_of, chains_of, make_data, make_released
 
 
 SLOW = ("trainer.train()",)  # minutes; run by `pytest -m slow`
@@ -33,6 +33,8 @@ def test_blocks_run_as_printed(chain, data, monkeypatch, capsys):
     for block in chain:
         if NEEDS_GPU in block.code and not torch.cuda.is_available():
             pytest.skip(f"{block.page}, line {block.line} needs a GPU")
+        for package in NEEDS_PACKAGE.findall(block.code):
+            pytest.importorskip(package)
         exec(block.compiled(), names)
 
 

@@ -63,7 +63,10 @@ STARTING_WEIGHTS = "models.glus.convert_glus_to_hf"
 EXPORTERS = {"upstream": "models.glus.convert_glus_to_original"}
 """By format, the module that writes a model for the original code."""
 
-RELEASED = dict.fromkeys(("glus-7b", "glus-s", "glus-s-partial", "glus-a"), "models.glus.released_glus")
+RELEASED = {
+    **dict.fromkeys(("glus-7b", "glus-s", "glus-s-partial", "glus-a"), "models.glus.released_glus"),
+    **dict.fromkeys(("glee-lite", "glee-plus"), "models.glee.released_glee"),
+}
 """By alias of a released checkpoint, the module that fetches it."""
 
 RUNS = {

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from .atomic_write import REPLACED, full_disk_named, staging_folder
 from .errors import UserError
+from .safe_files import read_bytes
 
 
 MAX_NAME = 200  # bytes; the hidden names beside an output are longer, and file systems end at 255
@@ -111,9 +112,10 @@ def check_outputs(
     """
     inputs = list(inputs)
     outputs = [output for output in outputs if output is not None]
-    _check_apart(outputs)
     for output in outputs:
         check_place(output, inputs)
+    _check_apart(outputs)
+    for output in outputs:
         place = absolute_place(output.path)
         if isinstance(output, OutputFolder) and (os.path.ismount(place) or Path.cwd().is_relative_to(place)):
             raise UserError(f"{output.path}: is replaced as a whole, which cannot be done; name a folder in it")
@@ -218,11 +220,13 @@ def _stage(stack: ExitStack, place: Path) -> Path:
     return stack.enter_context(staging_folder(place, alone=True)) / place.name
 
 
-def _name_place(error: Exception, staged: Path, path) -> None:
+def _name_place(error: Exception, staged: Path, path: str | os.PathLike) -> None:
     """Let an error name the output, not the hidden place where it was being written."""
-    error.args = tuple(arg.replace(str(staged), str(path)) if isinstance(arg, str) else arg for arg in error.args)
-    if isinstance(error, OSError) and isinstance(error.filename, str):
-        error.filename = error.filename.replace(str(staged), str(path))
+    names = {str(staged): str(path), str(staged.parent): str(Path(path).parent)}
+    for hidden, shown in names.items():
+        error.args = tuple(arg.replace(hidden, shown) if isinstance(arg, str) else arg for arg in error.args)
+        if isinstance(error, OSError) and isinstance(error.filename, str):
+            error.filename = error.filename.replace(hidden, shown)
 
 
 def _put_in_place(staged: Path, place: Path, new: Records) -> None:
@@ -277,8 +281,8 @@ def read_records(*files: Path) -> Records:
     records: Records = {}
     for file in files:
         try:
-            lines = file.read_bytes().splitlines()
-        except OSError:
+            lines = read_bytes(file, "manifest").splitlines()
+        except UserError:
             continue
         for line in lines:
             try:

@@ -58,6 +58,11 @@ def replaces(pattern, content, times=1):
         ({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a*)*"}}}, "a repetition of a repetition"),
         ({"normalizer": {"type": "Prepend", "prepend": "x" * 10**6}}, "puts 1000000 letters before a text"),
         ({"model": {"vocab": {"a": 0, "b": 0}}}, "an id for two tokens"),
+        (
+            {"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "<unk>"}},
+            "no id for its unknown word '<unk>'",
+        ),
+        ({"post_processor": {"type": "TemplateProcessing", "single": [{}] * 300}}, "a template of 300 parts"),
         ({"model": {"vocab": {"a": -1}}}, "no whole numbers from 0 to 9999999"),
         ({"added_tokens": [{"id": 10**9, "content": "a"}]}, "an added token with the id 1000000000"),
         ({"padding": {"strategy": {"Fixed": 10**9}}}, "pads every text to 1000000000 tokens"),

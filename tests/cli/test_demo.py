@@ -27,4 +27,21 @@ def test_demo_says_where_the_files_are(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["demo"])
     assert result.exit_code == 0
     assert "J&F" in result.stdout and "Overlay: glus_demo/overlay.mp4" in result.stdout
-    assert (tmp_path / "glus_demo" / "overlay.mp4").is_file()
+    first = (tmp_path / "glus_demo" / "overlay.mp4").read_bytes()
+    result = CliRunner().invoke(app, ["demo", "--seed", "1"])  # its own output is replaced without being asked
+    assert result.exit_code == 0 and (tmp_path / "glus_demo" / "overlay.mp4").read_bytes() != first
+    (tmp_path / "glus_demo" / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in (tmp_path / "glus_demo").iterdir()}
+    result = CliRunner().invoke(app, ["demo"])
+    assert (
+        result.exit_code == 2
+        and "glus_demo: exists already and holds notes.txt, which is not a run's" in result.stderr
+    )
+    assert {path: path.read_bytes() for path in (tmp_path / "glus_demo").iterdir()} == before
+
+
+def test_a_demo_in_a_folder_of_others(tmp_path):
+    (tmp_path / "overlay.mp4").write_bytes(b"mine")
+    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path)])
+    assert result.exit_code == 2 and "holds overlay.mp4, which is not a run's" in result.stderr
+    assert (tmp_path / "overlay.mp4").read_bytes() == b"mine"

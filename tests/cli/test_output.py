@@ -1,10 +1,14 @@
 """Errors of all commands: one line for what a user can set right, a traceback for defects."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from glus_hf.cli.output import report_errors, writable
+from glus_hf.cli.output import print_table, printable, report_errors
 from glus_hf.errors import UserError
 
 
@@ -59,7 +63,26 @@ def test_every_command_has_debug():
         assert "--debug" in CliRunner().invoke(app, ["data", name, "--help"]).stdout, name
 
 
-def test_a_file_that_cannot_be_written_is_said_before_the_work(tmp_path):
-    with pytest.raises(UserError, match="is a folder; name a file in it"):
-        writable(tmp_path)
-    assert writable(tmp_path / "new" / "out.mp4").parent.is_dir()
+def test_control_characters_of_a_text_are_escaped():
+    assert printable("a \x1b[31mred\x07 dog\u202e") == "a \\x1b[31mred\\x07 dog\\u202e"
+    assert printable("un café à\u00a0deux: 猫 👩\u200d🚀\nend") == "un café à\u00a0deux: 猫 👩\u200d🚀\nend"
+    assert printable(os.fsdecode(b"caf\xe9.mp4")) == "caf\\udce9.mp4"
+
+
+def test_control_characters_of_an_error_and_a_table(capsys):
+    assert run(UserError("\x1b[2Jclip: is empty")).stderr == "Error: \\x1b[2Jclip: is empty\n"
+    print_table(["expression"], [["a \x1b]0;title\x07dog"]])
+    assert "\x1b" not in (out := capsys.readouterr().out) and "\\x1b]0;title\\x07dog" in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no SIGPIPE")
+@pytest.mark.parametrize("command", ["print(1)", "raise BrokenPipeError"])
+def test_a_reader_that_leaves_is_no_error(command):
+    code = "import typer\nfrom glus_hf.cli.output import report_errors\n"
+    code += f"def command() -> None:\n    {command}\n"
+    code += "app = typer.Typer(pretty_exceptions_enable=False)\napp.command()(report_errors(command))\napp()"
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run([sys.executable, "-c", code], stdout=write_end, stderr=subprocess.PIPE, text=True)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (141, "")

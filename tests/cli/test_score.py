@@ -127,3 +127,23 @@ def test_as_a_program_with_several_processes(tmp_path):
     totals = json.loads(result.stdout.splitlines()[-1])
     expected = EXPECTED["mevis_valid_u"]
     assert {name: totals[name] for name in ("J", "F", "J&F")} == {name: expected[name] for name in ("J", "F", "J&F")}
+
+
+def test_a_file_of_the_dataset_is_not_overwritten(tmp_path):
+    shutil.copytree(DATASETS / "ReVOS", tmp_path / "ReVOS")
+    shutil.copytree(DATASETS / "pred" / "revos", tmp_path / "tree")
+    arguments = ["--dataset", "revos", "--data-dir", tmp_path / "ReVOS", "--split", "valid", "--quiet"]
+    arguments += ["--predictions", tmp_path / "tree", "--overwrite", "--output"]
+    file = next(path for path in (tmp_path / "ReVOS").rglob("*.json"))
+    before = file.read_bytes()
+    for output, words in ((file, "ReVOS, which is read"), (tmp_path / "tree" / "new.jsonl", "tree, which is read")):
+        result = run(*arguments, output)
+        assert result.exit_code == 2 and words in result.stderr and result.stderr.count("\n") == 1
+    assert file.read_bytes() == before and not (tmp_path / "tree" / "new.jsonl").exists()
+    (tmp_path / "mine.json").write_text("mine")
+    result = run(*arguments, tmp_path / "mine.json")
+    assert result.exit_code == 2 and "mine.json: exists already and is not a run's" in result.stderr
+    assert run(*arguments, tmp_path / "scores.jsonl").exit_code == 0
+    assert run(*arguments, tmp_path / "scores.jsonl").exit_code == 0
+    result = run(*[argument for argument in arguments if argument != "--overwrite"], tmp_path / "scores.jsonl")
+    assert result.exit_code == 2 and "use --overwrite" in result.stderr

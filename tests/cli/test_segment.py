@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from glus_hf import pipeline
 from glus_hf.cli.main import app
 from glus_hf.data.motion_shapes import generate_clip
+from glus_hf.media.rle import decode_rle
 from glus_hf.media.video import load_video, write_video
 from glus_hf.pipelines import factory
 from glus_hf.pipelines.referring_video_segmentation import ReferringVideoSegmentationPipeline
@@ -52,6 +53,24 @@ def test_segment_json_quiet_and_options(folder):
     (expression,) = summary["expressions"]
     assert expression["label"] == "the red circle" and 0 <= expression["frames_with_mask"] <= 3
     assert (folder / "sub" / "out.gif").is_file()
+
+
+def test_segment_writes_other_formats(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    options = ["--format", "rle-jsonl,davis,yolo", "--with-frames", "--masks-dir", "masks", "--json", "--quiet"]
+    result = CliRunner().invoke(app, ["segment", "clip.mp4", "the red circle", "-o", "out.gif", *options])
+    assert result.exit_code == 0, result.stderr
+    formats = json.loads(result.stdout.splitlines()[-1])["formats"]
+    assert formats == {name: f"clip_export/{name}" for name in ("rle-jsonl", "davis", "yolo")}
+    (line,) = [json.loads(line) for line in (folder / "clip_export/rle-jsonl/masks.jsonl").read_text().splitlines()]
+    assert line["expression"] == "the red circle" and line["fps"] == 8 and len(line["scores"]) == 5
+    for frame, rle in enumerate(line["masks"]):
+        saved = np.asarray(Image.open(folder / "masks" / "0" / f"{frame:05d}.png")) > 0
+        np.testing.assert_array_equal(decode_rle(rle, (64, 64)), saved)
+        numbers = np.asarray(Image.open(folder / "clip_export/davis/Annotations/clip" / f"{frame:05d}.png"))
+        np.testing.assert_array_equal(numbers == 1, saved)
+    assert len(list((folder / "clip_export/yolo/images/train/clip").glob("*.jpg"))) == 5
+    assert json.loads((folder / "masks" / "masks.json").read_text())["expressions"] == {"0": "the red circle"}
 
 
 def test_segment_an_address(folder):
@@ -119,15 +138,23 @@ def test_segment_with_a_preset(folder, monkeypatch):
         (["clip.mp4", "a dog", "--model", "."], "config.json"),
         (["clip.mp4", "a dog", "--model", "glus-7b"], "convert"),
         (["clip.mp4", "a dog", "--key-frame", "5"], "0..4"),
+        (["clip.mp4", "a dog", "--key-frame", "9" * 5000], "counted from 0"),
         (["s3://bucket/clip.mp4", "a dog"], "s3://bucket/clip.mp4: is not opened"),
         (["https://127.0.0.1/clip.mp4", "a dog"], "https://127.0.0.1/clip.mp4: leads to the private address"),
         (["clip.mp4", "a dog", "--threshold", "nan"], "threshold must be a finite number"),
         (["clip.mp4", "a dog", "--model", "owner/name"], "HF_HUB_OFFLINE is set"),
         (["clip.mp4", "a dog", "--max-frames", "0"], "max_frames"),
+        (["clip.mp4", "a dog", "--decode-limit", "memory=20kB"], "5 frames of 64 x 64 pixels take 62.72 kB of memory"),
+        (["clip.mp4", "a dog", "--decode-limit", "frame_pixels=4095"], "more than the 4095"),
+        (["clip.mp4", "a dog", "--decode-limit", "height=1"], "write NAME=VALUE, as memory=12GB"),
+        (["clip.mp4", "a dog", "--decode-limit", "memory=0"], "memory must be a positive number"),
         (["clip.mp4", "a dog", "--device", "abacus"], "--device"),
         (["clip.mp4", "a dog", "--dtype", "int3"], "--dtype"),
         (["clip.mp4", "a dog", "-o", "out.avi"], ".avi"),
         (["clip.mp4", "a dog", "-o", "clip.mp4"], "the input"),
+        (["clip.mp4", "a dog", "--format", "davos"], "'davos' is unknown"),
+        (["clip.mp4", "a dog", "--with-frames"], "belong to --format"),
+        (["clip.mp4", "a dog", "--format", "davis", "--export-dir", "notes.txt"], "notes.txt: is a file"),
     ],
     ids=lambda value: "-".join(value).replace(" ", "_") if isinstance(value, list) else "",
 )
@@ -161,3 +188,109 @@ def test_ctrl_c_leaves_nothing_half_written(folder):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err
     assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "long.mp4"]
+
+
+def quick(folder, *arguments):
+    """Exit code and stderr of a run in this process."""
+    result = CliRunner().invoke(app, ["segment", *arguments, "--quiet"])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stderr
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def frames(tmp_path, monkeypatch):
+    """A folder "0" of frames, and nothing that works: whoever gets to the model fails."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "0").mkdir()
+    for index, frame in enumerate(CLIP.frames):
+        Image.fromarray(frame).save(tmp_path / "0" / f"{index:05d}.png")
+    monkeypatch.setattr("glus_hf.cli.segment.load_pipeline", lambda *arguments: pytest.fail("the work began"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--masks-dir", "."], ".: holds 0, which is read"),
+        (["--masks-dir", "0"], "0: is the input itself"),
+        (["--masks-dir", "0/new"], "0/new: lies in 0, which is read"),
+        (["-o", "0/out.mp4"], "0/out.mp4: lies in 0, which is read"),
+        (["-o", "/proc/x.mp4"], "/proc/x.mp4: cannot be written"),
+        (["--masks-dir", "notes.txt"], "notes.txt: is a file; name a folder"),
+        (["--masks-dir", "notes.txt/masks"], "notes.txt/masks: cannot be written"),
+        (
+            ["--masks-dir", "others", "--overwrite"],
+            "others: exists already and holds 9/00000.png, which is not a run's",
+        ),
+        (["-o", "mine.mp4", "--overwrite"], "mine.mp4: exists already and is not a run's"),
+        (["-o", "out.mp4", "--masks-dir", "out.mp4"], "out.mp4: is the place of two outputs"),
+    ],
+)
+def test_outputs_are_refused_before_the_work(frames, options, words):
+    (frames / "others" / "9").mkdir(parents=True)
+    (frames / "others" / "9" / "00000.png").write_bytes(b"mine")
+    (frames / "mine.mp4").write_bytes(b"mine")
+    (frames / "notes.txt").touch()
+    before = contents(frames)
+    code, err = quick(frames, "0", "the red circle", *options)
+    assert code == 2 and words in err and err.count("\n") == 1
+    assert contents(frames) == before
+
+
+def test_an_earlier_output_is_replaced_on_request_as_a_whole(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    arguments = ["clip.mp4", "the red circle", "--masks-dir", "masks"]
+    assert quick(folder, *arguments, "a dog") == (0, "")
+    before = contents(folder)
+    code, err = quick(folder, *arguments)
+    assert code == 2 and "clip_segmented.mp4: exists already, from an earlier run; use --overwrite" in err
+    assert contents(folder) == before
+    assert quick(folder, *arguments, "--max-frames", "3", "--overwrite") == (0, "")
+    assert sorted(str(path) for path in (folder / "masks").rglob("*.png")) == [
+        str(folder / "masks" / "0" / f"{frame:05d}.png") for frame in range(3)
+    ]
+    assert len(load_video(folder / "clip_segmented.mp4")) == 3
+
+
+def test_two_inputs_with_one_default_output(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "other").mkdir()
+    write_video(folder / "other" / "clip.mp4", CLIP.frames, fps=8)
+    assert quick(folder, "clip.mp4", "the red circle")[0] == 0
+    before = contents(folder)
+    code, err = quick(folder, "other/clip.mp4", "the red circle")
+    assert code == 2 and "clip_segmented.mp4: exists already" in err and contents(folder) == before
+
+
+def test_a_name_that_is_not_utf8_is_said_before_the_work(frames):
+    (frames / "0").rename(frames / os.fsdecode(b"caf\xe9"))
+    code, err = quick(frames, os.fsdecode(b"caf\xe9"), "the red circle")
+    assert code == 2 and r"b'caf\xe9_segmented.mp4': is no UTF-8 name; choose another output" in err
+
+
+def test_control_characters_of_a_sentence_are_not_printed(folder):
+    code, out, err = run(folder, "segment", "clip.mp4", "the \x1b[31mred circle\x07")
+    assert code == 0, err
+    assert "\x1b[31m" not in out and "\x07" not in out and r"the \x1b[31mred circle\x07" in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills")
+def test_a_killed_run_leaves_the_old_output_and_the_next_one_cleans_up(folder):
+    write_video(folder / "long.mp4", np.concatenate([CLIP.frames] * 400), fps=8)
+    assert run(folder, "segment", "clip.mp4", "a dog", "-o", "out.mp4", "--quiet")[0] == 0
+    old = (folder / "out.mp4").read_bytes()
+    process = start(folder, "segment", "long.mp4", "a dog", "-o", "out.mp4", "--overwrite")
+    shown = b""
+    while shown.count(b"segmenting") < 2:
+        shown += os.read(process.stderr.fileno(), 1000)
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert (folder / "out.mp4").read_bytes() == old and list(folder.glob(".out.mp4-*.partial"))
+    assert run(folder, "segment", "clip.mp4", "a dog", "-o", "out.mp4", "--quiet", "--overwrite")[0] == 0
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [".out.mp4.glus_hf.jsonl", "clip.mp4", "long.mp4", "out.mp4"]

@@ -54,7 +54,7 @@ def masks(name: str, rle, words=("mask",), **more) -> Case:
     return checked(f"run lengths, {name}", item, words=words, **more)
 
 
-def benchmark(name: str, dataset: str, tree: str, split: str, *steps, words: tuple = ()) -> Case:
+def benchmark(name: str, dataset: str, tree: str, split: str, *steps, words: tuple = (), **options) -> Case:
     """A miniature tree of a benchmark, spoiled, and all its rows read."""
 
     def make(work: Path) -> None:
@@ -63,7 +63,7 @@ def benchmark(name: str, dataset: str, tree: str, split: str, *steps, words: tup
     def call(work: Path) -> None:
         from glus_hf import load_referring_dataset
 
-        for row in load_referring_dataset(dataset, "data", split):
+        for row in load_referring_dataset(dataset, "data", split, **options):
             assert row["frames"]
 
     return Case(f"dataset: {dataset}, {name}", replaced(make, *steps), call, words=words)
@@ -288,33 +288,37 @@ CASES = [
         "a pickle that runs a program",
         "ref_davis17",
         "DAVIS17",
-        "valid",
-        lambda work: put(work / "data/valid/mask_dict.pkl", pickle.dumps({"0": Malicious()})),
+        "train",
+        lambda work: put(work / "data/train/mask_dict.pkl", pickle.dumps({"0": Malicious()})),
         words=("mask_dict.pkl",),
+        ground_truth="pickle",
     ),
     benchmark(
         "a pickle cut short",
         "ref_davis17",
         "DAVIS17",
-        "valid",
-        lambda work: os.truncate(work / "data/valid/mask_dict.pkl", 40),
+        "train",
+        lambda work: os.truncate(work / "data/train/mask_dict.pkl", 40),
         words=("mask_dict.pkl",),
+        ground_truth="pickle",
     ),
     benchmark(
         "a pickle that is a FIFO",
         "ref_davis17",
         "DAVIS17",
-        "valid",
-        anew("data/valid/mask_dict.pkl", fifo),
+        "train",
+        anew("data/train/mask_dict.pkl", fifo),
         words=("mask_dict.pkl",),
+        ground_truth="pickle",
     ),
     benchmark(
         "a pickle without end",
         "ref_davis17",
         "DAVIS17",
-        "valid",
-        lambda work: put(work / "data/valid/mask_dict.pkl", b"\x80\x04" + b"(" * 300_000 + b"."),
+        "train",
+        lambda work: put(work / "data/train/mask_dict.pkl", b"\x80\x04" + b"(" * 300_000 + b"."),
         words=("mask_dict.pkl",),
+        ground_truth="pickle",
     ),
     benchmark(
         "no JSON",

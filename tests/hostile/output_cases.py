@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.hostile.cases import WORKS, Case
 from tests.hostile.checkpoint_cases import CONVERT
 from tests.hostile.ingredients import (
+    QUIET,
     clip,
     evaluate,
     fifo,
@@ -18,6 +19,7 @@ from tests.hostile.ingredients import (
     replaced,
     upstream,
 )
+from tests.hostile.resume_cases import run
 
 
 def segment(name: str, *options: str, make=lambda work: None, words=(), source="clip.mp4", **more) -> Case:
@@ -55,15 +57,11 @@ def trained(name: str, make, *options: str, words=("run",)) -> Case:
 
 def earlier(work: Path) -> None:
     """An overlay of an earlier run of ours."""
-    from glus_hf.cli.main import main
-
     clip(work)
-    os.chdir(work)
-    try:
-        main(["segment", "clip.mp4", "the red square", "-o", "out.mp4", "-q"])
-    except SystemExit as end:
-        assert not end.code
+    run(work, ("segment", "clip.mp4", "the red square", "-o", "out.mp4", "-q"))
 
+
+SHAPES = ("--dataset", "motion_shapes", "--split", "test", "--num-videos", "1")
 
 CASES = [
     segment("a new place", "-o", "new/deep/out.mp4", expect=WORKS, writes=("new",)),
@@ -162,7 +160,12 @@ CASES = [
     ),
     evaluated("foreign results, overwritten", "--overwrite", make=mine("preds/results.jsonl")),
     evaluated("a folder of the system", output="/proc/preds"),
-    evaluated("an archive over a foreign file", "--zip", "mine.zip", make=mine("mine.zip"), words=("mine.zip",)),
+    Case(
+        "output: evaluate, an archive over a foreign file",
+        mine("mine.zip"),
+        ("evaluate", *SHAPES, "--zip", "mine.zip", "-o", "preds", *QUIET),
+        words=("mine.zip",),
+    ),
     evaluated("plots over foreign files", "--plots", "plots", make=mine("plots/notes.txt"), words=("plots",)),
     demo("foreign files", mine("demo/video.mp4")),
     demo("a foreign folder", mine("demo/notes.txt")),

@@ -12,10 +12,10 @@ from tests.hostile.watch import differences
 PEAK_MB = 3000
 LONGEST_LINE = 4200  # letters, twice what errors.py allows a quotation
 REMEDY = re.compile(
-    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|do not|download|export|free|give|install"
-    r"|is for|invalid value|keep|known are|leave|limit|lower|make|move|must be|name|needs?|open|pass|pick|point|put"
-    r"|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see|segment|set|shorten"
-    r"|split|start|store|there is no|try|unpack|upgrade|use|wait|write)\b",
+    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|do not|download|export|free|get|give|install"
+    r"|is for|invalid value|keep|known are|leave|limit|load|lower|make|move|must be|name|needs?|open|pass|pick|point"
+    r"|put|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see|segment|set"
+    r"|shorten|split|start|store|take|there is no|try|unpack|upgrade|use|wait|write)\b",
     re.IGNORECASE,
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

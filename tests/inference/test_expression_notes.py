@@ -30,7 +30,7 @@ def test_words_out_of_the_vocabulary(pipe):
     assert unknown_words(tokenizer, "the dog that jumps over the other dog") == ["dog", "jumps", "over", "other"]
     assert unknown_words(tokenizer, "the red circle moving left") == []
     assert unknown_words(tokenizer, "le café à côté") == ["le", "café", "à", "côté"]
-    assert unknown_words(tokenizer, "the red circle, moving left!") == []
+    assert unknown_words(tokenizer, "the red circle, moving left!") == ["circle,", "left!"]  # one word to glus-tiny
 
 
 def test_no_word_of_the_dataset_is_unknown(pipe):

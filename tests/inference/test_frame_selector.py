@@ -324,7 +324,7 @@ def test_a_selector_that_breaks_is_skipped_too(pipe, rows, tmp_path, error):
     with pytest.raises(Exception, match=shown):
         evaluate_model(pipe.model, pipe.processor, rows, tmp_path / "raise", selector=selector)
     options = EvaluationOptions(on_error="skip", no_target_threshold=np.float32(0.5))
-    report = evaluate_model(pipe.model, pipe.processor, rows, tmp_path, selector=selector, options=options)
+    report = evaluate_model(pipe.model, pipe.processor, rows, tmp_path / "skip", selector=selector, options=options)
     assert report.counts["failed"] == len(rows) and re.search(shown, report.records[0]["error"])
 
 
@@ -340,7 +340,7 @@ def run_command(*arguments):
 def test_segment(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "clip.mp4", FRAMES, fps=8)
-    command = ["segment", "clip.mp4", TEXT, "--device", "cpu", "--json"]
+    command = ["segment", "clip.mp4", TEXT, "--device", "cpu", "--json", "--overwrite"]
     code, out, _ = run_command(*command, "--key-frame", "auto", "--selector", folder)
     (found,) = json.loads(out.splitlines()[-1])["expressions"]
     assert code == 0 and 0 <= found["key_frame"] < 6 and found["no_target"] is False and "confidence" in found
@@ -349,7 +349,7 @@ def test_segment(folder, tmp_path, monkeypatch):
     code, out, _ = run_command(*command, "--selector", folder, "--no-target-threshold", "1000")
     (found,) = json.loads(out.splitlines()[-1])["expressions"]
     assert code == 0 and found["no_target"] and found["frames_with_mask"] == 0
-    code, out, _ = run_command("segment", "clip.mp4", TEXT, "--device", "cpu", "--selector", folder,
+    code, out, _ = run_command("segment", "clip.mp4", TEXT, "--overwrite", "--device", "cpu", "--selector", folder,
                                "--no-target-threshold", "1000", "--key-frame", "auto")  # fmt: skip
     assert code == 0 and "Nothing fits 'the red circle'" in out and "Started 'the red circle' from frame" in out
     code, _, err = run_command(*command, "--selector", "nonsense")

@@ -287,3 +287,30 @@ def test_damage_is_told(tmp_path):
     video = load_video(path)
     assert 0 < len(video) < 20
     assert video.damage
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".gif", ".ts", ".avi", ".mov"])
+def test_a_cut_of_any_container_is_told(tmp_path, suffix):
+    path = tmp_path / f"clip{suffix}"
+    if suffix in (".mkv", ".ts", ".avi"):
+        with av.open(str(path), "w", format={".ts": "mpegts"}.get(suffix)) as container:
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for frame in np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), np.uint8):
+                picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    else:
+        write_video(path, np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), np.uint8))
+    assert load_video(path).damage is None
+    data = path.read_bytes()
+    for share in (0.9, 0.6):
+        path.write_bytes(data[: int(len(data) * share) + 1])
+        assert load_video(path).damage is not None
+    assert load_video(path, 2).damage is None
+
+
+def test_frames_that_are_only_counted_take_no_memory(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", num_frames=10)
+    counted = video_file.decode_file(path, limits=DecodeLimits(memory=1), only_first=True)
+    assert (counted.num_frames, len(counted.frames), counted.frames[0].shape) == (10, 1, (32, 48, 3))

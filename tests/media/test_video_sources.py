@@ -13,6 +13,7 @@ from glus_hf.errors import VideoError
 from glus_hf.media.decode_limits import DecodeLimits
 from glus_hf.media.download import DownloadOptions
 from glus_hf.media.video import load_video, write_video
+from glus_hf.media.video_sources import as_local
 from tests.local_files import LocalFiles
 
 
@@ -59,6 +60,15 @@ def test_an_address(clip, tmp_path, monkeypatch):
         with pytest.raises(VideoError, match="private address"):
             load_video(f"{server.url}/clip")
     assert list(tmp_path.iterdir()) == []  # nothing stays behind
+
+
+def test_as_local_gives_a_file_for_as_long_as_it_is_needed(clip):
+    for source, expected in ((clip, clip), (clip.as_uri(), str(clip)), (FRAMES, FRAMES)):
+        with as_local(source, TRUSTED) as local:
+            assert local is expected or local == expected
+    with as_local(clip.read_bytes(), TRUSTED) as local:
+        assert local.read_bytes() == clip.read_bytes()
+    assert not local.exists()
 
 
 def test_an_open_file_is_read_from_its_start(clip):
@@ -149,3 +159,10 @@ def test_an_endless_open_file_is_bounded():
 
     with pytest.raises(VideoError, match="larger than 200,000 bytes"):
         load_video(Endless(), download=DownloadOptions(max_bytes=200_000))
+
+
+def test_a_generator_without_end_is_stopped():
+    frames = (np.zeros((48, 64, 3), np.uint8) for _ in iter(int, 1))
+    with pytest.raises(VideoError, match="the frames: its frames take more than 1 MB"):
+        load_video(frames, limits=DecodeLimits(memory=10**6))
+    assert len(load_video(frames, 3, DecodeLimits(memory=10**6))) == 3

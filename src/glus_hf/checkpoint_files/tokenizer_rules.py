@@ -135,6 +135,10 @@ def _growth(rule: dict) -> int:
     """Letters that a rule makes of one, at most."""
     if rule["type"] == "Prepend" and len(str(rule.get("prepend"))) > MAX_TEXT:
         raise ValueError(f"puts {len(str(rule['prepend']))} letters before a text, more than {MAX_TEXT}")
+    if rule["type"] == "TemplateProcessing":
+        parts = max(len(rule[name]) if isinstance(rule.get(name), list) else 0 for name in ("single", "pair"))
+        if parts > MAX_RULES:
+            raise ValueError(f"has a template of {parts} parts, more than {MAX_RULES}")
     if rule["type"] != "Replace":
         return 1
     pattern, content = rule.get("pattern"), str(rule.get("content"))
@@ -161,6 +165,9 @@ def _check_model(model: object) -> None:
         raise ValueError(f"has ids of tokens that are no whole numbers from 0 to {MAX_TOKENS - 1}")
     if len(set(ids)) < len(ids):
         raise ValueError("has an id for two tokens")
+    unknown = model.get("unk_token")
+    if model.get("type") == "WordLevel" and unknown not in vocabulary:
+        raise ValueError(f"has no id for its unknown word {shorten(repr(unknown))}")
     prefixes = (model.get(name) for name in ("continuing_subword_prefix", "end_of_word_suffix"))
     if any(isinstance(text, str) and len(text) > MAX_TEXT for text in prefixes):
         raise ValueError(f"has parts of words of more than {MAX_TEXT} letters")

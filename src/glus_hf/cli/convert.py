@@ -13,12 +13,13 @@ import typer
 from ..checkpoint_files.json_fields import read_fields
 from ..errors import UserError
 from ..model_families import CONVERTERS, EXPORTERS, FILE_CONVERTER, STARTING_WEIGHTS, load_module
-from .options import Json
+from ..output_claim import OutputFolder, claim_outputs
+from .options import Json, Overwrite, model_folders
 from .output import echo
 
 
 CLIP = "openai/clip-vit-large-patch14"
-Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder to make; must not exist.")]
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
 ShardSize = Annotated[str, typer.Option("--max-shard-size", help="Largest weight file, as 5GB or 200MB.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
@@ -54,6 +55,7 @@ def convert(
     detach_memory: Annotated[bool | None, typer.Option(help="No gradient through memories.")] = None,
     context_frames: Annotated[str | None, typer.Option(help="middle or uniform.")] = None,
     overlap: Annotated[str | None, typer.Option(help="Training targets of overlapping objects: union or sum.")] = None,
+    overwrite: Overwrite = False,
     keep_teacher: Annotated[
         bool, typer.Option("--keep-teacher", help="Keep the frozen text tower, to go on with distillation.")
     ] = False,
@@ -78,18 +80,22 @@ def convert(
     common = {"dtype": dtype, "max_shard_size": max_shard_size, "progress": not quiet}
     presets = {"compat": compat, "sam2_config": sam2_config}
     options |= {name: value for name, value in presets.items() if value is not None}
-    if new_score_head:
-        start = _converter(source, "convert_starting_selector", "--new-score-head needs the folder of a Chat-UniVi")
-        folder = start(source, clip, output, seed=seed, **common, **_fitting(start, options))
-    elif source is not None:
-        convert_checkpoint = _converter(source, "convert_checkpoint")
-        folder = convert_checkpoint(source, clip, output, **common, **_fitting(convert_checkpoint, options))
-    elif llm is not None:
-        start = load_module(STARTING_WEIGHTS).convert_starting_weights
-        folder = start(llm, sam2, clip, output, projection=projection, seed=seed, **common, **options)
-    else:
-        folder = load_module(STARTING_WEIGHTS).replace_sam2(model, replace_sam2, output, **common, **options)
-    _report(folder, as_json)
+    read = [source, llm, sam2, replace_sam2, sam2_config, *model_folders(model, clip)]
+    with claim_outputs(OutputFolder(output), inputs=read, overwrite=overwrite) as (folder,):
+        if new_score_head:
+            start = _converter(
+                source, "convert_starting_selector", "--new-score-head needs the folder of a Chat-UniVi"
+            )
+            start(source, clip, folder, seed=seed, **common, **_fitting(start, options))
+        elif source is not None:
+            convert_checkpoint = _converter(source, "convert_checkpoint")
+            convert_checkpoint(source, clip, folder, **common, **_fitting(convert_checkpoint, options))
+        elif llm is not None:
+            start = load_module(STARTING_WEIGHTS).convert_starting_weights
+            start(llm, sam2, clip, folder, projection=projection, seed=seed, **common, **options)
+        else:
+            load_module(STARTING_WEIGHTS).replace_sam2(model, replace_sam2, folder, **common, **options)
+    _report(output.absolute(), as_json)
 
 
 def _converter(source: Path | None, function: str, needed: str = "") -> Callable:
@@ -128,6 +134,7 @@ def export(
         Path | None, typer.Option(help="Folder with tokenizer.model, if the model's has none.")
     ] = None,
     max_shard_size: ShardSize = "10GB",
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -135,8 +142,10 @@ def export(
     if format not in EXPORTERS:
         raise UserError(f"--format {format} is unknown; use {', '.join(EXPORTERS)}")
     exporter = load_module(EXPORTERS[format])
-    folder = exporter.export_checkpoint(model, output, format, tokenizer, max_shard_size, progress=not quiet)
-    _report(folder, as_json)
+    read = [tokenizer, *model_folders(model)]
+    with claim_outputs(OutputFolder(output), inputs=read, overwrite=overwrite) as (folder,):
+        exporter.export_checkpoint(model, folder, format, tokenizer, max_shard_size, progress=not quiet)
+    _report(output, as_json)
 
 
 def _check_mode(source, llm, sam2, replace_sam2, model, compat, options) -> None:

@@ -1,4 +1,4 @@
-"""`glus-hf data check` and `glus-hf data convert-coco`: people's own data."""
+"""`glus-hf data`: check people's own data, and convert other programs' files into it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Annotated
 
 import typer
 
-from .options import Json
+from ..output_claim import OutputFolder, claim_outputs
+from . import data_masks
+from .options import Json, Overwrite
 from .output import echo, report_errors, set_progress
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 app = typer.Typer(help="Check and convert your own data.", no_args_is_help=True)
+for command in (data_masks.convert_davis, data_masks.convert_png, data_masks.convert_cvat):
+    app.command()(report_errors(command))
 
 
 @app.command()
@@ -48,8 +52,9 @@ def check(
 def convert_coco(
     annotations: Annotated[Path, typer.Option(help="JSON file of YouTube-VIS or COCO video annotations.")],
     frames: Annotated[Path, typer.Option(help="Folder that the JSON's file names start from.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make; must not exist.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
     copy: Annotated[bool, typer.Option("--copy", help="Copy the frames; without it they are linked.")] = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -57,7 +62,8 @@ def convert_coco(
     from ..data.own.coco_video import convert_coco_video
 
     set_progress(quiet)
-    counts = convert_coco_video(annotations, frames, output, copy=copy)
+    with claim_outputs(OutputFolder(output), inputs=[annotations, frames], overwrite=overwrite) as (folder,):
+        counts = convert_coco_video(annotations, frames, folder, copy=copy)
     if as_json:
         print(json.dumps({"output": str(output), **counts}))
         return

@@ -9,6 +9,9 @@ from ..errors import UserError
 from ..rows import column, filter_rows
 
 
+MAX_DIGITS = 12  # of the index of a frame
+
+
 def data_options(pairs: list[str] | None, seed: int | None, num_videos: int | None) -> dict:
     """Options of the dataset's builder."""
     options = {}
@@ -43,13 +46,6 @@ def load_rows(dataset: str, data_dir: Path | None, split: str, options: dict, pr
     return rows["all"]
 
 
-def dataset_folder(dataset: str, data_dir: Path | None, split: str, options: dict) -> str | None:
-    """The folder that the dataset is read from: `data_dir` or one in it; None for generated data."""
-    from ..data.load_dataset import builder_class
-
-    return builder_class(dataset)(None, data_dir=data_dir, split=split, **options).config.data_dir
-
-
 def select_videos(rows, videos: str | None, max_videos: int | None):
     """The rows of the wanted videos, in order."""
     if videos is None and max_videos is None:
@@ -69,7 +65,10 @@ def context_frames(text: str | None) -> str | list[int] | None:
     """The value of --context-frames: a name as it is, indices as a list."""
     if text is None or not text.replace(",", "").isdecimal():
         return text
-    return [int(part) for part in text.split(",") if part]
+    parts = [part for part in text.split(",") if part]
+    if max(map(len, parts), default=0) > MAX_DIGITS:
+        raise UserError(f"--context-frames {text[:40]}: an index has more than {MAX_DIGITS} digits; count from 0")
+    return [int(part) for part in parts]
 
 
 def set_dataset_progress(quiet: bool) -> None:
@@ -80,4 +79,4 @@ def set_dataset_progress(quiet: bool) -> None:
         disable_progress_bars()
 
 
-__all__ = ["context_frames", "data_options", "dataset_folder", "load_rows", "select_videos", "set_dataset_progress"]
+__all__ = ["context_frames", "data_options", "load_rows", "select_videos", "set_dataset_progress"]

@@ -14,6 +14,7 @@ from .output import echo
 
 
 DEMO_FPS, DEMO_SIZE, DEMO_FRAMES = 8, 128, 16
+DEMO_SIDE = 384  # of the drawn pictures, in pixels
 DEMO_FILES = {
     "video": "video.mp4",
     "overlay": "overlay.mp4",
@@ -54,10 +55,10 @@ def _write_demo(folder: Path, clip, expression) -> dict[str, float]:
     # from here on, only what a user has: the file and the sentence
     result = load_pipeline("glus-tiny", None, "auto")(str(files["video"]), expression.text, progress=True)
     frames = load_video(files["video"]).frames
-    drawn = overlay_video(frames, result["masks"][None], [expression.text])
+    drawn = overlay_video(frames, result["masks"][None], [expression.text], min_side=DEMO_SIDE)
     save_overlay(files["overlay"], drawn, DEMO_FPS)
     save_overlay(files["gif"], drawn, DEMO_FPS)
-    save_image(files["contact_sheet"], _side_by_side(frames, result["masks"], truth))
+    save_image(files["contact_sheet"], _side_by_side(expression.text, frames, result["masks"], truth))
     return j_and_f(result["masks"], truth)
 
 
@@ -75,8 +76,8 @@ def demo_clip(seed: int):
                 return clip, expression
 
 
-def _side_by_side(frames: list, masks, truth):
-    """A contact sheet of pairs: prediction beside truth, with J of the frame."""
+def _side_by_side(text: str, frames: list, masks, truth):
+    """A contact sheet of pairs under the sentence: prediction beside truth, with J of the frame."""
     import numpy as np
 
     from ..metrics.j_and_f import region_similarity
@@ -84,10 +85,11 @@ def _side_by_side(frames: list, masks, truth):
 
     pairs, captions = [], []
     for index, (frame, mask, target) in enumerate(zip(frames, masks, truth, strict=True)):
-        gap = np.full((DEMO_SIZE * 3, 6, 3), 255, dtype=np.uint8)
-        pairs.append(np.concatenate([draw_overlay(frame, mask), gap, draw_overlay(frame, target)], axis=1))
+        gap = np.full((DEMO_SIDE, 6, 3), 255, dtype=np.uint8)
+        found, true = (draw_overlay(frame, drawn, min_side=DEMO_SIDE) for drawn in (mask, target))
+        pairs.append(np.concatenate([found, gap, true], axis=1))
         captions.append(f"frame {index}: prediction | truth, J {100 * region_similarity(mask, target):.0f}")
-    return contact_sheet(pairs, columns=2, max_frames=8, captions=captions, tile_width=560)
+    return contact_sheet(pairs, columns=2, max_frames=8, captions=captions, tile_width=560, title=text)
 
 
 def _print_demo(text: str, scores: dict, files: dict) -> None:

@@ -13,7 +13,19 @@ from ..errors import UserError
 from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
 from ..output_claim import Output, OutputFile, OutputFolder, check_outputs, check_place, claim_outputs
 from . import dataset_options
-from .options import Compat, Device, Dtype, Json, Model, NoTargetThreshold, Overwrite, load_pipeline, model_folders
+from .options import (
+    Compat,
+    DecodeLimit,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    NoTargetThreshold,
+    Overwrite,
+    decode_limits,
+    load_pipeline,
+    model_folders,
+)
 from .output import echo, set_progress
 
 
@@ -46,6 +58,7 @@ def evaluate(
     threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,
     texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
+    decode_limit: DecodeLimit = None,
     device: Device = None,
     dtype: Dtype = "auto",
     compat: Compat = None,
@@ -67,6 +80,7 @@ def evaluate(
     require_selector(selector, no_target_threshold)
     if zip_file is not None:
         _check_zip(zip_file, dataset)
+    from ..data.load_dataset import dataset_folder
     from ..evaluation.evaluator import evaluate_model
     from ..evaluation.options import EvaluationOptions
     from ..evaluation.runs.distributed import Processes
@@ -84,13 +98,13 @@ def evaluate(
         key_frames=None if key_frames is None else read_key_frames(key_frames),
         no_target_threshold=no_target_threshold,
         on_error=on_error,
+        limits=decode_limits(decode_limit),
     )
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
     if device is not None and ":" in device and processes.size > 1:
         raise UserError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
     output = output or _default_output(dataset, split, data_options, model, selector)
-    dataset_folder = dataset_options.dataset_folder(dataset, data_dir, split, data_options)
-    read = [dataset_folder, key_frames, *model_folders(model, selector)]
+    read = [dataset_folder(dataset, data_dir, split, **data_options), key_frames, *model_folders(model, selector)]
     derived = _derived(zip_file, plots)
     check_place(OutputFolder(output), read)
     check_outputs(*derived, inputs=read, overwrite=True)

@@ -11,6 +11,7 @@ from . import data as data_commands
 from .convert import convert, export
 from .demo import demo
 from .evaluate import evaluate
+from .export_masks import export_masks
 from .info import info
 from .output import end_without_reader, report_errors, stop
 from .pseudo_label import pseudo_label
@@ -50,7 +51,7 @@ def options(
     """Referring video segmentation: describe an object in words, get its mask in every frame."""
 
 
-for command in (segment, demo):
+for command in (segment, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
 for command in (evaluate, score, convert, export, pseudo_label, info):

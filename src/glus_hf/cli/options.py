@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +36,36 @@ AllowPrivate = Annotated[
     bool, typer.Option("--allow-private-addresses", help="Also download from this machine and private networks.")
 ]
 MB = 1_000_000
+DecodeLimit = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Raise or lower what a video may ask for, as NAME=VALUE: memory (12GB), frame_pixels, seconds or "
+        "file_bytes; repeatable."
+    ),
+]
+
+
+def decode_limits(texts: list[str] | None):
+    """The [`DecodeLimits`] of `--decode-limit`.
+
+    Raises:
+        UserError: a name or a value that it cannot have.
+
+    Example:
+        >>> decode_limits(["memory=12GB", "seconds=60"])
+        DecodeLimits(memory=12000000000, frame_pixels=50000000, seconds=60, file_bytes=16000000000)
+    """
+    from ..media.decode_limits import DecodeLimits
+
+    names = [field.name for field in fields(DecodeLimits)]
+    values = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)(kB|MB|GB)?", value)
+        if name not in names or match is None:
+            raise UserError(f"--decode-limit {text:.80}: write NAME=VALUE, as memory=12GB; use {', '.join(names)}")
+        values[name] = int(float(match[1]) * {None: 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}[match[2]])
+    return DecodeLimits(**values)
 
 
 def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None):
@@ -53,7 +85,7 @@ def _tell_of_the_hub(model: str) -> None:
     """A word on stderr before a wait, where progress is shown."""
     from transformers.utils import logging
 
-    from ..models.hub_access import is_hub_name
+    from ..hub_access import is_hub_name
 
     if is_hub_name(model) and logging.is_progress_bar_enabled():
         print(f"Looking for {model} on the Hub and in its cache ...", file=sys.stderr)
@@ -82,6 +114,7 @@ __all__ = [
     "AllowPrivate",
     "BatchSize",
     "Compat",
+    "DecodeLimit",
     "Device",
     "Dtype",
     "Json",
@@ -91,6 +124,7 @@ __all__ = [
     "Overwrite",
     "Selector",
     "Threshold",
+    "decode_limits",
     "load_pipeline",
     "model_folders",
 ]

@@ -52,6 +52,7 @@ def pseudo_label(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress bars.")] = False,
 ) -> None:
     """Segment a training split and write the IoU of every frame. Run it again to resume."""
+    from ..data.load_dataset import dataset_folder
     from ..evaluation.evaluator import EvaluationOptions
     from ..evaluation.runs.distributed import Processes
     from ..training.samples.pseudo_labels import make_pseudo_labels
@@ -69,7 +70,7 @@ def pseudo_label(
         on_error=on_error,
     )
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
-    read = [dataset_options.dataset_folder(dataset, data_dir, split, data_options), *model_folders(model)]
+    read = [dataset_folder(dataset, data_dir, split, **data_options), *model_folders(model)]
     check_place(OutputFolder(output / dataset), read)
     rows = dataset_options.load_rows(dataset, data_dir, split, data_options, processes)
     rows = dataset_options.select_videos(rows, None, max_videos)

@@ -42,7 +42,7 @@ def score(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bar.")] = False,
 ) -> None:
     """Score predicted masks as a benchmark does."""
-    from ..data.load_dataset import load_referring_dataset
+    from ..data.load_dataset import dataset_folder, load_referring_dataset
     from ..evaluation.scoring.protocols import get_protocol
     from ..evaluation.scoring.score_predictions import score_predictions, write_records
 
@@ -51,7 +51,7 @@ def score(
     set_progress(quiet)
     dataset_options.set_dataset_progress(quiet)
     options = dataset_options.data_options(data_option, seed, num_videos)
-    read = [dataset_options.dataset_folder(dataset, data_dir, split, options), predictions]
+    read = [dataset_folder(dataset, data_dir, split, **options), predictions]
     claimed = None if output is None else OutputFile(output)
     with claim_outputs(claimed, inputs=read, overwrite=overwrite) as (records,):
         rows = load_referring_dataset(dataset, data_dir, split, **options)

@@ -14,11 +14,13 @@ from ..errors import UserError
 from ..inference.expression_notes import SAME_AS, UNKNOWN_WORDS
 from ..inference.frame_masks import MISSING_FRAMES
 from ..output_claim import OutputFile, OutputFolder, claim_outputs
+from .export_masks import Formats, WithFrames
 from .options import (
     MB,
     AllowPrivate,
     BatchSize,
     Compat,
+    DecodeLimit,
     Device,
     Dtype,
     Json,
@@ -28,6 +30,7 @@ from .options import (
     Overwrite,
     Selector,
     Threshold,
+    decode_limits,
     load_pipeline,
     model_folders,
 )
@@ -53,14 +56,21 @@ def segment(
         str | None,
         typer.Option(help="Frame to start from, counted from 0; auto (with --selector the default): its best frame."),
     ] = None,
+    formats: Formats = None,
+    export_dir: Annotated[
+        Path | None, typer.Option(help="Where --format writes: DIR/<format>. Default: VIDEO_export here.")
+    ] = None,
+    with_frames: WithFrames = False,
     selector: Selector = None,
     no_target_threshold: NoTargetThreshold = None,
     device: Device = None,
     dtype: Dtype = "auto",
     compat: Compat = None,
+    legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Name the colours on the overlay.")] = True,
     threshold: Threshold = 0.0,
     batch_size: BatchSize = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
+    decode_limit: DecodeLimit = None,
     max_download: MaxDownload = 1074,
     allow_private_addresses: AllowPrivate = False,
     overwrite: Overwrite = False,
@@ -69,39 +79,48 @@ def segment(
 ) -> None:
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
     output = _checked_output(video, output)
-    start = _key_frame(key_frame)
+    names, export_dir = _checked_export(video, formats, export_dir, with_frames)
+    start, limits = _key_frame(key_frame), decode_limits(decode_limit)
     from ..inference.frame_selector import require_selector
     from ..media.download import DownloadOptions
     from ..media.video import load_video
+    from ..media.video_sources import as_local
 
     require_selector(selector, no_target_threshold, [start])
     download = DownloadOptions(max_download * MB, allow_private=allow_private_addresses, progress=not quiet)
     set_progress(quiet)
-    outputs = OutputFile(output), None if masks_dir is None else OutputFolder(masks_dir)
-    with claim_outputs(*outputs, inputs=[video, *model_folders(model, selector)], overwrite=overwrite) as (
-        overlay,
-        masks,
+    folders = [masks_dir, export_dir if names else None]
+    outputs = OutputFile(output), *(None if folder is None else OutputFolder(folder) for folder in folders)
+    inputs = [video, *model_folders(model, selector)]
+    with (
+        claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, export),
+        as_local(video, download) as source,
     ):
-        clip = load_video(video, max_frames, download=download)
+        clip = load_video(source, max_frames, limits)
         pipe = load_pipeline(model, device, dtype, compat)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
         results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)
-        _save_overlay(overlay, clip, results)
+        _save_overlay(overlay, source, clip, results, legend)
         if masks is not None:
-            _save_masks(masks, results, clip.frame_names)
+            _save_masks(masks, video, results, clip)
+        if export is not None:
+            _export(export, names, video, results, clip, with_frames)
     if not quiet and not as_json:
         _print_results(results, output, masks_dir)
+        for name in names:
+            echo(f"{name}: {export_dir / name}")
     if as_json:
         rows = [_summary(result) for result in results]
-        masks = None if masks_dir is None else str(masks_dir)
-        print(json.dumps({"output": str(output), "masks_dir": masks, "num_frames": len(clip), "expressions": rows}))
+        places = {"output": str(output), "masks_dir": None if masks_dir is None else str(masks_dir)}
+        places["formats"] = {name: str(export_dir / name) for name in names}
+        print(json.dumps({**places, "num_frames": len(clip), "expressions": rows}))
 
 
 def _key_frame(text: str | None) -> int | str | None:
     if text is None or text == "auto":
         return text
-    if not text.isdecimal():
-        raise UserError(f"--key-frame {text}: write a number, counted from 0, or auto")
+    if not text.isdecimal() or len(text) > 12:
+        raise UserError(f"--key-frame {text[:40]}: write a number, counted from 0, or auto")
     return int(text)
 
 
@@ -120,27 +139,58 @@ def _stem(video: str) -> str:
     return path.stem or "video"
 
 
-def _save_overlay(output: Path, clip, results: list[dict]) -> None:
-    """Draw and write frame by frame; a container's impossible frame rate is replaced."""
-    import numpy as np
+def _checked_export(
+    video: str, formats: str | None, export_dir: Path | None, with_frames: bool
+) -> tuple[list[str], Path]:
+    """Names of the formats, none by default, and their folder."""
+    from ..predictions.exports.formats import find_formats
 
-    from ..visualization import draw_overlay, save_overlay
+    if formats is None and (export_dir is not None or with_frames):
+        raise UserError("--export-dir and --with-frames belong to --format: name a format, as in --format davis")
+    return [] if formats is None else find_formats(formats), export_dir or Path(f"{_name_of(video)}_export")
 
-    labels = [result["label"] for result in results]
+
+def _save_overlay(output: Path, video: str | Path, clip, results: list[dict], legend: bool) -> None:
+    """Draw and write frame by frame, with the sound of a file; a container's impossible frame rate is replaced."""
+    from ..visualization import OverlayFrames, quiet_edge, save_overlay
+
+    labels = [result["label"] for result in results] if legend else None
     masks = [result["masks"] for result in results]
-    frames = (
-        draw_overlay(frame, np.stack([mask[t] for mask in masks]), labels) for t, frame in enumerate(clip.frames)
-    )
-    fps = clip.fps if clip.fps and 1 <= clip.fps <= 240 else DEFAULT_FPS
-    save_overlay(output, frames, fps)
+    frames = OverlayFrames(clip.frames, masks, labels, legend_at_top=quiet_edge(masks))
+    has_clock = clip.fps and 1 <= clip.fps <= 240
+    # without the video's own clock, its sound would run apart from the pictures
+    sound = video if has_clock and Path(video).is_file() else None
+    save_overlay(output, frames, clip.fps if has_clock else DEFAULT_FPS, sound)
 
 
-def _save_masks(folder: Path, results: list[dict], frame_names: list[str]) -> None:
+def _save_masks(folder: Path, video: str, results: list[dict], clip) -> None:
     from ..media.mask_png import save_mask_png
+    from ..predictions.exports.mask_folders import write_note
 
     for index, result in enumerate(results):
-        for name, mask in zip(frame_names, result["masks"], strict=True):
+        for name, mask in zip(clip.frame_names, result["masks"], strict=True):
             save_mask_png(folder / str(index) / f"{name}.png", mask)
+    write_note(folder, _name_of(video), clip.fps, [result["label"] for result in results])
+
+
+def _export(folder: Path, formats: list[str], video: str, results: list[dict], clip, with_frames: bool) -> None:
+    from dataclasses import replace
+
+    from ..media.images import list_images
+    from ..predictions.exports.formats import write_formats
+    from ..predictions.exports.video_masks import masks_of_results
+
+    frames = clip.frames if with_frames else None
+    masks = masks_of_results(results, _name_of(video), clip.frame_names, clip.fps, frames)
+    if Path(video).is_dir():  # its images are copied as they are
+        files = list_images(Path(video))[: len(clip)]
+        masks = replace(masks, suffix=files[0].suffix, frames=files if with_frames else None)
+    write_formats(masks, formats, folder)
+
+
+def _name_of(video: str) -> str:
+    """Name of the video in exported files: without suffix, of a folder its last name."""
+    return Path(video).resolve().name if Path(video).is_dir() else _stem(video)
 
 
 def _summary(result: dict) -> dict:

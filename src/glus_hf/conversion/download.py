@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..hub_access import hub_failure
 
 
 CLIP_REPO = "openai/clip-vit-large-patch14"
@@ -34,25 +35,50 @@ def download_folder(repo: str, patterns: list[str], remedy: str, revision: str |
     from huggingface_hub import hf_hub_download, snapshot_download
 
     revision = revision or PINNED_REVISIONS.get(repo, "main")
+    failure = hub_failure()
+    options = {"revision": revision, "local_files_only": failure is not None}  # else all is tried for half a minute
     try:
         for weights in WEIGHT_PATTERNS:
-            folder = Path(snapshot_download(repo, revision=revision, allow_patterns=[*patterns, *weights]))
+            folder = Path(snapshot_download(repo, allow_patterns=[*patterns, *weights], **options))
             if not folder.is_dir():  # a mirror that names the commit otherwise
-                folder = Path(hf_hub_download(repo, "config.json", revision=revision)).parent
+                folder = Path(hf_hub_download(repo, "config.json", **options)).parent
             if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
                 break
     except Exception as error:  # which ones depends on the HTTP library, and that on the version of huggingface_hub
-        reason = " ".join(str(error).split())[:MESSAGE_LENGTH] or type(error).__name__
+        reason = failure or " ".join(str(error).split())[:MESSAGE_LENGTH] or type(error).__name__
         raise CheckpointError(f"{repo}: is not cached and cannot be downloaded ({reason}); {remedy}") from None
     return folder
+
+
+def download_file(repo: str, name: str, remedy: str, revision: str = "main", repo_type: str = "model") -> Path:
+    """One file of a Hub repository, from the cache or downloaded.
+
+    Args:
+        repo, name (`str`): "owner/name" and the path in it.
+        remedy (`str`): what to do without the Hub, for the message.
+        revision (`str`): commit, tag or branch.
+        repo_type (`str`): "model" or "space".
+
+    Raises:
+        CheckpointError: it is not in the cache and cannot be downloaded; one line that ends with `remedy`.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo, name, revision=revision, repo_type=repo_type))
+    except Exception as error:  # see download_folder
+        reason = " ".join(str(error).split())[:MESSAGE_LENGTH] or type(error).__name__
+        raise CheckpointError(f"{repo}: is not cached and cannot be downloaded ({reason}); {remedy}") from None
 
 
 def full_commit(repo: str, start: str) -> str | None:
     """The whole hash of the commit of a Hub repository that begins with `start`; None if the Hub does not tell."""
     from huggingface_hub import HfApi
 
+    if hub_failure() is not None:
+        return None
     try:
-        HfApi().model_info(repo, revision="main")  # fails at once without the Hub; the next is tried for half a minute
+        HfApi().model_info(repo, revision="main")  # an error here is no reason to try the next for half a minute
         hashes = [commit.commit_id for commit in HfApi().list_repo_commits(repo)]
     except Exception:  # as above; without its history the branch is followed, and the caller says where it is
         return None
@@ -70,4 +96,4 @@ def clip_folder(clip: str | Path) -> tuple[Path, str]:
     return download_folder(str(clip), CLIP_PATTERNS, remedy), str(clip)
 
 
-__all__ = ["CLIP_REPO", "clip_folder", "download_folder", "full_commit"]
+__all__ = ["CLIP_REPO", "clip_folder", "download_file", "download_folder", "full_commit"]

@@ -172,9 +172,21 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
         try:
             yield from super()._prepare_split_single(*args, **kwargs)
         except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, (UserError, OSError)):
-                raise DatasetFileError(str(error.__cause__)) from None
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.filename is None:  # a write; the system does not say where
+                raise cache_error(self._cache_dir_root, cause) from None
+            if isinstance(cause, (UserError, OSError)):
+                raise DatasetFileError(str(cause)) from None
             raise
+
+
+def cache_error(cache: str, error: OSError) -> DatasetFileError:
+    """What to say where the rows of a dataset cannot be kept."""
+    reason = error.strerror or error
+    return DatasetFileError(
+        f"{cache}: the rows of the dataset cannot be kept there ({reason}); make room, or set HF_DATASETS_CACHE to "
+        "another folder"
+    )
 
 
 BUILDER_ARGUMENTS = {"dataset_name", "hash", "base_path", "info", "token", "writer_batch_size"}

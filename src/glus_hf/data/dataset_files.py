@@ -97,7 +97,8 @@ def check_name(name, kind: str, file: str) -> str:
         'UVO/all/2E4T5NCywcE'
     """
     if not isinstance(name, str):
-        raise DatasetFileError(f"{file}: {kind} {name!r} is a {type(name).__name__}, not a string")
+        kind_found = type(name).__name__
+        raise DatasetFileError(f"{file}: {kind} {name!r} is a {kind_found}, not a string: download the file again")
     parts = name.split("/")
     if not {"", ".", ".."}.isdisjoint(parts) or re.search(r"^[A-Za-z]:|::|[\\\x00-\x1f\x7f]", name):
         raise DatasetFileError(

@@ -95,7 +95,8 @@ def make_row(
     name = f"video {video.video_id!r}, expression {expression_id!r}"
     check_name(expression_id, f"video {video.video_id!r}: expression id", video.origin)
     if not isinstance(expression, str):
-        raise DatasetFileError(f"{video.origin}: {name}: the text is a {type(expression).__name__}, not a string")
+        found = type(expression).__name__
+        raise DatasetFileError(f"{video.origin}: {name}: the text is a {found}, not a string: repair it")
     object_ids, annotation_ids = [str(item) for item in object_ids], [str(item) for item in annotation_ids]
     for ids, kind in ((object_ids, "object"), (annotation_ids, "annotation")):
         if len(set(ids)) != len(ids):

@@ -27,7 +27,7 @@ def _checked_videos(path: str, stamp: Stamp) -> dict[str, dict]:
     content = cached_json(path)
     videos = content.get("videos") if isinstance(content, dict) else None
     if not isinstance(videos, dict):
-        raise DatasetFileError(f"{path}: must hold an object 'videos': is it the expression file?")
+        raise DatasetFileError(f"{path}: must hold an object 'videos'; pass the expression file of the dataset")
     for video_id, video in videos.items():
         check_name(video_id, "video", path)
         if not isinstance(video, dict) or not isinstance(video.get("expressions"), (dict, list)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +13,11 @@ from ..safe_files import Stamp, file_stamp
 from .tar_frames import open_tar
 
 
-def read_frame(path: str) -> np.ndarray:
+if TYPE_CHECKING:
+    from ..media.decode_limits import DecodeLimits
+
+
+def read_frame(path: str, limits: DecodeLimits | None = None) -> np.ndarray:
     """Read one frame by an address out of the column `frame_paths`.
 
     Args:
@@ -22,6 +27,7 @@ def read_frame(path: str) -> np.ndarray:
             - `tar://MEMBER::/path/to/JPEGImages.tar`: a member of an uncompressed tar, read in place
             - `video://INDEX::/path/to/clip.mp4`: a frame of a video file; the last two files stay decoded in memory
             - `motion_shapes://SPLIT/SEED/SIZE/NUM_FRAMES or auto/INDEX/FRAME`: drawn, see [`generate_clip`]
+        limits: what a video file may ask for.
 
     Returns:
         `[height, width, 3]` uint8 RGB. EXIF orientation is applied, grey is repeated.
@@ -41,13 +47,24 @@ def read_frame(path: str) -> np.ndarray:
     if path.startswith("tar://"):
         return _read_tar_member(path)
     if path.startswith("video://"):
-        return _read_video_frame(path)
+        return _read_video_frame(path, limits)
     return load_video([path]).frames[0]
 
 
-def read_frames(paths: Iterable[str]) -> list[np.ndarray]:
-    """[`read_frame`] for each of `paths`."""
-    return [read_frame(path) for path in paths]
+def read_frames(paths: Iterable[str], limits: DecodeLimits | None = None) -> list[np.ndarray]:
+    """[`read_frame`] for each of `paths`, which are the frames of one video.
+
+    Raises:
+        VideoError: together they hold more than `limits` allow.
+    """
+    from ..media.decode_limits import FrameBudget
+
+    budget, frames = None, []
+    for path in paths:
+        budget = budget or FrameBudget(path, limits)
+        frames.append(read_frame(path, limits))
+        budget.add(*frames[-1].shape[:2])
+    return frames
 
 
 def _split_address(path: str, scheme: str, example: str) -> tuple[str, str]:
@@ -65,19 +82,19 @@ def _read_tar_member(path: str) -> np.ndarray:
     return to_frame(open_image(file, path, remedy="download the archive again"), path)
 
 
-def _read_video_frame(path: str) -> np.ndarray:
+def _read_video_frame(path: str, limits: DecodeLimits | None) -> np.ndarray:
     index, file = _split_address(path, "video://", "INDEX::/path/to/clip.mp4")
-    frames = _decode_video(file, file_stamp(file, "video"))
+    frames = _decode_video(file, file_stamp(file, "video"), limits)
     if not index.isdecimal() or int(index) >= len(frames):
         raise UserError(f"{path}: the video has frames 0 to {len(frames) - 1}")
     return frames[int(index)].copy()
 
 
 @functools.lru_cache(maxsize=2)
-def _decode_video(file: str, stamp: Stamp) -> list[np.ndarray]:
+def _decode_video(file: str, stamp: Stamp, limits: DecodeLimits | None) -> list[np.ndarray]:
     from ..media.video import load_video
 
-    return load_video(file).frames
+    return load_video(file, limits=limits).frames
 
 
 def _read_motion_shapes(path: str) -> np.ndarray:

@@ -6,6 +6,8 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
@@ -53,20 +55,55 @@ def load_referring_dataset(
         ('test_0_00000', 64, True)
         >>> load_referring_dataset("mevis", "data/mevis", split="valid_u")  # doctest: +SKIP
     """
-    builder = builder_class(name)(
-        None if cache_dir is None else os.fspath(cache_dir), data_dir=data_dir, split=split, **options
-    )
     from .dataset_builder import split_name
+
+    cache_dir = None if cache_dir is None else os.fspath(cache_dir)
+    builder = _builder(name, data_dir, split, cache_dir, options)
 
     if len(builder.source) != 1:
         raise UserError(f"{name}: pass a split: it has {', '.join(builder.source)}")
     (split,) = builder.source
     if streaming:
         return builder.as_streaming_dataset(split=split_name(split))
-    builder.download_and_prepare(num_proc=num_proc)
+    with _cache_named(cache_dir):
+        builder.download_and_prepare(num_proc=num_proc)
     if not builder.info.splits[split_name(split)].num_examples:
         raise builder.no_rows(split, "expression")
     return builder.as_dataset(split=split_name(split))
+
+
+def dataset_folder(name: str, data_dir: str | os.PathLike | None, split: str, **options) -> str | None:
+    """The folder that a dataset is read from: `data_dir` or one in it; None for generated data.
+
+    Arguments and errors as for [`load_referring_dataset`].
+
+    Example:
+        >>> dataset_folder("motion_shapes", None, "test") is None
+        True
+    """
+    return _builder(name, data_dir, split, None, options).config.data_dir
+
+
+def _builder(name: str, data_dir, split: str, cache_dir: str | None, options: dict):
+    with _cache_named(cache_dir):
+        return builder_class(name)(cache_dir, data_dir=data_dir, split=split, **options)
+
+
+@contextmanager
+def _cache_named(cache_dir: str | None) -> Iterator[None]:
+    """An error of the system about the cache says which folder it is about, and what to do."""
+    import datasets.config
+
+    from .dataset_builder import cache_error
+
+    cache = os.path.expanduser(str(cache_dir or datasets.config.HF_DATASETS_CACHE))
+    try:
+        yield
+    except OSError as error:
+        inside = error.filename is None or os.path.abspath(str(error.filename)).startswith(os.path.abspath(cache))
+        if inside or os.path.abspath(cache).startswith(os.path.abspath(str(error.filename))):
+            raise cache_error(cache, error) from error
+        raise
 
 
 def builder_class(name: str) -> type:

@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass, field
 
 from ..errors import UserError
 from ..inference.frame_selector import check_threshold
+from ..media.decode_limits import DecodeLimits
 
 
 ON_ERROR = ("raise", "skip")
-NOT_IN_SETTINGS = ("on_error", "key_frames")  # key frames are in the digest of every expression
+NOT_IN_SETTINGS = ("on_error", "key_frames", "limits")  # key frames are in the digest of every expression
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How to segment. All but `on_error` belong to the settings that a resumed run must share.
+    """How to segment. All but `on_error` and `limits` belong to the settings that a resumed run must share.
 
     Attributes:
         texts_per_pass: expressions of a video that go through the model together, and so share its features.
@@ -28,6 +29,7 @@ class EvaluationOptions:
         key_frames: instead, `{"<video>_<expression>": name of the frame as a number}`; others start from the first.
         no_target_threshold: with a selector: expressions whose confidence (the largest selector score x mask score of
             any frame) is below it get empty masks.
+        limits: what a video may ask for when it is read.
         on_error: "raise", or "skip" to report expressions that fail and go on.
 
     Raises:
@@ -46,6 +48,7 @@ class EvaluationOptions:
     key_frames: Mapping[str, int] | None = field(default=None, repr=False)
     no_target_threshold: float | None = None
     on_error: str = "raise"
+    limits: DecodeLimits | None = None
 
     def __post_init__(self):
         if self.on_error not in ON_ERROR:

@@ -197,7 +197,9 @@ def _frames_band(row: Mapping, predictions: str | os.PathLike, num_frames: int) 
             prediction, note = read_prediction(predictions, row, row["frames"][index]), ""
         except MissingPrediction:
             prediction, note = np.zeros_like(truth), ", no prediction"
-        pictures.append(draw_overlay(read_frame(row["frame_paths"][index]), np.stack([prediction, truth]), alpha=0.3))
+        pictures.append(
+            draw_overlay(read_frame(row["frame_paths"][index]), np.stack([prediction, truth]), min_side=384)
+        )
         j, f = region_similarity(prediction, truth), contour_accuracy(prediction, truth)
         captions.append(f"{row['frames'][index]}: J {100 * j:.0f}, F {100 * f:.0f}{note}")
     sheet = contact_sheet(pictures, num_frames, num_frames, captions, TILE_WIDTH)

@@ -76,7 +76,11 @@ class FrameBudget:
     def add(self, height: int, width: int) -> None:
         """Count a frame that is about to be held."""
         self.check_size(height, width)
-        self.held += height * width * 3 + FRAME_OVERHEAD
+        self.hold(height * width * 3)
+
+    def hold(self, num_bytes: int) -> None:
+        """Count a frame of so many bytes."""
+        self.held += num_bytes + FRAME_OVERHEAD
         if self.held > self.memory:
             self._refuse("its frames take more than", self.memory)
 

@@ -184,7 +184,8 @@ def check_views(image_processor) -> None:
         if not all(type(side) is int and 0 < side <= MAX_SIDE for side in sides):
             raise UserError(f"the image processor's {name} is {sides}; use whole numbers from 1 to {MAX_SIDE}")
     try:
-        views = image_processor(np.full((8, 8, 3), 128, np.uint8), return_tensors="pt")
+        with np.errstate(all="ignore"):  # what is not finite is told below
+            views = image_processor(np.full((8, 8, 3), 128, np.uint8), return_tensors="pt")
         is_finite = all(bool(torch.isfinite(view).all()) for view in views.values())
     except Exception as error:  # libraries raise anything for settings that do not go together
         reason = f"{type(error).__name__}: {error}"

@@ -7,8 +7,8 @@ so that a playlist dressed up as a video cannot make the decoder open other file
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import islice
 from numbers import Real
 from pathlib import Path
@@ -16,7 +16,6 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from av.video.reformatter import Colorspace
 from PIL import Image
 from transformers.utils import logging
 
@@ -24,19 +23,16 @@ from ..atomic_write import atomic_path
 from ..errors import VideoError
 from .decode_limits import DecodeLimits, FrameBudget
 from .download import DownloadOptions
+from .encoding import CODECS, write_encoded, write_remedy
+from .gif import write_gif
 from .images import IMAGE_SUFFIXES, array_to_frames, existing_path, list_images, to_frame
 from .sizes import check_like_first, check_same_size
-from .video_file import decode_file
+from .sound import Sound
+from .video_file import decode_file, open_container
 from .video_sources import decoder_fps, decoder_frames, is_decoder, is_to_copy, local_copy, plain_source
 
 
 logger = logging.get_logger(__name__)
-
-_CODECS = {
-    ".mp4": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
-    ".mov": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
-    ".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4"}, {}),
-}
 
 
 @dataclass
@@ -153,7 +149,9 @@ def load_video(
     return video
 
 
-def write_video(path: str | os.PathLike, frames: Iterable, fps: float = 12) -> None:
+def write_video(
+    path: str | os.PathLike, frames: Iterable, fps: float = 12, sound: str | os.PathLike | None = None
+) -> None:
     """Write frames as a video file, complete or not at all.
 
     The suffix chooses the format: `.mp4` and `.mov` (H.264, 4:2:0, plays everywhere), `.webm` (VP9) or `.gif` (one
@@ -165,30 +163,36 @@ def write_video(path: str | os.PathLike, frames: Iterable, fps: float = 12) -> N
         path: where to write; parent folders are created.
         frames: a [`Video`], an array or any iterable of images as in [`load_video`]; a generator is consumed lazily.
         fps: frames per second.
+        sound: a media file whose sound goes under the pictures, cut to their length: copied where the format takes it
+            as it is, else as AAC (`.mp4`, `.mov`) or Opus (`.webm`). A file without sound adds none, nor does a GIF.
 
     Raises:
-        VideoError: no frames, frames of different sizes or too large for the format, an unknown suffix or a bad `fps`.
+        VideoError: no frames, frames of different sizes or too large for the format, an unknown suffix or a bad `fps`;
+            or `sound` cannot be opened.
 
     Example:
         >>> write_video("clip.mp4", np.zeros((12, 48, 64, 3), dtype=np.uint8), fps=12)  # doctest: +SKIP
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix != ".gif" and suffix not in _CODECS:
+    if suffix != ".gif" and suffix not in CODECS:
         raise VideoError(f"{path}: cannot write '{suffix}' videos: use .mp4, .mov, .webm or .gif")
     if path.is_dir():
         raise VideoError(f"{path}: is a folder: choose a file name")
     if not isinstance(fps, Real) or not 0.01 <= fps <= 1000:
         raise VideoError(f"{path}: fps must be a number from 0.01 to 1000, got {fps!r}")
     frames = _same_size_frames(path, frames)
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, ExitStack() as stack:
         if suffix == ".gif":
-            _write_gif(temporary, frames, fps)
-        else:
-            try:
-                _write_encoded(temporary, frames, fps, *_CODECS[suffix])
-            except av.error.FFmpegError as error:
-                raise VideoError(f"{path}: cannot be written ({error.strerror}): {_write_remedy(suffix)}") from None
+            write_gif(temporary, frames, fps)
+            return
+        added = None
+        if sound is not None:
+            added = Sound(stack.enter_context(open_container(existing_path(sound))), sound, suffix)
+        try:
+            write_encoded(temporary, frames, fps, added)
+        except av.error.FFmpegError as error:
+            raise VideoError(f"{path}: cannot be written ({error.strerror}): {write_remedy(suffix)}") from None
 
 
 # --- reading files -------------------------------------------------------------------------------------------------
@@ -262,40 +266,3 @@ def _checked_frames(path: Path, frames: Iterable) -> Iterator[np.ndarray]:
         yield frame
     if first is None:
         raise VideoError(f"{path}: there are no frames to write: pass at least one image")
-
-
-def _write_remedy(suffix: str) -> str:
-    return f"choose another format or smaller frames; {suffix} may have no more than 16384 pixels a side"
-
-
-def _write_encoded(
-    path: Path, frames: Iterator[np.ndarray], fps: float, codec: str, options: dict, container_options: dict
-) -> None:
-    stream = None
-    with av.open(str(path), "w", options=container_options) as container:
-        for frame in frames:
-            frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
-            if stream is None:
-                stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
-                stream.height, stream.width = frame.shape[:2]
-                stream.pix_fmt = "yuv420p"
-                stream.codec_context.colorspace = Colorspace.ITU709
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-
-
-def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
-    images = [Image.fromarray(frame) for frame in frames]
-    palette = _common_palette(images)
-    images = [image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images]
-    milliseconds = max(20, round(100 / fps) * 10)  # browsers slow down anything faster than 20 ms
-    images[0].save(path, save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=False)
-
-
-def _common_palette(images: Sequence[Image.Image]) -> Image.Image:
-    """256 colours fitted to up to 8 evenly spaced frames: one palette for all keeps still regions from flickering."""
-    sample = [images[index] for index in np.linspace(0, len(images) - 1, min(8, len(images))).astype(int)]
-    strip = np.concatenate([np.asarray(image) for image in sample])
-    return Image.fromarray(strip).quantize(256, method=Image.Quantize.MEDIANCUT)

@@ -6,7 +6,7 @@ import errno
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -16,37 +16,45 @@ from ..errors import VideoError
 from ..safe_files import check_regular
 from .decode_limits import DecodeLimits, FrameBudget
 from .display_matrix import turn_frame
+from .file_end import missing_end
 from .sizes import check_like_first
 
 
 _CONTAINER_FORMATS = "mov,matroska,webm,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,ivf,mxf,h264,hevc,av1,obu,m4v,mpegvideo"
 _COVER = 0x0400  # AV_DISPOSITION_ATTACHED_PIC
 _DEFAULT = 0x0001  # AV_DISPOSITION_DEFAULT
+UNLIMITED = 1 << 62
 PADDING_PIXELS = 5_000_000  # a column of 65535 pixels is padded to a width of 64
 _UNREADABLE = (av.error.FFmpegError, OSError, ValueError)
 
 
 @dataclass
 class DecodedFile:
-    """Frames `[height, width, 3]`, frames per second or None, and what is wrong with the file, if it was readable in
-    part."""
+    """Frames `[height, width, 3]`, all or the first, and their number; frames per second or None; and what is wrong
+    with the file, if it was readable in part."""
 
     frames: list[np.ndarray]
+    num_frames: int
     fps: float | None
     damage: str | None
 
 
-def decode_file(path: Path, max_frames: int | None = None, limits: DecodeLimits | None = None) -> DecodedFile:
+def decode_file(
+    path: Path, max_frames: int | None = None, limits: DecodeLimits | None = None, only_first: bool = False
+) -> DecodedFile:
     """Decode the frames of a video file.
 
     Args:
         path: the file.
         max_frames: only so many, from the start.
         limits: what it may ask for; checked from its header before anything is decoded, and while it is decoded.
+        only_first: keep the first frame, decode and count the others.
 
     Raises:
         VideoError: it cannot be decoded, asks for too much, or changes the size of its frames. One line.
     """
+    if only_first:
+        limits = replace(limits or DecodeLimits(), memory=UNLIMITED)
     budget = FrameBudget(path, limits)
     size = check_regular(path, "video", VideoError).st_size
     if size == 0:
@@ -55,7 +63,7 @@ def decode_file(path: Path, max_frames: int | None = None, limits: DecodeLimits 
     try:
         _check_length(path, max_frames, budget)
         with _open(path, budget) as container:
-            return _decode(container, path, max_frames, budget)
+            return _decode(container, path, max_frames, budget, only_first)
     except MemoryError:
         raise _out_of_memory(path) from None
 
@@ -77,6 +85,16 @@ def _open(path: Path, budget: FrameBudget) -> av.container.InputContainer:
         if _is_memory(error):
             raise _out_of_memory(path) from None
         raise VideoError(f"{path}: cannot be opened as a video ({_reason(error)}): re-export it as mp4") from None
+
+
+def open_container(path: Path) -> av.container.InputContainer:
+    """A media file, opened as [`decode_file`] opens it.
+
+    Raises:
+        VideoError: it is no regular file or no container that is read. One line.
+    """
+    check_regular(path, "video", VideoError)
+    return _open(path, FrameBudget(path, None))
 
 
 def _decoder_pixels(budget: FrameBudget) -> str:
@@ -146,17 +164,24 @@ def _announced_frames(container: av.container.InputContainer, stream: av.VideoSt
 
 
 def _decode(
-    container: av.container.InputContainer, path: Path, max_frames: int | None, budget: FrameBudget
+    container: av.container.InputContainer,
+    path: Path,
+    max_frames: int | None,
+    budget: FrameBudget,
+    only_first: bool = False,
 ) -> DecodedFile:
     stream = _video_stream(container, path)
     stream.thread_type = "AUTO"
     stream.codec_context.options = {"max_pixels": _decoder_pixels(budget)}
     frames: list[np.ndarray] = []
-    damage = None
+    count, damage = 0, None
     try:
         for picture in container.decode(stream):
-            frames.append(_frame(picture, path, frames, max_frames, budget))
-            if len(frames) == max_frames:
+            frame = _frame(picture, f"{path}: frame {count:05d}", path, frames, max_frames, budget)
+            count += 1
+            if not (only_first and frames):
+                frames.append(frame)
+            if count == max_frames:
                 break
     except VideoError:
         raise
@@ -169,20 +194,27 @@ def _decode(
     if not frames:
         raise VideoError(f"{path}: no frame could be decoded ({damage or 'no frames'}): re-export it as mp4")
     announced = _announced_frames(container, stream)
-    if damage is None and len(frames) < min(announced, max_frames or announced):
+    if damage is None and count < min(announced, max_frames or announced):
         damage = f"its header announces {announced}"
-    return DecodedFile(frames, _rate(stream), damage)
+    if damage is None and count != max_frames:
+        damage = missing_end(path)
+    return DecodedFile(frames, count, _rate(stream), damage)
 
 
 def _frame(
-    picture: av.VideoFrame, path: Path, frames: list[np.ndarray], max_frames: int | None, budget: FrameBudget
+    picture: av.VideoFrame,
+    name: str,
+    path: Path,
+    frames: list[np.ndarray],
+    max_frames: int | None,
+    budget: FrameBudget,
 ) -> np.ndarray:
     budget.add(picture.height, picture.width)
     if max_frames is None and picture.time is not None:
         budget.check_time(picture.time)
     matrix = picture.side_data.get("DISPLAYMATRIX")
     frame = turn_frame(picture.to_ndarray(format="rgb24"), None if matrix is None else bytes(matrix), path)
-    check_like_first(f"{path}: frame {len(frames):05d}", frame, frames[0] if frames else frame)
+    check_like_first(name, frame, frames[0] if frames else frame)
     return frame
 
 

@@ -76,6 +76,16 @@ def local_copy(source, options: DownloadOptions) -> Iterator[Path]:
             raise VideoError(str(error).replace(str(path), name)) from None
 
 
+@contextmanager
+def as_local(source, options: DownloadOptions) -> Iterator:
+    """A source as it is; of a `file://` address its path; of one to copy its [`local_copy`], until the block ends."""
+    if is_to_copy(source):
+        with local_copy(source, options) as path:
+            yield path
+    else:
+        yield _path_of(source) if _is_file_url(source) else source
+
+
 def name_of(source) -> str:
     """A source of [`is_to_copy`] as messages name it."""
     if is_url(source):
@@ -144,7 +154,7 @@ def plain_source(source):
     """
     if is_file_row(source) and source["bytes"] is None:
         source = source["path"] or ""
-    if isinstance(source, str) and source.startswith("file://"):
+    if _is_file_url(source):
         source = _path_of(source)
     if isinstance(source, Image.Image) or is_image_array(source) or is_image_file(source):
         return [source]
@@ -162,6 +172,10 @@ def is_image_file(source) -> bool:
         return False
     path = Path(source)
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
+
+
+def _is_file_url(source) -> bool:
+    return isinstance(source, str) and source.startswith("file://")
 
 
 def _path_of(url: str) -> str:
@@ -231,6 +245,7 @@ def decoder_fps(decoder) -> float | None:
 
 __all__ = [
     "FRAME_SUFFIXES",
+    "as_local",
     "decoder_fps",
     "decoder_frames",
     "image_suffix",

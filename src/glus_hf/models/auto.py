@@ -9,10 +9,10 @@ from transformers import AutoConfig
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+from ..hub_access import without_waiting
 from ..model_families import FAMILIES
 from .adapters import base_of
 from .checkpoint_loading import check_checkpoint, check_files, readable_errors, resolve_name
-from .hub_access import without_waiting
 
 
 MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING_NAMES = OrderedDict(
@@ -39,7 +39,8 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, *model_args, **kwargs):
-        """Load a model from an alias ("glus-tiny"), a folder or the Hub.
+        """Load a model from an alias ("glus-tiny"), a folder or the Hub. The AutoModel of transformers knows no alias:
+        give it `glus_hf.resolve_checkpoint("glus-tiny")`.
 
         Args:
             pretrained_model_name_or_path: alias, folder or Hub name.

@@ -15,8 +15,8 @@ from ..checkpoint_files.folder_check import check_model_files, check_processor_f
 from ..checkpoint_files.json_fields import read_fields, shorten
 from ..errors import CheckpointError, UserError
 from ..hub import PACKAGED, is_alias, resolve_checkpoint
+from ..hub_access import explain_hub_error, is_hub_name, without_waiting
 from .adapters import base_of, load_adapted
-from .hub_access import explain_hub_error, is_hub_name, without_waiting
 from .hub_files import MODEL, PROCESSOR, WEIGHTS, fetch_folder
 from .remote_code import class_reference, save_code
 from .weight_fit import check_finite, check_shapes, find_misfits, make_without_data
@@ -47,7 +47,8 @@ class CheckpointMixin:
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers. An adapter (a checkpoint
-        of training) is merged into the model that it names.
+        of training) is merged into the model that it names. The Auto classes of transformers know no alias: give them
+        `glus_hf.resolve_checkpoint("glus-tiny")`.
 
         Raises:
             CheckpointError: nothing of this kind is there, or weights are missing, unexpected or of the wrong shape;

@@ -8,10 +8,10 @@ import transformers.pipelines
 
 from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
+from ..hub_access import without_waiting
 from ..model_families import TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
 from ..models.checkpoint_loading import check_files, readable_errors, resolve_name
-from ..models.hub_access import without_waiting
 
 
 def pipeline(task: str = TASK, model=None, **kwargs):

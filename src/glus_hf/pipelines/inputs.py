@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 
 from ..errors import UserError
+from ..media.decode_limits import DecodeLimits
 from ..media.download import DownloadOptions
 from ..media.video import Video, load_video
 from ..media.video_sources import is_decoder, is_file_row, is_frame, is_to_copy
@@ -209,7 +210,7 @@ def _is_video(element) -> bool:
     return (is_known or isinstance(element, Iterator)) and not is_frame(element)
 
 
-def load_input(source, max_frames: int | None, download: DownloadOptions) -> Video:
+def load_input(source, max_frames: int | None, download: DownloadOptions, limits: DecodeLimits | None = None) -> Video:
     """The video of a sample.
 
     Raises:
@@ -223,16 +224,16 @@ def load_input(source, max_frames: int | None, download: DownloadOptions) -> Vid
     if isinstance(source, FrameAddresses):
         from ..data.frames import read_frames
 
-        frames = read_frames(source.paths[:max_frames])
+        frames = read_frames(source.paths[:max_frames], limits)
         return load_video(Video(frames, None, list(source.names[:max_frames])))
     if isinstance(source, (list, tuple)):
         if _videos_of_list(source) is not None:
             raise UserError("an input holds several videos: pass a dict for each of them")
-        read = lambda frame: load_video(frame, None, download=download).frames[0] if _is_to_read(frame) else frame
+        read = lambda frame: load_video(frame, 1, limits, download).frames[0] if _is_to_read(frame) else frame
         source = [read(frame) for frame in source[:max_frames]]
     if isinstance(source, Iterator) and not is_to_copy(source):
         source = _frames_of_generator(source)
-    return load_video(source, max_frames, download=download)
+    return load_video(source, max_frames, limits, download)
 
 
 def _is_to_read(frame) -> bool:

@@ -8,12 +8,14 @@ from numbers import Integral, Real
 
 from ..errors import UserError
 from ..inference.frame_selector import check_threshold
+from ..media.decode_limits import DecodeLimits
 
 
 PREPROCESS_PARAMETERS = (
     "key_frame",
     "context_frames",
     "max_frames",
+    "limits",
     "selector",
     "selector_processor",
     "no_target_threshold",
@@ -68,6 +70,7 @@ def _is_switch(value) -> bool:
 _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "batch_size": (_is_count, "a whole number of at least 1, or None"),
     "max_frames": (_is_count, "a positive integer or None"),
+    "limits": (lambda value: value is None or isinstance(value, DecodeLimits), "a DecodeLimits or None"),
     "context_frames": (_is_context, "the name of a strategy or a list of frame numbers"),
     "threshold": (_is_number, "a finite number"),
     "timeout": (lambda value: _is_number(value) and value > 0, "a positive number of seconds"),

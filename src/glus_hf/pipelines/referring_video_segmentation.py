@@ -90,6 +90,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             context_frames (`str` or `list[int]`, *optional*): how the frames that stand for the whole video are
                 chosen; see the processor's `init_video_session`.
             max_frames (`int`, *optional*): read only this many frames, from the start.
+            limits ([`~glus_hf.media.decode_limits.DecodeLimits`], *optional*): what a video may ask for: memory of its
+                frames, pixels of a frame, duration, size of the file.
             selector (`str` or [`GLUSSelector`], *optional*): alias, folder, Hub name or a loaded model that scores
                 frames; for `key_frame="auto"` and `no_target_threshold`. One that is given by name is loaded once, in
                 the precision of its file.
@@ -149,6 +151,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         key_frame=None,
         context_frames=None,
         max_frames=None,
+        limits=None,
         selector=None,
         selector_processor=None,
         no_target_threshold=None,
@@ -164,7 +167,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         is_single = isinstance(texts, str)
         texts = as_expressions(texts)
         download = DownloadOptions(max_download_bytes, timeout, allow_private_addresses, progress)
-        video = load_input(sample["video"], max_frames, download)
+        video = load_input(sample["video"], max_frames, download, limits)
         key_frame = AUTO if sample["key_frame"] is None and selector is not None else sample["key_frame"]
         starts = key_frame_per_text(key_frame, len(texts), len(video), names=(None, AUTO))
         require_selector(selector, no_target_threshold, starts)

@@ -56,13 +56,13 @@ def fused_png(masks: Sequence[Path]) -> bytes:
     for number, path in reversed(list(enumerate(masks, start=1))):
         ids[np.asarray(open_image(path, formats=("PNG",), kind="mask")) > 0] = number
     image = Image.fromarray(ids)
-    image.putpalette(_davis_colours().ravel().tolist())
+    image.putpalette(davis_colours().ravel().tolist())
     file = io.BytesIO()
     image.save(file, format="PNG")
     return file.getvalue()
 
 
-def _davis_colours() -> np.ndarray:
+def davis_colours() -> np.ndarray:
     """`[256, 3]` uint8, PASCAL VOC's: bits of an id in turn to red, green and blue, from their highest bit down."""
     ids, colours = np.arange(256), np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):
@@ -77,4 +77,4 @@ def _object_id(row: Mapping) -> str:
     return row["object_ids"][0]
 
 
-__all__ = ["MAX_PROPOSALS", "fused_png", "rows_by_annotator"]
+__all__ = ["MAX_PROPOSALS", "davis_colours", "fused_png", "rows_by_annotator"]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from ..atomic_write import atomic_path
 from ..errors import UserError
+from ..safe_files import read_text
 
 
 def key_frame_name(video: str, expression_id: str | int) -> str:
@@ -48,11 +49,11 @@ def read_key_frames(path: str | os.PathLike) -> dict[str, int]:
     Raises:
         `ValueError`: the file is missing, damaged or holds something else; one line.
     """
+    text = read_text(path, "json")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: key frames cannot be read ({reason}); pass upstream's key-frame JSON") from None
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: key frames cannot be read ({error}); pass upstream's key-frame JSON") from None
     if not isinstance(content, dict):
         raise UserError(f'{path}: is no JSON object of "<video>_<expression id>": number of the frame')
     for name, number in content.items():

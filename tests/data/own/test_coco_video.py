@@ -11,7 +11,9 @@ from glus_hf.data.load_dataset import load_referring_dataset
 from glus_hf.data.own.check import check_own_data
 from glus_hf.data.own.coco_video import convert_coco_video
 from glus_hf.media.rle import decode_rle
+from glus_hf.predictions.exports.formats import export_masks
 from tests.data.own.coco_files import CLIP, POLYGON, youtube_vis
+from tests.predictions.exports.hard_masks import LABELS, overlapping_masks, video_of
 
 
 def convert(folder, **options):
@@ -172,3 +174,14 @@ def test_existing_output_stays(tmp_path):
     with pytest.raises(ValueError, match="exists already"):
         convert(tmp_path)
     assert os.listdir(tmp_path / "own") == ["precious"]
+
+
+def test_our_own_export_comes_back(tmp_path):
+    masks = overlapping_masks()
+    (folder,) = export_masks(video_of(masks), "coco-video", tmp_path / "out")
+    counts = convert_coco_video(folder / "instances.json", folder / "JPEGImages", tmp_path / "own")
+    assert counts == {"videos": 1, "expressions": 4, "frames": 5, "empty_videos": 0}
+    rows = list(load_referring_dataset("own", tmp_path / "own", cache_dir=tmp_path / "cache"))
+    assert [row["expression"] for row in rows] == LABELS
+    for row, mask in zip(rows, masks, strict=True):
+        np.testing.assert_array_equal([decode_rle(rle, (37, 53)) for rle in row["masks"]], mask)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +38,13 @@ PREDICTIONS = {
     "pred_masks": "pred_masks",
     "pred_scores": "confidence_logits",
 }
-TABLES = {"train_category": "coco", "train_referring": "grounding"}
 FUSION_TEXT_OUT = "fusion.out_text"
+DENOISING = {
+    "denoising_labels": "label_uniform",
+    "denoising_replacements": "replacement_labels",
+    "denoising_boxes": "box_uniform",
+}
+LINK = "link.query_index_lambda"
 
 
 @dataclass
@@ -171,29 +177,32 @@ def check_referring(mini: Miniature) -> list[Difference]:
         "text.grounding_nonzero_mask": text.padding,
         "text.grounding_class": text.embeddings,
     }
-    ours |= link_frames(output, mini.settings)
-    return compare_all("referring", mini.group("referring"), ours)
+    golden = mini.group("referring")
+    return compare_all("referring", golden, ours | link_frames(output, mini.settings, golden))
 
 
-def link_frames(output, settings: dict) -> dict[str, Tensor]:
-    """The temporal link over the frames of a batch, with all weights of the golden numbers."""
+def link_frames(output, settings: dict, golden: Iterable[str]) -> dict[str, Tensor]:
+    """The temporal link over the frames of a batch, with every weight that the golden numbers have."""
     scores, embeddings = output.logits[..., 0].sigmoid(), output.query_embeddings
-    weight = settings["temporal_similarity_weight"]
-    chosen = {}
-    for each in {0, 0.5, weight}:
-        previous, chosen[each] = None, []
-        for frame in range(len(scores)):
-            pair = scores[frame], embeddings[frame], previous
-            chosen[each].append(link_query(*pair, settings["temporal_similarity"], each))
-            previous = embeddings[frame, chosen[each][-1]]
-    frames, queries = torch.arange(len(scores)), torch.tensor(chosen[weight])
+    similarity, weight = settings["temporal_similarity"], settings["temporal_similarity_weight"]
+    weights = {name.removeprefix(LINK) for name in golden if name.startswith(LINK)}
+    linked = {f"{LINK}{each}": follow(scores, embeddings, similarity, float(each)) for each in weights}
+    frames, queries = torch.arange(len(scores)), follow(scores, embeddings, similarity, weight)
     references = embeddings[frames[:-1], queries[:-1]]
-    linked = {f"link.query_index_lambda{each:g}": torch.tensor(queries) for each, queries in chosen.items()}
     return linked | {
         "link.cosine_to_previous": torch.cosine_similarity(embeddings[1:], references[:, None], dim=-1),
         f"link.boxes_lambda{weight:g}": output.pred_boxes[frames, queries],
         f"link.masks_lambda{weight:g}": output.pred_masks[frames, queries],
     }
+
+
+def follow(scores: Tensor, embeddings: Tensor, similarity: str, weight: float) -> Tensor:
+    """The queries that answer on each frame, one after the other."""
+    chosen, previous = [], None
+    for frame_scores, frame_embeddings in zip(scores, embeddings, strict=True):
+        chosen.append(link_query(frame_scores, frame_embeddings, previous, similarity, weight))
+        previous = frame_embeddings[chosen[-1]]
+    return torch.tensor(chosen)
 
 
 # ---- training
@@ -209,7 +218,7 @@ def check_training(mini: Miniature, group: str) -> list[Difference]:
         **mini.tokenize(mini.settings["training_expressions" if is_referring else "category_names"]),
         task="referring" if is_referring else "category",
         labels=mini.targets(only_first=is_referring),
-        label_table=TABLES[group],
+        label_table=mini.label_table(group),
         draws=stored_draws(golden),
     )
     output.loss.backward()
@@ -229,11 +238,7 @@ def check_training(mini: Miniature, group: str) -> list[Difference]:
 
 def stored_draws(golden: dict[str, Tensor]) -> dict[str, Tensor]:
     """The random numbers of a training batch, by the names that the model takes."""
-    draws = {
-        "denoising_labels": golden["dn.label_uniform"],
-        "denoising_replacements": golden["dn.replacement_labels"],
-        "denoising_boxes": golden["dn.box_uniform"],
-    }
+    draws = {ours: golden[f"dn.{theirs}"] for ours, theirs in DENOISING.items() if f"dn.{theirs}" in golden}
     stored = {tuple(name.split(".")): points for name, points in golden.items() if "point_coords" in name}
     for (kind, stage, last), points in stored.items():
         image = last.removeprefix("point_coords")
@@ -243,7 +248,10 @@ def stored_draws(golden: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def denoising_tensors(output) -> dict[str, Tensor]:
     """Denoising queries, and who of all queries is hidden from whom."""
-    denoising, count = output.denoising, output.denoising.groups * output.denoising.size
+    denoising = output.denoising
+    if denoising is None:
+        return {}
+    count = denoising.groups * denoising.size
     total = count + output.logits.shape[1]
     return {
         "dn.query_content": denoising.content,

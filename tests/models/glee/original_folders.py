@@ -15,7 +15,14 @@ from safetensors.torch import load_file
 
 from glus_hf import GLEEConfig, GLEEForVideoSegmentation
 from glus_hf.models.glee.backbone_glee import build_backbone
-from glus_hf.models.glee.weight_names_glee import IGNORED, copy_of, our_name, split_weight, strip_prefixes
+from glus_hf.models.glee.weight_names_glee import (
+    IGNORED,
+    LABEL_TABLES,
+    copy_of,
+    our_name,
+    split_weight,
+    strip_prefixes,
+)
 
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -68,6 +75,11 @@ class Miniature:
             labels.append(target)
             image += 1
         return labels
+
+    def label_table(self, group: str) -> str:
+        """Our name of the label embeddings that a training batch used."""
+        theirs = self.settings["label_tables"][group]
+        return next(name for name, table in LABEL_TABLES.items() if table == theirs)
 
     def config(self, **overrides) -> GLEEConfig:
         return GLEEConfig(**{**config_values(self.settings, self.weights), **overrides})

@@ -1,11 +1,11 @@
-"""GLEE goes the ways of every family: Auto classes, pipeline, evaluation, command line, code pushed with it."""
+"""GLEE goes the ways of every family: Auto classes, pipeline, evaluation and command line."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoProcessor
 from typer.testing import CliRunner
 
 from glus_hf import (
@@ -45,7 +45,7 @@ def pipe(folder):
 def test_auto_classes(folder):
     assert AutoConfig.from_pretrained(folder).model_type == "glee"
     assert type(AutoProcessor.from_pretrained(folder)) is GLEEProcessor
-    assert type(AutoImageProcessor.from_pretrained(folder)) is GLEEImageProcessor
+    assert type(AutoProcessor.from_pretrained(folder).image_processor) is GLEEImageProcessor
     for auto in (AutoModel, AutoModelForReferringVideoSegmentation):
         loaded = auto.from_pretrained(folder)
         assert type(loaded) is GLEEForVideoSegmentation

@@ -11,10 +11,11 @@ import threading
 import pytest
 
 from glus_hf import CheckpointError, GLUSConfig, GLUSForVideoSegmentation, GLUSProcessor, pipeline, resolve_checkpoint
+from glus_hf.conversion.converted_cache import cache_folder
 from glus_hf.conversion.download import PINNED_REVISIONS, download_folder
 from glus_hf.models.auto import AutoModelForReferringVideoSegmentation
 from glus_hf.models.glus.convert_glus_to_hf import convert_checkpoint
-from glus_hf.models.glus.released_glus import ALIASES, RELEASED, cache_folder
+from glus_hf.models.glus.released_glus import ALIASES, RELEASED
 from tests.local_hub import COMMIT, LocalHub
 from tests.paths import FIXTURES
 

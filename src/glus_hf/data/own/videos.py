@@ -13,7 +13,7 @@ from ...errors import DatasetFileError
 from ...media.images import IMAGE_SUFFIXES, list_images
 from ...media.mask_png import read_mask_values
 from ...media.rle import Rle, clean_track, encode_rle
-from ...media.video import load_video
+from ...media.video_file import decode_file
 from ..dataset_files import image_size
 from .expressions import EXPRESSIONS
 
@@ -69,9 +69,10 @@ def open_video(folder: Path, name: str) -> OwnVideo:
     if len(found) > 1:
         raise DatasetFileError(f"video {name!r}: {found[0].name} and {found[1].name} both fit; keep one")
     if not found[0].is_dir():
-        clip = load_video(found[0])
-        paths = [f"video://{index}::{found[0].absolute()}" for index in range(len(clip))]
-        return OwnVideo(name, clip.frame_names, paths, (clip.height, clip.width), clip.damage)
+        clip = decode_file(found[0], only_first=True)
+        paths = [f"video://{index}::{found[0].absolute()}" for index in range(clip.num_frames)]
+        stems = [f"{index:05d}" for index in range(clip.num_frames)]
+        return OwnVideo(name, stems, paths, clip.frames[0].shape[:2], clip.damage)
     images = list_images(path)
     stems = [file.stem for file in images]
     if not images:

@@ -111,7 +111,7 @@ def _score_group(
 ) -> list[ExpressionScores | ExpressionFailure]:
     of_group = [rows[job.index] for job in group.jobs]
     try:
-        frames = read_frames(of_group[0]["frame_paths"])
+        frames = read_frames(of_group[0]["frame_paths"], options.limits)
         scores = selector.score(frames, [row["expression"] for row in of_group], options.batch_size)
     except Exception as error:
         if options.on_error != "skip":

@@ -18,6 +18,7 @@ from pathlib import Path
 from ...atomic_write import atomic_path, full_disk_named
 from ...errors import UserError
 from ...predictions.prediction_tree import PRIVATE_FOLDER, expression_folder, tree_records
+from ...safe_files import check_regular, read_bytes, read_text
 from .expression_result import ExpressionRecord, ExpressionResult
 from .run_files import (
     PathOf,
@@ -44,6 +45,8 @@ class Manifest:
     def __init__(self, output: str | os.PathLike, rank: int = 0):
         self.path = Path(output) / PRIVATE_FOLDER / f"rank-{rank:05d}.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(self.path):
+            check_regular(self.path, "manifest")  # a named pipe would be waited for
         self._file = open(self.path, "ab")  # noqa: SIM115 - closed by `close`
         self._cut_broken_end()
 
@@ -59,7 +62,7 @@ class Manifest:
 
     def _cut_broken_end(self) -> None:
         """A kill may have left half a line; the next one must not be glued to it."""
-        content = self.path.read_bytes()
+        content = read_bytes(self.path, "manifest")
         self._file.truncate(content.rfind(b"\n") + 1)
 
     def __enter__(self) -> Manifest:
@@ -79,7 +82,7 @@ def read_manifests(
     """
     done = {}
     for path in sorted((Path(output) / PRIVATE_FOLDER).glob("rank-*.jsonl")):
-        *lines, last = path.read_bytes().split(b"\n")  # `last` is empty, or half a line
+        *lines, last = read_bytes(path, "manifest").split(b"\n")  # `last` is empty, or half a line
         for number, line in enumerate(lines, 1):
             try:
                 record = record_type.from_dict(json.loads(line))
@@ -154,7 +157,7 @@ def prepare_output(
     """
     output, folders = Path(output), list(folders)
     path = output / PRIVATE_FOLDER / "settings.json"
-    _refuse_others(output)
+    refuse_others(output)
     remove_leftovers(output)
     if path.is_file() and not has_records(output):
         adopt_files(output, folders, path_of)
@@ -175,7 +178,7 @@ def prepare_output(
     record_files(output, 0, {})
 
 
-def _refuse_others(output: Path) -> None:
+def refuse_others(output: Path) -> None:
     """Refuse a folder that holds something and no run of ours, and links in our private folder."""
     private = output / PRIVATE_FOLDER
     for path in (private, private / "settings.json"):
@@ -191,7 +194,7 @@ def _refuse_others(output: Path) -> None:
 def _difference(path: Path, settings: dict) -> str | None:
     """How the settings in the file differ, as the message of an error; None where they do not."""
     try:
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        found = dict(json.loads(read_text(path, "json")))
     except (ValueError, TypeError, RecursionError):
         raise UserError(f"{path}: is broken; use --overwrite or another --output") from None
     names = [name for name in sorted({*found, *settings}) if found.get(name) != settings.get(name)]
@@ -202,4 +205,4 @@ def _difference(path: Path, settings: dict) -> str | None:
     return f"{output}: holds a run with another {name} ({old} then, {new} now); use another --output or --overwrite"
 
 
-__all__ = ["Manifest", "PathOf", "finished", "prepare_output", "read_manifests"]
+__all__ = ["Manifest", "PathOf", "finished", "prepare_output", "read_manifests", "refuse_others"]

@@ -17,7 +17,7 @@ from ...predictions.prediction_tree import PRIVATE_FOLDER, check_places_apart, e
 from .distributed import Processes
 from .expression_result import ExpressionFailure, ExpressionRecord, ExpressionResult, by_key
 from .jobs import Group, Job, assign_groups, plan_groups
-from .manifest import Manifest, finished, prepare_output
+from .manifest import Manifest, finished, prepare_output, refuse_others
 from .run_files import PathOf, refuse_foreign
 from .segmenter import Segmenter
 
@@ -42,12 +42,16 @@ def lock_output(output: Path, processes: Processes) -> Iterator[None]:
     held = []
 
     def acquire() -> None:
+        refuse_others(output)  # before anything is written there
         file = output / PRIVATE_FOLDER / "run.lock"
-        file.parent.mkdir(parents=True, exist_ok=True)
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             held.append(acquire_lock(file))
         except BlockingIOError:
             message = f"{output}: another evaluation is writing here; wait for it or use another --output"
+            raise UserError(message) from None
+        except OSError as error:
+            message = f"{error.filename or file}: cannot be used ({error.strerror}); use another --output"
             raise UserError(message) from None
 
     processes.from_main(acquire)

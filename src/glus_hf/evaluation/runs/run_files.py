@@ -25,6 +25,7 @@ from ...predictions.prediction_tree import (
     partial_folder,
     tree_records,
 )
+from ...safe_files import check_regular, read_bytes
 
 
 LEFTOVER = re.compile(r"\.(results|summary|key_frames|settings)-[0-9a-f]{8}\.jsonl?|token-[0-9a-f]{12}")
@@ -37,6 +38,8 @@ def record_files(output: Path, rank: int, files: Mapping[str, FileRecord]) -> No
     """Record files, by their relative paths; the lines are on the disk when this returns."""
     path = output / PRIVATE_FOLDER / f"files-{rank:05d}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(path):
+        check_regular(path, "manifest")
     lines = "".join(record_line(name, record) for name, record in files.items()).encode()
     with full_disk_named(path), open(path, "ab+") as file:
         size = file.seek(0, os.SEEK_END)
@@ -77,7 +80,7 @@ def read_folders(output: Path, path_of: PathOf = expression_folder) -> list[str]
     """What an earlier run recorded for its expressions; broken lines are passed over."""
     folders = []
     for path in sorted((output / PRIVATE_FOLDER).glob("rank-*.jsonl")):
-        for line in path.read_bytes().split(b"\n"):
+        for line in read_bytes(path, "manifest").split(b"\n"):
             try:
                 folders.append(path_of(json.loads(line)))  # refuses ids that leave the tree
             except (ValueError, KeyError, TypeError, RecursionError):

@@ -102,7 +102,7 @@ class Segmenter:
 
     def _read_video(self, job: Job) -> list[np.ndarray]:
         row = self.rows[job.index]
-        frames = read_frames(row["frame_paths"])
+        frames = read_frames(row["frame_paths"], self.options.limits)
         for path, frame in zip(row["frame_paths"], frames, strict=True):
             check_size(path, frame.shape[:2], (row["height"], row["width"]))
         return frames

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...atomic_write import acquire_lock, release_lock
+from ...conversion.converted_cache import cache_folder, convert_once
 from ...errors import CheckpointError
 
 
@@ -35,17 +34,7 @@ SYNONYMS = {"glus-7b": "glus-s"}
 ALIASES = (*SYNONYMS, *RELEASED)
 BRANCH = "main"
 REVISION = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]*")
-CACHE_VARIABLE = "GLUS_HF_CACHE"
 CONFIG_PATTERNS = ["*.json", "tokenizer.model", "sam2_config.yaml"]
-
-
-def cache_folder() -> Path:
-    """Where converted checkpoints are kept: `$GLUS_HF_CACHE`, or `glus_hf` in the home of the Hub's cache."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE]).expanduser().absolute()
-    from huggingface_hub.constants import HF_HOME
-
-    return Path(HF_HOME) / "glus_hf"
 
 
 def fetch_released(alias: str, revision: str | None = None) -> str:
@@ -69,24 +58,7 @@ def fetch_released(alias: str, revision: str | None = None) -> str:
     for cached in (folder, folder.with_name(name)):
         if (cached / "config.json").is_file() and (cached == folder or _commit_of(cached) == revision):
             return str(cached)  # a folder appears only when it is complete
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = acquire_lock(folder.with_name(f".{folder.name}.lock"), on_wait=lambda: _say_waiting(folder))
-        try:
-            if not (folder / "config.json").is_file():
-                _download_and_convert(name, folder, revision)
-        finally:
-            release_lock(lock, remove=False)
-    except CheckpointError as error:
-        raise CheckpointError(f"{alias}: {error}") from None
-    except OSError as error:
-        message = f"{alias}: cannot be prepared in {folder.parent} ({error}); set {CACHE_VARIABLE} to another folder"
-        raise CheckpointError(message) from None
-    return str(folder)
-
-
-def _say_waiting(folder: Path) -> None:
-    logger.warning("%s: another process is converting it in %s; waiting for it", folder.name, folder.parent)
+    return convert_once(alias, folder, lambda: _download_and_convert(name, folder, revision))
 
 
 def _commit_of(folder: Path) -> str | None:
@@ -119,4 +91,4 @@ def _download_and_convert(name: str, folder: Path, revision: str | None) -> None
     convert_checkpoint(source, clip, folder, source_name=released.repo, clip_name=CLIP_REPO)
 
 
-__all__ = ["ALIASES", "cache_folder", "fetch_released"]
+__all__ = ["ALIASES", "fetch_released"]

@@ -31,6 +31,7 @@ from ...metrics.j_and_f import region_similarity
 from ...output_claim import FileRecord, bytes_record
 from ...predictions.prediction_tree import expression_folder, new_partial_folder
 from ...rows import all_have, column, filter_rows
+from ...safe_files import read_text
 
 
 EMPTY_POLICIES = {"1": 1.0, "0": 0.0, "skip": None}
@@ -262,9 +263,9 @@ def read_labels(folder: str | os.PathLike, row: Mapping) -> list[float | None] |
     """
     path = label_file(folder, row)
     try:
-        labels = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+        if not os.path.lexists(path):
+            return None
+        labels = json.loads(read_text(path, "json"))
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: labels cannot be read ({error}); label the split again") from None
     count = len(row["frames"]) if "frames" in row else row["num_frames"]

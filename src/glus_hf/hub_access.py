@@ -10,7 +10,7 @@ from urllib.request import getproxies
 
 from huggingface_hub import constants, errors, try_to_load_from_cache
 
-from ..errors import CheckpointError
+from .errors import CheckpointError
 
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def without_waiting(name_or_path, options: dict) -> dict:
     """
     if name_or_path is None or not is_hub_name(name_or_path) or options.get("local_files_only"):
         return options
-    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else None if getproxies() else hub_failure()
+    reason = hub_failure()
     if reason is None:
         return options
     place = {"cache_dir": options.get("cache_dir"), "revision": options.get("revision")}
@@ -60,7 +60,11 @@ def without_waiting(name_or_path, options: dict) -> dict:
 
 
 def hub_failure() -> str | None:
-    """Why no connection to the Hub can be made; None if one can."""
+    """Why the Hub cannot be asked, found out in seconds; None if it can, or if a proxy has to say."""
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    if {"http", "https", "all"} & set(getproxies()):
+        return None
     parts = urlsplit(constants.ENDPOINT)
     try:
         address = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

@@ -17,8 +17,8 @@ from glus_hf import (
     GLUSSelector,
     resolve_checkpoint,
 )
+from glus_hf.hub_access import hub_failure, is_hub_name, without_waiting
 from glus_hf.models.checkpoint_loading import readable_errors
-from glus_hf.models.hub_access import hub_failure, is_hub_name, without_waiting
 
 
 LOADERS = [
@@ -94,6 +94,13 @@ def test_a_hub_within_reach(hub, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         assert hub_failure() is None
     assert "refused" in hub_failure()
+
+
+def test_a_proxy_has_to_say_itself(hub, monkeypatch):
+    monkeypatch.setenv("no_proxy", "localhost")
+    assert "Name or service" in hub_failure() and len(hub) == 1
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
+    assert hub_failure() is None and len(hub) == 1
 
 
 def answer(kind, status):

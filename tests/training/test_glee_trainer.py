@@ -1,0 +1,119 @@
+"""GLEE learns from videos: batches, targets, rates, and a loss that falls whatever the accumulation."""
+
+import numpy as np
+import pytest
+import torch
+
+from glus_hf import GLEECollator, GLEETrainer, GLEETrainingArguments, ReferringVideoDataset, UserError
+from glus_hf.models.glee.targets_glee import boxes_of_masks, image_targets
+from glus_hf.training.glee_trainer import parameter_groups
+from tests.evaluation.evaluation_data import shape_rows
+from tests.models.glee.small_glee import LENGTH, small_model, small_processor
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    rows = shape_rows(tmp_path_factory.mktemp("cache"), num_videos=4, num_frames=4)
+    return ReferringVideoDataset(rows, num_context_frames=0, num_query_frames=1, max_expressions=2)
+
+
+@pytest.fixture(scope="module")
+def collator():
+    return GLEECollator(small_processor(short=64, long=64))
+
+
+# ---- targets
+
+
+def test_boxes_are_around_masks():
+    masks = torch.zeros(2, 20, 40, dtype=torch.bool)
+    masks[0, 5:15, 10:30] = True
+    masks[1, 0, 39] = True
+    assert boxes_of_masks(masks).tolist() == [[0.5, 0.5, 0.5, 0.5], pytest.approx([39.5 / 40, 0.025, 0.025, 0.05])]
+
+
+def test_targets_lie_where_the_image_is():
+    """An image of 10x20 resized to 20x40 and padded to 32x64."""
+    masks = torch.zeros(2, 10, 20, dtype=torch.bool)
+    masks[1, 5:, 10:] = True
+    found = image_targets(masks, torch.tensor([3, 4]), (20, 40), (32, 64))
+    assert found["class_labels"].tolist() == [4]  # the other one is not visible
+    assert found["masks"].shape == (1, 32, 64) and found["masks"].sum() == 10 * 20 and found["masks"][0, 19, 39]
+    assert found["boxes"][0].tolist() == [30 / 64, 15 / 32, 20 / 64, 10 / 32]
+
+
+# ---- batches
+
+
+def test_every_frame_with_every_expression_is_an_image(data, collator):
+    samples = [data[0], data[1]]
+    batch = collator(samples)
+    texts = [text for sample in samples for text in sample["expressions"]]
+    assert batch["pixel_values"].shape == (len(texts), 3, 64, 64) and batch["input_ids"].shape == (len(texts), LENGTH)
+    masks = [mask for sample in samples for expression in sample["masks"] for mask in expression]
+    for target, mask in zip(batch["labels"], masks, strict=True):
+        assert len(target["class_labels"]) == int(mask.any())
+        assert target["masks"].sum() / 64**2 == pytest.approx((mask > 0).mean(), abs=0.02)
+
+
+def test_context_frames_are_refused(collator):
+    sample = {"frames": [np.zeros((8, 8, 3), np.uint8)] * 3, "expressions": ["dog"], "masks": np.zeros((1, 2, 8, 8))}
+    with pytest.raises(UserError, match="3 frames but 2 masks .*num_context_frames=0"):
+        collator([sample])
+
+
+# ---- the trainer
+
+
+def train(data, collator, folder, model=None, **options):
+    model = model or small_model(fusion_dropout=0.0)
+    defaults = {"max_steps": 6, "per_device_train_batch_size": 2, "logging_steps": 1, "report_to": [], "seed": 1}
+    args = GLEETrainingArguments(str(folder), **{**defaults, "use_cpu": True, "save_strategy": "no", **options})
+    trainer = GLEETrainer(model, args, collator, train_dataset=data)
+    trainer.train()
+    return trainer
+
+
+def test_rates_and_decays_of_the_parts(tmp_path):
+    model = small_model()
+    groups = parameter_groups(model, GLEETrainingArguments(str(tmp_path), backbone_rate=0.5, text_rate=0.25))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {names[id(each)]: (group["lr"], group["weight_decay"]) for group in groups for each in group["params"]}
+    assert found.keys() == set(names.values())
+    assert found["model.backbone.encoder.stages.1.layers.0.layer.0.convolution.weight"] == (5e-5, 0.05)
+    assert found["model.text_encoder.student.embeddings.token_embedding.weight"] == (2.5e-5, 0.0)
+    assert found["model.decoder.heads.norm.weight"] == (1e-4, 0.0)
+    assert found["model.decoder.heads.box.layers.0.bias"] == (1e-4, 0.0)
+    assert found["model.pixel_decoder.mask_projection.weight"] == (1e-4, 0.05)
+
+
+def test_a_rate_of_zero_freezes(data, collator, tmp_path):
+    trainer = train(data, collator, tmp_path, max_steps=1, backbone_rate=0.0, text_rate=0.0)
+    frozen = {name.split(".")[1] for name, each in trainer.model.named_parameters() if not each.requires_grad}
+    assert frozen == {"backbone", "text_encoder"}
+    before = dict(small_model(fusion_dropout=0.0).named_parameters())
+    moved = {name for name, each in trainer.model.named_parameters() if not torch.equal(each, before[name])}
+    assert moved and not [name for name in moved if name.startswith(("model.backbone", "model.text_encoder"))]
+
+
+def test_loss_falls(data, collator, tmp_path):
+    trainer = train(data, collator, tmp_path, max_steps=16, learning_rate=3e-3, max_grad_norm=0.1)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert np.mean(losses[-4:]) < 0.75 * np.mean(losses[:4])
+    assert all(entry["loss_mask"] > 0 for entry in trainer.state.log_history if "loss" in entry)
+
+
+def test_accumulated_losses_are_means_over_the_targets_of_the_step(data, collator, tmp_path):
+    """A batch has the share of its targets in those of the step."""
+    trainer = train(data, collator, tmp_path, max_steps=1)
+    batches = [{**collator([data[index]]), "samples": []} for index in range(2)]
+    batches[0]["labels"][0] = {name: values[:0] for name, values in batches[0]["labels"][0].items()}
+    counts = [trainer._counts(batch) for batch in batches]
+    assert [int(count[1]) for count in counts] == [len(batch["labels"]) for batch in batches]
+    for batch, count in zip(batches, counts, strict=True):
+        inputs = {name: value for name, value in batch.items() if name != "samples"}
+        torch.manual_seed(0)
+        alone = trainer.model(**inputs).loss
+        torch.manual_seed(0)
+        share = trainer.compute_loss(trainer.model, batch, num_items_in_batch=sum(counts))
+        assert share.item() == pytest.approx(float(alone * count[0] / sum(counts)[0]), rel=1e-5)
