@@ -45,6 +45,10 @@ HELPER_FAMILIES = {
 
 ALL_FAMILIES = FAMILIES | HELPER_FAMILIES
 
+DETECTION_TASK = "zero-shot-object-detection"
+FINDS_NAMES = ("glee",)
+"""The families that find objects by names, which is a task of transformers."""
+
 KEY_FRAME_SELECTOR = "glus_selector"
 """The family that scores frames."""
 

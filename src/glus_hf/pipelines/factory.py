@@ -9,16 +9,17 @@ import transformers.pipelines
 from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
 from ..hub_access import without_waiting
-from ..model_families import TASK
+from ..model_families import DETECTION_TASK, FINDS_NAMES, TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
-from ..models.checkpoint_loading import check_files, readable_errors, resolve_name
+from ..models.checkpoint_loading import check_files, model_type_of, readable_errors, resolve_name
 
 
 def pipeline(task: str = TASK, model=None, **kwargs):
     """`transformers.pipeline` with our task and model as defaults.
 
     Args:
-        task: any task of `transformers.pipeline`.
+        task: any task of `transformers.pipeline`. "zero-shot-object-detection" with a model of ours that finds objects
+            by names gives an [`ObjectsByNamePipeline`].
         model: alias ("glus-tiny"), folder, Hub name or a model in memory (which needs `processor=` too).
         kwargs: `compat="released"`, `"evaluation-script"` or `"paper"`, for model and processor; `revision`, of an
             alias too ("glus-7b"); else as for `transformers.pipeline` (`device`, `dtype`, ...), and the settings of
@@ -35,7 +36,20 @@ def pipeline(task: str = TASK, model=None, **kwargs):
         >>> pipe("clip.mp4", "the red circle")["masks"].shape  # doctest: +SKIP
         (16, 128, 128)
     """
+    if task == DETECTION_TASK and _finds_names(model):
+        from .zero_shot_object_detection import ObjectsByNamePipeline
+
+        components = load_components({**kwargs, "model": model}) | {"task": task}
+        return transformers.pipelines.pipeline(**components, pipeline_class=ObjectsByNamePipeline)
     return transformers.pipelines.pipeline(task, model, **kwargs)
+
+
+def _finds_names(model) -> bool:
+    """Whether a model, or the checkpoint of an alias or a folder, is of a family that finds objects by names."""
+    if isinstance(model, (str, os.PathLike)):
+        is_here = is_alias(str(model)) or os.path.isdir(model)
+        return is_here and model_type_of(model) in FINDS_NAMES
+    return getattr(getattr(model, "config", None), "model_type", None) in FINDS_NAMES
 
 
 def is_ours(arguments: dict) -> bool:

@@ -116,7 +116,7 @@ def test_images_of_different_sizes_make_one_batch():
     assert batch.resized_sizes == [(40, 60), (60, 40), (33, 100)]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2000, 10)])
+@pytest.mark.parametrize("size", [(1, 1), (10_000, 50)])
 def test_extreme_images_work(size):
     model, processor = small_model(), small_processor(short=64, long=320)
     inputs = processor(np.zeros((*size, 3), np.uint8), ["dog", "cat"])

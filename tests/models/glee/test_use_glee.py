@@ -66,6 +66,13 @@ def test_a_checkpoint_of_another_size_is_refused(folder, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_options_of_the_link_are_set_when_loading(folder):
+    loaded = GLEEForVideoSegmentation.from_pretrained(folder, temporal_similarity=None, multi_object_threshold=0.5)
+    assert loaded.config.temporal_similarity is None and loaded.config.multi_object_threshold == 0.5
+    with pytest.raises(ValueError, match="temporal_similarity must be one of .*got 'euclid'"):
+        GLEEForVideoSegmentation.from_pretrained(folder, temporal_similarity="euclid")
+
+
 def test_pipeline(pipe):
     results = pipe(FRAMES, TEXTS, key_frame=[2, 0])
     assert [result["label"] for result in results] == TEXTS

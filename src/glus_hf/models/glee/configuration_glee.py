@@ -146,9 +146,17 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
-        """As in transformers; fields that would take the place of methods are refused."""
+        """A config from a dict; `kwargs` go before its values. Fields in the place of methods are refused.
+
+        Example:
+
+            >>> GLEEConfig.from_dict({"d_model": 64}, temporal_similarity=None).temporal_similarity is None
+            True
+        """
         check_names(cls, config_dict)
-        return super().from_dict(config_dict, **kwargs)
+        result = super().from_dict(config_dict, **kwargs)
+        (result[0] if isinstance(result, tuple) else result)._check_options()
+        return result
 
     @classmethod
     def tiny(cls, **overrides) -> GLEEConfig:

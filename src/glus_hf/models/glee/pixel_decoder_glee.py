@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 
 import torch
@@ -30,14 +31,14 @@ class Levels:
     sizes: list[tuple[int, int]]
     device: torch.device
 
-    @property
+    @cached_property
     def shapes(self) -> Tensor:
         return torch.tensor(self.sizes, device=self.device)
 
-    @property
+    @cached_property
     def starts(self) -> Tensor:
-        areas = torch.tensor([height * width for height, width in self.sizes])
-        return (areas.cumsum(0) - areas).to(self.device)
+        areas = self.shapes.prod(1)
+        return areas.cumsum(0) - areas
 
     def ones(self, batch: int) -> Tensor:
         """Valid ratios `[batch, levels, 2]`: GLEE attends to padding, so all is valid."""
