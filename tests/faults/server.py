@@ -122,7 +122,7 @@ def _fill_disk(command: Command, work: Path, wanted: dict[str, bytes], times: in
             code, lines = _run_once(command, work, command.arguments, limit)
         done["refused"] += code == 2
         errors = [line for line in lines if line.startswith("Error: ")]
-        if code != 2 or len(errors) != 1 or lines[-1] != errors[0] or "out/" not in errors[0]:
+        if code != 2 or len(errors) != 1 or lines[-1] != errors[0] or "out" not in errors[0]:
             problems.append(f"{size} KiB: exit code {code}, {lines[-6:]}")
     _to_the_end(command, work, command.arguments)
     return problems, done
