@@ -118,8 +118,12 @@ def test_what_is_wrong_is_one_line(run, tmp_path):
         [
             ("adapter_config.json", "{}", "does not name the model it was trained on; load that model"),
             ("adapter_config.json", "[" * 200_000, "adapter_config.json: cannot be read"),
-            ("adapter_config.json", '{"base_model_name_or_path": "glus-tiny", "r": "x"}', "its adapter does not fit"),
-            ("adapter_model.safetensors", "no tensors", "its adapter does not fit glus-tiny or is damaged"),
+            (
+                "adapter_config.json",
+                '{"base_model_name_or_path": "glus-tiny", "r": "x"}',
+                "its rank is 'x'; it must be from 1 to 8192",
+            ),
+            ("adapter_model.safetensors", "no tensors", "adapter_model.safetensors: its weights are damaged"),
             ("base_config.json", "[]", "base_config.json: cannot be read (is no JSON object)"),
         ]
     ):
