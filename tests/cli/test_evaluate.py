@@ -70,6 +70,19 @@ def test_table_zip_and_plots(tmp_path):
         assert set(archive.namelist()) == pngs
 
 
+def test_plots_and_archives_of_others_are_refused_before_the_work(monkeypatch):
+    more = [*SMALL, "--num-videos", "1", "-o", "preds", "-q", "--zip", "shapes.zip", "--plots", "plots"]
+    assert run(*more)[0] == 0
+    assert run(*more)[0] == 0  # our own, like results.jsonl
+    with open("plots/notes.txt", "w") as file:
+        file.write("mine")
+    monkeypatch.setattr("glus_hf.cli.evaluate.load_pipeline", lambda *arguments: pytest.fail("the work began"))
+    code, _, err = run(*more)
+    assert code == 2 and "plots: exists already and holds notes.txt, which is not a run's" in err
+    code, _, err = run(*SMALL, "--num-videos", "1", "-o", "/proc/preds", "-q")
+    assert code == 2 and "/proc/preds: cannot be written" in err
+
+
 def test_selections_share_a_folder():
     code, out, _ = run(*SMALL, "--num-videos", "3", "-o", "preds", "--max-videos", "1", "--json", "-q")
     first = json.loads(out.splitlines()[-1])

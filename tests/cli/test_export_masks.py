@@ -13,7 +13,7 @@ from glus_hf.media.mask_png import save_mask_png
 from glus_hf.media.rle import decode_rle
 from glus_hf.media.video import write_video
 from glus_hf.predictions.exports.mask_folders import read_mask_folder, write_note
-from tests.predictions.exports.hard_masks import LABELS, apart_masks, frames, overlapping_masks, write_video_folder
+from tests.predictions.exports.hard_masks import LABELS, apart_masks, overlapping_masks, write_video_folder
 
 
 def invoke(*arguments):
@@ -49,16 +49,14 @@ def test_export_and_back(folder):
         for file in track.iterdir():
             mask = apart_masks()[int(track.name), int(file.stem)]
             save_mask_png(file, mask)
-    write_video(folder / "park.mp4", [np.pad(frame, ((0, 1), (0, 1), (0, 0))) for frame in frames()], fps=8)
-    write_video_folder(folder / "park")
-    code, out, err = invoke(
-        "export-masks", "masks", "--format", "davis,coco-video,cvat", "--video", "park", "-o", "out"
-    )
+    write_video_folder(folder / "films" / "park")
+    formats = ["--format", "davis,coco-video,cvat,png", "--video", "films/park"]
+    code, out, err = invoke("export-masks", "masks", *formats, "-o", "out")
     assert (code, err) == (0, "") and out.splitlines()[0] == "davis: out/davis"
     backs = [
-        ["convert-davis", "--masks", "out/davis/Annotations", "--frames", "."],
-        ["convert-coco", "--annotations", "out/coco-video/instances.json", "--frames", "."],
-        ["convert-cvat", "--annotations", "out/cvat/park/annotations.xml", "--video", "park"],
+        ["convert-davis", "--masks", "out/davis/Annotations", "--frames", "films"],
+        ["convert-coco", "--annotations", "out/coco-video/instances.json", "--frames", "films"],
+        ["convert-cvat", "--annotations", "out/cvat/park/annotations.xml", "--video", "films/park"],
     ]
     for number, back in enumerate(backs):
         code, out, err = invoke("data", *back, "-o", f"own{number}", "--json", "--quiet")
@@ -69,6 +67,20 @@ def test_export_and_back(folder):
             expected = apart_masks()[LABELS.index(entry["expression"])]
             for rle, mask in zip(entry["objects"][0]["masks"], expected, strict=True):
                 np.testing.assert_array_equal(decode_rle(rle, (37, 53)), mask)
+        code, _, err = invoke("data", *back, "-o", f"own{number}", "--quiet")
+        assert code == 2 and "use --overwrite" in err
+        assert invoke("data", *back, "-o", f"own{number}", "--quiet", "--overwrite")[0] == 0
+
+
+def test_the_output_of_an_earlier_export_is_replaced_only_with_overwrite(folder):
+    arguments = ["export-masks", "masks", "--format", "rle-jsonl", "-o", "out"]
+    assert invoke(*arguments)[0] == 0
+    code, _, err = invoke(*arguments)
+    assert code == 2 and "out: exists already, from an earlier run; use --overwrite" in err
+    assert invoke(*arguments, "--overwrite")[0] == 0
+    (folder / "out" / "precious").touch()
+    code, _, err = invoke(*arguments, "--overwrite")
+    assert code == 2 and "holds precious" in err and (folder / "out" / "precious").exists()
 
 
 def test_frames_of_a_video_file_are_exported(folder):

@@ -15,8 +15,8 @@ from glus_hf.errors import CheckpointError
         ("", "config.json: cannot be read"),
         ('{"a": 1', "config.json: cannot be read"),
         ("[" * 10**5, "config.json: cannot be read"),
-        ("[1]", "config.json: is no JSON object"),
-        ("7", "config.json: is no JSON object"),
+        ("[1]", "config.json: .*is no JSON object"),
+        ("7", "config.json: .*is no JSON object"),
     ],
 )
 def test_files_that_hold_no_object_are_one_line(tmp_path, content, words):

@@ -22,8 +22,9 @@ GROUPS = {
 }
 """Of each group every n-th case is in the quick suite; a model is loaded for some, which takes a second."""
 
-ONE_LINE, WORKS, PROBLEMS = "one line", "works", "problems"
-"""Refused in one line with exit code 2; exit code 0; problems listed on stdout with exit code 2 (`data check`)."""
+ONE_LINE, WORKS, PROBLEMS, USAGE = "one line", "works", "problems", "usage"
+"""Refused in one line, exit code 2; exit code 0; problems listed on stdout, exit code 2 (`data check`); the frame that
+typer draws around a wrong option, exit code 2."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Case:
         name: unique among all cases.
         make: writes the files, into the working folder it is given; `outside` beside that folder is foreign ground.
         call: arguments of `glus-hf`, or a function of the working folder; both run in the working folder.
-        expect: `ONE_LINE`, `WORKS` or `PROBLEMS`.
+        expect: `ONE_LINE`, `WORKS`, `PROBLEMS` or `USAGE`.
         words: what the line, or stdout, must hold: the path or the argument.
         writes: paths in the working folder below which files may appear or change.
         check: called with the working folder and stdout afterwards; an `AssertionError` fails the case.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.hostile.cases import WORKS, Case
+from tests.hostile.cases import USAGE, WORKS, Case
 from tests.hostile.image_cases import EPS, png
 from tests.hostile.ingredients import anew, fifo, last_json, link, own_data, predictions, put, replaced, score, sparse
 from tests.hostile.small_media import image_bytes
@@ -70,7 +70,7 @@ CASES = [
     spoiled("1 TB", anew(MASK, sparse, 1 << 40, GOOD)),
     spoiled("a rule for missing masks that is not there", call=score("--missing", "maybe"), words=("maybe",)),
     spoiled("a protocol that is not there", call=score("--protocol", "../own"), words=("../own",)),
-    spoiled("minus one process", call=score("--num-workers", "-1"), words=("num-workers",), warns=True),
+    spoiled("minus one process", call=score("--num-workers", "-1"), words=("--num-workers",), expect=USAGE),
     spoiled("scores over the dataset", call=score("-o", "data/expressions.jsonl"), words=("data/expressions.jsonl",)),
     spoiled("scores over a mask", call=score("-o", MASK), words=(MASK,)),
     spoiled("scores into a folder", call=score("-o", "preds"), words=("preds",)),

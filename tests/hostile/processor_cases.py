@@ -22,7 +22,7 @@ def tokenizer(name: str, words=("model",), **fields) -> Case:
     return spoiled(f"tokenizer, {name}", fields_of(TOKENIZER, **fields), words=words)
 
 
-def images(name: str, words=("model",), **fields) -> Case:
+def images(name: str, more: dict | None = None, **fields) -> Case:
     """Other settings of the image processor."""
 
     def step(work: Path) -> None:
@@ -30,7 +30,7 @@ def images(name: str, words=("model",), **fields) -> Case:
         content["image_processor"].update(fields)
         put(work / SETTINGS, content)
 
-    return spoiled(f"images, {name}", step, words=words)
+    return spoiled(f"images, {name}", step, **(more or {}))
 
 
 def replace_rule(pattern: dict, content: str, repeat: int = 1) -> dict:
@@ -56,10 +56,10 @@ def with_code(file: str, fields: dict) -> Case:
         put(work / "model" / "evil.py", EVIL)
         set_fields(work / file, **fields)
 
-    more = {"expect": WORKS, "words": (), "writes": ("out.mp4",), "warns": True}
-    return spoiled(f"code of its own in {file.rpartition('/')[2]}", step, **more)
+    return spoiled(f"code of its own in {file.rpartition('/')[2]}", step, **PASSED_OVER)
 
 
+PASSED_OVER = {"expect": WORKS, "words": (), "writes": ("out.mp4",), "warns": True}
 CODE = {"auto_map": {"AutoTokenizer": ["evil.Tokenizer", "evil.Tokenizer"], "AutoProcessor": "evil.Tokenizer"}}
 
 CASES = [
@@ -137,5 +137,5 @@ CASES = [
     images("a size that is text", size="large"),
     images("a way to resize that is not there", resample=99),
     images("a scale that is infinite", rescale_factor=1e39),
-    images("a type that is not there", image_processor_type="os.system"),
+    images("a type that is not there", PASSED_OVER, image_processor_type="os.system"),
 ]

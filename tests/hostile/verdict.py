@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from tests.hostile.cases import ONE_LINE, PROBLEMS, WORKS, Case
+from tests.hostile.cases import ONE_LINE, PROBLEMS, USAGE, WORKS, Case
 from tests.hostile.watch import differences
 
 
@@ -39,7 +39,7 @@ def problems_of(case: Case, result: dict, before: dict, after: dict) -> list[str
     problems += differences(before, after, writes)
     if CONTROL.search(result["err"].replace("\r", "") + result["out"]):
         problems.append("control characters on the terminal")
-    return problems + {ONE_LINE: _one_line, WORKS: _works, PROBLEMS: _listed}[case.expect](case, result)
+    return problems + {ONE_LINE: _one_line, WORKS: _works, PROBLEMS: _listed, USAGE: _usage}[case.expect](case, result)
 
 
 def _lines(result: dict) -> list[str]:
@@ -68,6 +68,12 @@ def _works(case: Case, result: dict) -> list[str]:
     if _lines(result) and not case.warns:
         problems.append("something on stderr")
     return problems + [f"stdout does not hold {word!r}" for word in case.words if word not in result["out"]]
+
+
+def _usage(case: Case, result: dict) -> list[str]:
+    problems = [] if result["code"] == 2 else [f"exit code {result['code']}, not 2"]
+    problems += [] if "Invalid value for" in result["err"] else ["no invalid value is named"]
+    return problems + [f"it does not name {word!r}" for word in case.words if word not in result["err"]]
 
 
 def _listed(case: Case, result: dict) -> list[str]:

@@ -80,11 +80,17 @@ class OpenedFiles:
         return sorted(set(names))
 
 
+LISTS_FONTS = "('fc-list', ['fc-list',"
+"""The list of fonts, for which matplotlib asks when a sentence needs one; nothing of the sentence goes there."""
+
+
 def record_events(file: Path) -> None:
     """Write every program that this process starts, and every address it connects to, into `file`."""
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def hook(event: str, arguments: tuple) -> None:
+        if event == "subprocess.Popen" and repr(arguments).startswith(LISTS_FONTS):
+            return
         if event in PROGRAM_EVENTS or (event == "socket.connect" and not isinstance(arguments[1], (str, bytes))):
             os.write(handle, f"{event} {arguments!r}\n".encode()[:500])
 

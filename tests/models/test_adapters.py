@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
 import glus_hf
 from glus_hf import (
@@ -116,7 +117,7 @@ def test_a_selector_names_its_alias_and_loads(tmp_path):
 def test_what_is_wrong_is_one_line(run, tmp_path):
     for number, (file, content, message) in enumerate(
         [
-            ("adapter_config.json", "{}", "does not name the model it was trained on; load that model"),
+            ("adapter_config.json", "{}", "adapter_config.json: names no base model; write its folder or name"),
             ("adapter_config.json", "[" * 200_000, "adapter_config.json: cannot be read"),
             ("adapter_config.json", '{"base_model_name_or_path": "glus-tiny", "r": "x"}', "its adapter does not fit"),
             ("adapter_model.safetensors", "no tensors", "its adapter does not fit glus-tiny or is damaged"),
@@ -127,6 +128,18 @@ def test_what_is_wrong_is_one_line(run, tmp_path):
         (folder / file).write_text(content)
         with pytest.raises(CheckpointError, match=f"^[^\n]*{re.escape(message)}[^\n]*$"):
             GLUSForVideoSegmentation.from_pretrained(folder)
+
+
+def test_a_missing_tensor_is_not_passed_over(run, tmp_path):
+    folder = shutil.copytree(run[0] / "adapter", tmp_path / "adapter")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    del tensors[next(name for name in tensors if "lora_A" in name)]
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match="^[^\n]*1 tensors are missing, unexpected or of another shape"):
+        GLUSForVideoSegmentation.from_pretrained(folder)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="has no adapter_model.safetensors; copy the checkpoint again$"):
+        GLUSForVideoSegmentation.from_pretrained(folder)
 
 
 def test_a_selector_is_no_video_model(tmp_path):

@@ -131,7 +131,10 @@ def _check_adapter(folder: Path) -> None:
     check_numbers({name: value for name, value in fields.items() if name != "target_modules"}, str(file))
     base = fields.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
-        raise CheckpointError(f"{file}: names no base model; write its folder or name as base_model_name_or_path")
+        raise CheckpointError(
+            f"{folder}: does not name the model it was trained on; load that model and put the adapter on it with "
+            "peft's PeftModel.from_pretrained"
+        )
     if os.path.isdir(base) and not os.path.exists(os.path.join(base, CONFIG)):
         raise CheckpointError(f"{file}: its base model {shorten(base)} holds no model; write the folder of one there")
     ranks = fields.get("rank_pattern")

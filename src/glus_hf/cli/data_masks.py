@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from .options import Json
+from ..output_claim import OutputFolder, claim_outputs
+from .options import Json, Overwrite
 from .output import echo, set_progress
 
 
 Masks = Annotated[Path, typer.Option(help="Folder of the mask PNGs.")]
 Frames = Annotated[Path, typer.Option(help="Folder with the videos: <video>/ with images, or <video>.mp4.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to make; must not exist.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
 Texts = Annotated[
     Path | None, typer.Option(help='JSON of the expressions: {"video": {"1": "the dog"}}. Default: beside the masks.')
 ]
@@ -28,6 +29,7 @@ def convert_davis(
     output: Output,
     texts: Texts = None,
     copy: Copy = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -35,7 +37,9 @@ def convert_davis(
     from ..data.own import mask_pngs
 
     set_progress(quiet)
-    _report(output, mask_pngs.convert_davis(masks, frames, output, texts, copy), as_json)
+    with claim_outputs(OutputFolder(output), inputs=[masks, frames, texts], overwrite=overwrite) as (folder,):
+        counts = mask_pngs.convert_davis(masks, frames, folder, texts, copy)
+    _report(output, counts, as_json)
 
 
 def convert_png(
@@ -44,6 +48,7 @@ def convert_png(
     output: Output,
     texts: Texts = None,
     copy: Copy = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -51,7 +56,9 @@ def convert_png(
     from ..data.own import mask_pngs
 
     set_progress(quiet)
-    _report(output, mask_pngs.convert_png(masks, frames, output, texts, copy), as_json)
+    with claim_outputs(OutputFolder(output), inputs=[masks, frames, texts], overwrite=overwrite) as (folder,):
+        counts = mask_pngs.convert_png(masks, frames, folder, texts, copy)
+    _report(output, counts, as_json)
 
 
 def convert_cvat(
@@ -59,6 +66,7 @@ def convert_cvat(
     video: Annotated[Path, typer.Option(help="Video file of the task, or the folder of its frames.")],
     output: Output,
     copy: Copy = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -66,14 +74,20 @@ def convert_cvat(
     from ..data.own import cvat_video
 
     set_progress(quiet)
-    _report(output, cvat_video.convert_cvat(annotations, video, output, copy), as_json)
+    with claim_outputs(OutputFolder(output), inputs=[annotations, video], overwrite=overwrite) as (folder,):
+        counts = cvat_video.convert_cvat(annotations, video, folder, copy)
+    _report(output, counts, as_json)
 
 
 def _report(output: Path, counts: dict[str, int], as_json: bool) -> None:
     if as_json:
         print(json.dumps({"output": str(output), **counts}))
     else:
-        echo(f"Wrote {output}: {', '.join(f'{number} {noun}' for noun, number in counts.items())}")
+        echo(f"Wrote {output}: {', '.join(_count(number, noun) for noun, number in counts.items())}")
+
+
+def _count(number: int, nouns: str) -> str:
+    return f"{number} {nouns.removesuffix('s') if number == 1 else nouns}"
 
 
 __all__ = ["convert_cvat", "convert_davis", "convert_png"]

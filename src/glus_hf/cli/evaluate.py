@@ -135,6 +135,7 @@ def evaluate(
     )
     processes.close()
     if report is not None:
+        _print_failures(report.records)
         with claim_outputs(*derived, inputs=read, overwrite=True) as (staged_zip, staged_plots):
             if staged_plots is not None:
                 from ..evaluation.plots import draw_plots
@@ -147,17 +148,20 @@ def evaluate(
         _print_results(report, extra, as_json, quiet)
 
 
+def _print_failures(records: list[dict]) -> None:
+    for record in records:
+        if "error" in record:
+            name = f"video {record['video_id']}, expression {record['expression_id']}"
+            echo(f"Failed: {name}: {record['error']}", err=True)
+
+
 def _derived(zip_file: Path | None, plots: Path | None) -> tuple[Output | None, Output | None]:
     """What is made of a run's results. That of an earlier run is replaced without being asked, as the results are."""
     return None if zip_file is None else OutputFile(zip_file), None if plots is None else OutputFolder(plots)
 
 
 def _print_results(report, extra: dict, as_json: bool, quiet: bool) -> None:
-    """What the first process prints at the end: failures, table, further files, JSON."""
-    for record in report.records:
-        if "error" in record:
-            name = f"video {record['video_id']}, expression {record['expression_id']}"
-            echo(f"Failed: {name}: {record['error']}", err=True)
+    """What the first process prints at the end: table, further files, JSON."""
     if as_json:
         print(json.dumps({**report.to_dict(), **extra}))
     elif not quiet:

@@ -33,6 +33,7 @@ def download_folder(repo: str, patterns: list[str], remedy: str, revision: str |
         CheckpointError: it is not in the cache and cannot be downloaded; one line that ends with `remedy`.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     revision = revision or PINNED_REVISIONS.get(repo, "main")
     failure = hub_failure()
@@ -45,7 +46,8 @@ def download_folder(repo: str, patterns: list[str], remedy: str, revision: str |
             if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
                 break
     except Exception as error:  # which ones depends on the HTTP library, and that on the version of huggingface_hub
-        reason = failure or " ".join(str(error).split())[:MESSAGE_LENGTH] or type(error).__name__
+        is_absent = isinstance(error, LocalEntryNotFoundError) and failure is not None
+        reason = failure if is_absent else " ".join(str(error).split())[:MESSAGE_LENGTH] or type(error).__name__
         raise CheckpointError(f"{repo}: is not cached and cannot be downloaded ({reason}); {remedy}") from None
     return folder
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..checkpoint_files.folder_check import check_processor_files
 from ..checkpoint_files.json_fields import shorten
 from ..errors import CheckpointError
+from ..safe_files import read_bytes
 from .provenance import read_json
 from .weight_files import refuse_pointer
 
@@ -26,8 +27,10 @@ def load_tokenizer(folder: Path):
     for file in files:
         refuse_pointer(file)
     check_processor_files(folder)
-    if files == [folder / "tokenizer.model"] and not _has_sentencepiece():  # transformers would try other readers
-        raise _needs_sentencepiece(folder)
+    if files == [folder / "tokenizer.model"]:  # where it cannot be read, transformers would try other readers
+        if not _has_sentencepiece():
+            raise _needs_sentencepiece(folder)
+        _check_sentencepiece(files[0])
     try:
         tokenizer = LlamaTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers raises half a dozen types here
@@ -74,6 +77,15 @@ def _needs_sentencepiece(folder: Path) -> CheckpointError:
     return CheckpointError(
         f"{folder}: reading tokenizer.model needs sentencepiece and protobuf; pip install glus-hf[convert]"
     )
+
+
+def _check_sentencepiece(file: Path) -> None:
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        SentencePieceProcessor().LoadFromSerializedProto(read_bytes(file, "tokenizer", CheckpointError))
+    except RuntimeError:
+        raise CheckpointError(f"{file}: is damaged or cut short; download it again") from None
 
 
 def _has_sentencepiece() -> bool:

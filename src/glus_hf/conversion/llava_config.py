@@ -54,8 +54,11 @@ def readable_config(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        if str(folder) in str(error):
+            raise
+        message = f"a config of the checkpoint, CLIP or SAM-2 does not fit ({error})"
+        raise CheckpointError(f"{folder}: {message}; download it again") from None
     except KeyError as error:
         raise CheckpointError(f"{folder}: the config of the checkpoint, CLIP or SAM-2 lacks {error}") from None
     except (StrictDataclassError, ArithmeticError, AttributeError, TypeError, ValueError) as error:

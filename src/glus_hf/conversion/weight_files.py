@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,12 +104,7 @@ def read_weights(file: Path) -> Iterator[tuple[str, Tensor]]:
 
 def _load_pickle(file: Path) -> dict[str, Tensor]:
     try:
-        try:
-            state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            state = torch.load(file, map_location="cpu", weights_only=True)  # written before PyTorch 1.6
+        state = _unpickle(file)
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{file}: is damaged, or holds more than tensors and is refused, because that could run code; download it "
@@ -122,6 +118,17 @@ def _load_pickle(file: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(_is_weight(name, value) for name, value in state.items()):
         raise CheckpointError(f"{file}: holds no weights by name; pass a checkpoint's weight file")
     return dict(state)
+
+
+def _unpickle(file: Path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a foreign protocol; what cannot be read is an error
+        try:
+            return torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            return torch.load(file, map_location="cpu", weights_only=True)  # written before PyTorch 1.6
 
 
 def _is_weight(name, value) -> bool:

@@ -59,7 +59,7 @@ def is_same_answer(one: dict, other: dict) -> bool:
     if abs(float(one["scores"].mean() - other["scores"].mean())) > MAX_SCORE_DIFFERENCE:
         return False
     common = np.count_nonzero(one["masks"] & other["masks"])
-    return common >= MIN_IOU * np.count_nonzero(one["masks"] | other["masks"])
+    return bool(common >= MIN_IOU * np.count_nonzero(one["masks"] | other["masks"]))
 
 
 def _are_close(area: int, other: int) -> bool:

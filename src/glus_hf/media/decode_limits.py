@@ -11,6 +11,7 @@ from ..safe_files import GB, readable_size
 
 
 DEFAULT_MEMORY = 6 * GB
+HOW_TO_RAISE = "(limits=DecodeLimits(...) or --decode-limit)"
 FREE_SHARE = 3  # masks, features and the model need the rest
 FRAME_OVERHEAD = 256  # bytes of an array beside its pixels
 
@@ -64,7 +65,7 @@ class FrameBudget:
         if height * width > self.limits.frame_pixels:
             raise VideoError(
                 f"{self.name}: has frames of {width} x {height} pixels, more than the {self.limits.frame_pixels:.0f} "
-                "that a frame may have: make it smaller, or raise the limit frame_pixels"
+                f"that a frame may have: make it smaller, or raise the limit frame_pixels {HOW_TO_RAISE}"
             )
 
     def check_count(self, num_frames: int, height: int, width: int, more: bool = False) -> None:
@@ -88,7 +89,7 @@ class FrameBudget:
         if seconds > self.limits.seconds:
             raise VideoError(
                 f"{self.name}: lasts {seconds / 3600:.3g} hours, more than the {self.limits.seconds / 3600:.3g} that "
-                "a video may last: cut it, read its start with max_frames, or raise the limit seconds"
+                f"a video may last: cut it, read its start with max_frames, or raise the limit seconds {HOW_TO_RAISE}"
             )
 
     def check_time(self, seconds: float) -> None:
@@ -100,13 +101,14 @@ class FrameBudget:
         if num_bytes > self.limits.file_bytes:
             raise VideoError(
                 f"{self.name}: has {readable_size(num_bytes)}, more than the "
-                f"{readable_size(self.limits.file_bytes)} of a video: cut it, or raise the limit file_bytes"
+                f"{readable_size(self.limits.file_bytes)} of a video: cut it, or raise the limit file_bytes "
+                f"{HOW_TO_RAISE}"
             )
 
     def _refuse(self, what: str, needed: int) -> None:
         raise VideoError(
             f"{self.name}: {what} {readable_size(needed)} of memory, {readable_size(self.memory)} are allowed: read "
-            "its start with max_frames, make it smaller, or raise the limit memory"
+            f"its start with max_frames, make it smaller, or raise the limit memory {HOW_TO_RAISE}"
         )
 
 

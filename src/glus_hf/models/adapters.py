@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from safetensors import safe_open
 from transformers.utils import cached_file
 
 from ..checkpoint_files.json_fields import read_fields
@@ -13,6 +14,7 @@ from .weight_fit import check_finite
 
 
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FILE = "adapter_model.safetensors"
 BASE_CONFIG = "base_config.json"
 """Beside an adapter: the config of the model it was trained on, with the options set for that run."""
 
@@ -62,8 +64,14 @@ def load_adapted(cls, name_or_path: str | os.PathLike, base: str, *args, **kwarg
         kwargs = {**kwargs, **dtype, "config": config}
     of_base = {option: value for option, value in hub.items() if option not in ("revision", "subfolder")}
     model, info = cls.from_pretrained(base, *args, output_loading_info=True, **of_base, **kwargs)
+    weights = _find(name_or_path, ADAPTER_FILE, hub)
+    if weights is None:
+        raise CheckpointError(f"{name_or_path}: has no {ADAPTER_FILE}; copy the checkpoint again")
     try:
-        merged = PeftModel.from_pretrained(model, str(name_or_path), **hub).merge_and_unload()
+        adapted = PeftModel.from_pretrained(model, str(name_or_path), **hub)
+        if (misfit := misfit_of(adapted, weights)) is not None:
+            raise ValueError(misfit)
+        merged = adapted.merge_and_unload()
     except Exception as error:  # peft, safetensors and torch raise anything for files that are damaged or do not fit
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
@@ -72,6 +80,18 @@ def load_adapted(cls, name_or_path: str | os.PathLike, base: str, *args, **kwarg
     check_finite(name_or_path, merged)
     merged.name_or_path = str(name_or_path)
     return (merged, info) if wants_info else merged
+
+
+def misfit_of(adapted, file: str | os.PathLike) -> str | None:
+    """In what the tensors of a file are not those of the adapter on a model: peft passes over missing ones."""
+    from peft import get_peft_model_state_dict
+
+    own = get_peft_model_state_dict(adapted, save_embedding_layers=False)  # "auto" would ask the Hub
+    wanted = {name: list(tensor.shape) for name, tensor in own.items()}
+    with safe_open(file, framework="pt") as tensors:
+        stored = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
+    wrong = sorted(name for name in wanted.keys() | stored.keys() if wanted.get(name) != stored.get(name))
+    return f"{len(wrong)} tensors are missing, unexpected or of another shape, such as {wrong[0]}" if wrong else None
 
 
 def _find(name_or_path: str | os.PathLike, file: str, options: Mapping) -> str | None:
@@ -87,4 +107,4 @@ def _read(file: str) -> dict:
     return read_fields(file, remedy="save the adapter again")
 
 
-__all__ = ["ADAPTER_CONFIG", "BASE_CONFIG", "base_of", "load_adapted"]
+__all__ = ["ADAPTER_CONFIG", "ADAPTER_FILE", "BASE_CONFIG", "base_of", "load_adapted", "misfit_of"]

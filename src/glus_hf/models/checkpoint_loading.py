@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
@@ -263,6 +265,9 @@ def readable_errors(name_or_path) -> Iterator[None]:
     except SafetensorError as error:
         message = f"{name_or_path}: its weights are damaged ({_reason(error)}); copy or download them again"
         raise CheckpointError(message) from None
+    except pickle.UnpicklingError:
+        message = "its weights are damaged, or hold more than tensors and are refused, because that could run code"
+        raise CheckpointError(f"{name_or_path}: {message}; get them again as safetensors") from None
     except OSError as error:
         if message := explain_hub_error(name_or_path, error):
             raise CheckpointError(message) from error
@@ -328,7 +333,9 @@ def _quiet_loading() -> Iterator[None]:
     hide = lambda record: "LOAD REPORT" not in record.getMessage()
     logger.addFilter(hide)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what cannot be read is an error
+            yield
     finally:
         logger.removeFilter(hide)
 

@@ -92,6 +92,7 @@ def load_components(arguments: dict) -> dict:
         check_files(name, hub, of_model=False)
         with readable_errors(name):
             arguments["processor"] = AutoProcessor.from_pretrained(name, **preset, **hub)
+            _check_processor(arguments["processor"])
     return arguments
 
 
@@ -99,6 +100,13 @@ def _check_model(model) -> None:
     if not hasattr(model, "propagate_in_video_iterator"):
         kind = type(model).__name__
         raise UserError(f"model is a {kind}, which does not segment videos: pass a name, a folder or a model of ours")
+
+
+def _check_processor(processor) -> None:
+    """Of a class that it does not know, transformers loads the tokenizer alone."""
+    if not hasattr(processor, "init_video_session"):
+        kind = type(processor).__name__
+        raise UserError(f"its processor is a {kind}, which makes no session of a video; correct processor_class")
 
 
 __all__ = ["is_ours", "load_components", "pipeline"]

@@ -12,18 +12,19 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+from peft import PeftConfig, PeftModel
 from safetensors import SafetensorError, safe_open
 from transformers import TrainerState
 from transformers.utils import logging
 
 from ..errors import CheckpointError, UserError
+from ..models.adapters import ADAPTER_FILE, misfit_of
+from ..safe_files import check_regular, read_text
 
 
 logger = logging.get_logger(__name__)
 
 STATE_FILE = "trainer_state.json"
-ADAPTER_FILE = "adapter_model.safetensors"
 PARTS = {
     "r": "lora_rank (or language_model_training)",
     "target_modules": "lora_targets",
@@ -66,8 +67,8 @@ def check_complete(checkpoint: str | os.PathLike) -> int:
 
 def _check_file(file: Path) -> None:
     """Refuse what is neither file nor folder (a pipe would be waited for), and files without their end."""
-    if not (file.is_file() or file.is_dir()):
-        raise ValueError(f"{file.name} is no file")
+    if not file.is_dir():
+        check_regular(file, "weights")
     if file.suffix == ".safetensors":
         with safe_open(file, framework="pt"):  # compares the header with the size of the file
             pass
@@ -78,7 +79,7 @@ def _check_file(file: Path) -> None:
 
 def _step(file: Path) -> int:
     """The step of a state all of whose fields are of the kind that transformers writes."""
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = json.loads(read_text(file, "json"))
     if "global_step" not in content:
         raise ValueError(f"{file.name} has no global_step")
     state, usual = TrainerState(**content), TrainerState()
@@ -127,16 +128,9 @@ def check_same_parts(checkpoint: str | os.PathLike, model: torch.nn.Module) -> N
 
 
 def _check_tensors(checkpoint: Path, model: PeftModel) -> None:
-    """peft passes over tensors of an adapter that are missing."""
-    wanted = {name: list(tensor.shape) for name, tensor in get_peft_model_state_dict(model).items()}
-    with safe_open(checkpoint / ADAPTER_FILE, framework="pt") as file:
-        stored = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    wrong = sorted(name for name in wanted.keys() | stored.keys() if wanted.get(name) != stored.get(name))
-    if wrong:
-        raise CheckpointError(
-            f"{checkpoint}: {ADAPTER_FILE} does not fit ({len(wrong)} tensors are missing, unexpected or of another "
-            f"shape, such as {wrong[0]}); {REMEDY}"
-        )
+    misfit = misfit_of(model, checkpoint / ADAPTER_FILE)
+    if misfit is not None:
+        raise CheckpointError(f"{checkpoint}: {ADAPTER_FILE} does not fit ({misfit}); {REMEDY}")
 
 
 def other_options(checkpoint: str | os.PathLike, what: str) -> CheckpointError:

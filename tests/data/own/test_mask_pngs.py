@@ -43,9 +43,7 @@ def test_davis_there_and_back(tmp_path, copy):
 def test_png_there_and_back(tmp_path):
     masks = overlapping_masks()
     (folder,) = export_masks(video_of(masks), "png", tmp_path / "out")
-    texts = tmp_path / "texts.json"
-    texts.write_text(json.dumps({"clips/one": {str(number): label for number, label in enumerate(LABELS)}}), "utf-8")
-    convert_png(folder / "masks", folder / "videos", tmp_path / "own", texts)
+    convert_png(folder / "masks", folder / "videos", tmp_path / "own")
     rows = rows_of(tmp_path / "own", tmp_path / "cache")
     assert [row["expression"] for row in rows] == LABELS
     assert_same(rows, masks)

@@ -15,13 +15,15 @@ CLUSTERS = (8, 4, 2)
 SIZES = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
 
 
-def selector_config(image=32, patch=8, clusters=CLUSTERS, config_class=GLUSSelectorConfig, **overrides):
+def selector_config(
+    image=32, patch=8, clusters=CLUSTERS, config_class=GLUSSelectorConfig, vocab_size=VOCABULARY, **overrides
+):
     """The smallest selector: 16 patches, 14 tokens of an image, widths of 32."""
     if config_class is GLUSSelectorConfig:
         overrides = {"score_token_id": SCORE, "score_head_size": 16} | overrides
     return config_class(
         vision_config={**SIZES, "num_hidden_layers": 3, "image_size": image, "patch_size": patch},
-        text_config={**SIZES, "num_hidden_layers": 2, "vocab_size": VOCABULARY, "max_position_embeddings": 512},
+        text_config={**SIZES, "num_hidden_layers": 2, "vocab_size": vocab_size, "max_position_embeddings": 512},
         spatial_clusters=clusters,
         **overrides,
     )
@@ -37,8 +39,8 @@ def small_processor(image=32, num_image_tokens=14, **options):
 def small_selector(seed=0, **overrides):
     """In eval mode, and its processor."""
     processor = small_processor()
-    config = selector_config(score_token_id=processor.score_token_id, **overrides)
-    config.text_config.vocab_size = len(processor.tokenizer)
+    vocab_size = len(processor.tokenizer)
+    config = selector_config(score_token_id=processor.score_token_id, vocab_size=vocab_size, **overrides)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = randomize(GLUSSelector(config)).eval()

@@ -37,3 +37,9 @@ def test_arguments_that_do_not_go_together_are_one_line(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="^lora_rank must be 1 or more"):
         make_arguments(GLUSTrainingArguments, {"output_dir": str(tmp_path), "lora_rank": 0, "use_cpu": True})
+
+
+def test_a_configuration_file_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="^training: [^\n]*No such file or directory: 'none.json'$"):
+        values = {"output_dir": str(tmp_path), "accelerator_config": "none.json", "use_cpu": True}
+        make_arguments(GLUSTrainingArguments, values)

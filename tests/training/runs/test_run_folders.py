@@ -22,6 +22,7 @@ def test_folders_are_checked_before_training(tmp_path):
     for wrong, message in {
         ("old",): "old: holds checkpoints of an earlier run; pass --resume [^\n]*$",
         ("file",): "file: is a file; choose another training.output_dir",
+        ("model",): "model: holds config.json; choose another training.output_dir",
         ("new", "model"): "model: is not empty; choose a new folder [^\n]*; set export= or --export",
         ("old", "model", True): "model: is not empty",
         ("new", "file"): "file: is a file; choose a new folder",
@@ -29,5 +30,5 @@ def test_folders_are_checked_before_training(tmp_path):
         with pytest.raises(ConfigError, match=message):
             check(*wrong)
     check("new")
-    check("model", "model/inside")
+    check("new", "new/inside")
     check("old", resume=True)

@@ -100,7 +100,6 @@ class GLUSConfig(CheckpointMixin, PreTrainedConfig):
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLUSConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
         check_numbers(vars(self), type(self).__name__)
-        check_token_ids(self, "seg_token_id")
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
@@ -115,7 +114,9 @@ class GLUSConfig(CheckpointMixin, PreTrainedConfig):
         check_names(cls, config_dict)
         options = select_options(kwargs.pop("compat", None), MODEL_OPTIONS)
         result = super().from_dict(config_dict, **{**options, **kwargs})
-        (result[0] if isinstance(result, tuple) else result)._check_options()
+        config = result[0] if isinstance(result, tuple) else result
+        config._check_options()
+        check_token_ids(config, "seg_token_id")
         return result
 
     @property

@@ -61,9 +61,11 @@ class ChatUniViConfig(CheckpointMixin, PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
-        """As in transformers; fields that would take the place of methods are refused."""
+        """As in transformers; fields that would take the place of methods, and tokens without a row, are refused."""
         check_names(cls, config_dict)
-        return super().from_dict(config_dict, **kwargs)
+        result = super().from_dict(config_dict, **kwargs)
+        check_token_ids(result[0] if isinstance(result, tuple) else result, "score_token_id")
+        return result
 
     def __post_init__(self, **kwargs):
         check_numbers({**vars(self), **kwargs}, type(self).__name__)
@@ -74,7 +76,6 @@ class ChatUniViConfig(CheckpointMixin, PreTrainedConfig):
                 check_names(config_class, values, f"{type(self).__name__}.{name}")
                 setattr(self, name, config_class(**values))
         self.spatial_clusters, self.spatial_neighbours = list(self.spatial_clusters), list(self.spatial_neighbours)
-        check_token_ids(self, "score_token_id")
         self._check_merger()
         super().__post_init__(**kwargs)
 

@@ -128,7 +128,7 @@ def brush_rle(mask: np.ndarray) -> list[int]:
 
     Example:
         >>> brush_rle(np.ones((1, 1), dtype=bool))
-        [0, 0, 0, 4, 57, 27, 252, 239, 240]
+        [0, 0, 0, 4, 57, 27, 252, 127, 224]
     """
     flat = np.repeat(mask.ravel(), 4)
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1

@@ -10,7 +10,10 @@ from .video_masks import VideoMasks, write_frames
 
 
 def write_png(folder: Path, videos: list[VideoMasks]) -> None:
-    """`masks/<video>/<id>/<frame>.png` with 0 and 255, `expressions.jsonl`, and frames in `videos/`: own data."""
+    """`masks/<video>/<id>/<frame>.png` with 0 and 255, `expressions.jsonl`, and frames in `videos/`: own data. And
+    `expressions.json`, `{video: {id: expression}}`."""
+    texts = {video.video: dict(zip(video.ids, video.labels, strict=True)) for video in videos}
+    (folder / "expressions.json").write_text(json.dumps(texts, ensure_ascii=False, indent=1), encoding="utf-8")
     with open(folder / "expressions.jsonl", "w", encoding="utf-8") as lines:
         for video in videos:
             for index, (name, label) in enumerate(zip(video.ids, video.labels, strict=True)):

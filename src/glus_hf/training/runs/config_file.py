@@ -10,12 +10,12 @@ import os
 import reprlib
 from collections.abc import Sequence
 from dataclasses import field
-from pathlib import Path
 from typing import TypeVar
 
 import yaml
 
 from ...errors import ConfigError
+from ...safe_files import read_text
 
 
 Config = TypeVar("Config")
@@ -24,7 +24,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 KINDS = {"str": (str, "text"), "list": (list, "a list"), "dict": (dict, "keys with values")}
 KINDS["bool"] = (bool, "true or false")
 NUMBERS = ("int", "float")
-MAX_BYTES, MAX_ALIASES = 2**20, 20
+MAX_ALIASES, MAX_DEPTH = 20, 50
 YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: of dates, of numbers, of encodings
 
 
@@ -100,24 +100,33 @@ def check_keys(file: str | os.PathLike, root: type, name: str, content: dict, va
 
 
 def _read(file: str | os.PathLike) -> dict:
-    if os.path.exists(file) and not os.path.isfile(file):  # a pipe would be waited for
-        raise ConfigError(f"{file}: is no file; name a YAML file")
+    text = read_text(file, "yaml", ConfigError)
     try:
-        if os.path.getsize(file) > MAX_BYTES:
-            raise ConfigError(f"{file}: is larger than {MAX_BYTES} bytes; name a YAML file")
-        content = _load_yaml(Path(file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such file") from None
-    except (*YAML_ERRORS, OSError) as error:
+        content = _load_yaml(text)
+    except YAML_ERRORS as error:
         raise ConfigError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())[:300]})") from None
     return _mapping({} if content is None else content, str(file), "the file")
 
 
-def _load_yaml(text: str):
+class _Loader(yaml.SafeLoader):
     """YAML without code, depth, and the aliases by which a short text becomes an endless one."""
-    if sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)) > MAX_ALIASES:
-        raise ValueError(f"more than {MAX_ALIASES} aliases")
-    content = yaml.safe_load(text)
+
+    num_aliases = 0
+
+    def fetch_flow_collection_start(self, token_class):
+        if self.flow_level >= MAX_DEPTH:  # the time to scan grows with its square
+            raise yaml.YAMLError(f"more than {MAX_DEPTH} brackets in each other")
+        super().fetch_flow_collection_start(token_class)
+
+    def fetch_alias(self):
+        self.num_aliases += 1
+        if self.num_aliases > MAX_ALIASES:
+            raise yaml.YAMLError(f"more than {MAX_ALIASES} aliases")
+        super().fetch_alias()
+
+
+def _load_yaml(text: str):
+    content = yaml.load(text, Loader=_Loader)
     json.dumps(content, default=str, skipkeys=True)  # raises where something holds itself
     return content
 

@@ -47,7 +47,7 @@ def make_arguments(kind: type[Arguments], values: dict) -> Arguments:
         return kind(**values)
     except UserError:
         raise
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError) as error:
         raise ConfigError(f"training: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ...errors import CheckpointError, ConfigError
@@ -13,7 +14,7 @@ def check_run_folders(config, resume: str | bool | None = None) -> None:
 
     Args:
         config: of any family; its `export` must be new or empty.
-        resume: whether (or from which checkpoint) an earlier run goes on; else there must be no checkpoints.
+        resume: whether (or from which checkpoint) an earlier run goes on; else the folder must be new or empty.
 
     Raises:
         ConfigError, CheckpointError: a folder is in use, or is a file; one line.
@@ -25,6 +26,12 @@ def check_run_folders(config, resume: str | bool | None = None) -> None:
         raise ConfigError(
             f"{output_dir}: holds checkpoints of an earlier run; pass --resume to go on with it, or choose another "
             "training.output_dir (and export), or remove the folder"
+        )
+    is_first = os.environ.get("RANK", "0") == "0"  # the others may find what the first has begun to write
+    if is_first and not resume and output_dir.is_dir() and (found := sorted(output_dir.iterdir())):
+        raise ConfigError(
+            f"{output_dir}: holds {found[0].name}; choose another training.output_dir, or pass --resume if a run was "
+            "broken off there"
         )
     if config.export:
         try:
