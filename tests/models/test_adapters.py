@@ -117,10 +117,10 @@ def test_a_selector_names_its_alias_and_loads(tmp_path):
 def test_what_is_wrong_is_one_line(run, tmp_path):
     for number, (file, content, message) in enumerate(
         [
-            ("adapter_config.json", "{}", "adapter_config.json: names no base model; write its folder or name"),
+            ("adapter_config.json", "{}", "does not name the model it was trained on; load that model"),
             ("adapter_config.json", "[" * 200_000, "adapter_config.json: cannot be read"),
-            ("adapter_config.json", '{"base_model_name_or_path": "glus-tiny", "r": "x"}', "its adapter does not fit"),
-            ("adapter_model.safetensors", "no tensors", "its adapter does not fit glus-tiny or is damaged"),
+            ("adapter_config.json", '{"base_model_name_or_path": "glus-tiny", "r": "x"}', "its rank is 'x'"),
+            ("adapter_model.safetensors", "no tensors", "its weights are damaged"),
             ("base_config.json", "[]", "base_config.json: cannot be read (is no JSON object)"),
         ]
     ):

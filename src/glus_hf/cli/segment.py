@@ -221,7 +221,7 @@ def _print_results(results: list[dict], output: Path, masks_dir: Path | None) ->
         if result.get("no_target"):
             echo(f"Nothing fits {result['label']!r}: empty masks")
         if result[MISSING_FRAMES]:
-            echo(f"No answer for {result['label']!r} on frames {result['missing_seg_frames']}: empty masks there")
+            echo(f"No answer for {result['label']!r} on frames {result[MISSING_FRAMES]}: empty masks there")
     echo(f"Overlay: {output}")
     if masks_dir is not None:
         echo(f"Masks: {masks_dir / '<number>' / '<frame>.png'}")
