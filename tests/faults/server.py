@@ -82,13 +82,12 @@ def _kill(command: Command, work: Path, seconds: float, times: int, rng: random.
         done["killed" if killed else "finished before"] += 1
         others = [code for child, code in zip(children, codes, strict=True) if child not in victims]
         problems += [f"the other process ended with {code}" for code in others if killed and code not in (0, 2)]
-        if killed and not command.resumes:
-            visible = [path.name for path in (work / "out").iterdir() if not path.name.startswith(".")]
+        visible = [path.name for path in (work / "out").iterdir() if not path.name.startswith(".")]
+        if visible and not command.resumes:
             problems += [f"{name}: is there after a kill" for name in visible if not _is_whole(work, name)]
-        if not killed and not command.resumes:
-            break  # nothing is left to do
-    else:
-        _to_the_end(command, work, command.arguments + command.again)
+            shutil.rmtree(work / "out")  # it was done, and would refuse its own place
+            (work / "out").mkdir()
+    _to_the_end(command, work, command.arguments + command.again)
     return problems, done
 
 
@@ -122,7 +121,7 @@ def _fill_disk(command: Command, work: Path, wanted: dict[str, bytes], times: in
             code, lines = _run_once(command, work, command.arguments, limit)
         done["refused"] += code == 2
         errors = [line for line in lines if line.startswith("Error: ")]
-        if code != 2 or len(errors) != 1 or lines[-1] != errors[0] or "out/" not in errors[0]:
+        if code != 2 or len(errors) != 1 or lines[-1] != errors[0] or "out" not in errors[0]:
             problems.append(f"{size} KiB: exit code {code}, {lines[-6:]}")
     _to_the_end(command, work, command.arguments)
     return problems, done

@@ -71,7 +71,7 @@ def fuzz(name: str, seconds: int, seed: int, folder: Path) -> None:
         f"-seed={seed}",
         f"-max_len={LONGEST_INPUT}",
         f"-rss_limit_mb={MEMORY_MB}",
-        "-timeout=0",
+        "-timeout=300",  # of wall time; that of CPU time is below
         f"-artifact_prefix={folder}{os.sep}finding-",
         f"-dict={words}",
         "-print_final_stats=1",

@@ -34,6 +34,10 @@ TRAIN = (
     "tiny",
     "training.output_dir=run",
     "training.max_steps=1",
+    "training.total_train_batch_size=2",
+    "training.per_device_train_batch_size=2",
+    "training.disable_tqdm=true",
+    "training.eval_strategy=no",
     "export=trained",
     "--resume",
 )
@@ -202,7 +206,7 @@ CASES = [
     labels("done already", expect=WORKS),
     labels("no JSON", anew("labels/own/park/0.json", put, "{"), expect=WORKS, warns=True),
     labels("gone", lambda work: (work / "labels/own/park/0.json").unlink(), expect=WORKS, warns=True),
-    train("no folder", lambda work: None, words=("run",), slow=True),
+    train("no folder", lambda work: None, expect=WORKS, writes=("run", "trained"), slow=True),
     train(
         "no checkpoint that is complete",
         lambda work: put(work / "run" / "checkpoint-5" / "model.safetensors", b""),

@@ -26,7 +26,7 @@ from tests.hostile.watch import OpenedFiles, picture, record_events
 
 
 ADDRESS_SPACE, CPU_SECONDS, OPEN_FILES, FILE_SIZE = 6 << 30, 40, 256, 256 << 20
-WALL_SECONDS = 45
+WALL_SECONDS = 120
 NOT_IMPORTED = ("glus_hf.cli.__main__", "glus_hf.webapp")
 
 

@@ -429,7 +429,7 @@ def tokenizer_mutations() -> dict[str, Mutation]:
         "deep post processor": lambda content: content.update(
             post_processor=functools.reduce(
                 lambda inner, _: {"type": "Sequence", "processors": [inner]},
-                range(500),
+                range(100),
                 {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
             )
         ),

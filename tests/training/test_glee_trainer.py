@@ -7,6 +7,7 @@ import torch
 from glus_hf import GLEECollator, GLEETrainer, GLEETrainingArguments, ReferringVideoDataset, UserError
 from glus_hf.models.glee.targets_glee import boxes_of_masks, image_targets
 from glus_hf.training.glee_trainer import parameter_groups
+from glus_hf.training.samples.ratio_mixture import RatioMixture
 from tests.evaluation.evaluation_data import shape_rows
 from tests.models.glee.small_glee import LENGTH, small_model, small_processor
 
@@ -113,7 +114,29 @@ def test_accumulated_losses_are_means_over_the_targets_of_the_step(data, collato
     for batch, count in zip(batches, counts, strict=True):
         inputs = {name: value for name, value in batch.items() if name != "samples"}
         torch.manual_seed(0)
-        alone = trainer.model(**inputs).loss
+        alone = trainer.model(**inputs).loss.detach()
         torch.manual_seed(0)
         share = trainer.compute_loss(trainer.model, batch, num_items_in_batch=sum(counts))
         assert share.item() == pytest.approx(float(alone * count[0] / sum(counts)[0]), rel=1e-5)
+
+
+def test_a_mixture_trains_in_batches_of_one_dataset(data, collator, tmp_path):
+    """Two datasets that differ in name alone, at 3:1."""
+    read = []
+
+    class Named:
+        def __init__(self, name):
+            self.name = name
+
+        def __len__(self):
+            return len(data)
+
+        def __getitem__(self, index):
+            read.append(self.name)
+            return data[index]
+
+    mixture = RatioMixture({"a": Named("a"), "b": Named("b")}, {"a": 3, "b": 1}, num_batches=8, seed=2)
+    trainer = train(mixture, collator, tmp_path, max_steps=8)
+    assert trainer.state.global_step == 8 and len(read) >= 16
+    assert all(first == second for first, second in zip(read[0:16:2], read[1:16:2], strict=True))
+    assert 2 * read[:16].count("b") < read[:16].count("a")

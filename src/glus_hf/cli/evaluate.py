@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -172,7 +173,7 @@ def _print_results(report, extra: dict, as_json: bool, quiet: bool) -> None:
 
 def _default_output(dataset: str, split: str, data_options: dict, model: str, selector: str | None = None) -> Path:
     options = [f"{name}{value}" for name, value in sorted(data_options.items()) if name != "num_videos"]
-    models = [Path(name).resolve().name for name in (model, selector) if name is not None]
+    models = [Path(os.path.realpath(name)).name for name in (model, selector) if name is not None]
     name = "-".join([dataset, split, *options, *models])
     return Path("outputs") / re.sub(r"[^\w.-]", "_", name)
 

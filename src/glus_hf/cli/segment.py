@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -137,7 +138,7 @@ def _checked_output(video: str, output: Path | None) -> Path:
 def _stem(video: str) -> str:
     """What the overlay of a video is named after: `clip` of `folder/clip.mp4` and of `https://host/clip.mp4?id=1`."""
     is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video)
-    path = Path(unquote(urlsplit(video).path)) if is_address else Path(video).resolve()
+    path = Path(unquote(urlsplit(video).path)) if is_address else Path(os.path.realpath(video))
     return path.stem or "video"
 
 
@@ -192,7 +193,7 @@ def _export(folder: Path, formats: list[str], video: str, results: list[dict], c
 
 def _name_of(video: str) -> str:
     """Name of the video in exported files: without suffix, of a folder its last name."""
-    return Path(video).resolve().name if Path(video).is_dir() else _stem(video)
+    return Path(os.path.realpath(video)).name if Path(video).is_dir() else _stem(video)
 
 
 def _summary(result: dict) -> dict:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from ..models.glee.modeling_glee import GLEEForVideoSegmentation
 from .base_arguments import default
 from .base_trainer import StepTrainer, check_size
 from .non_finite import stop_at_samples
+from .samples.ratio_mixture import RatioMixture
 
 
 TERMS = ("loss_ce", "loss_mask", "loss_dice", "loss_bbox", "loss_giou", "dist_loss")
@@ -54,7 +56,8 @@ class GLEETrainer(StepTrainer):
     The logged terms are unweighted and those of the last decoder layer; the loss is that of all stages.
 
     Args:
-        model, args, train_dataset, data_collator, kwargs: as for `transformers.Trainer`.
+        model, args, data_collator, kwargs: as for `transformers.Trainer`.
+        train_dataset: samples that the collator takes; of a [`RatioMixture`] every batch is of one dataset and kind.
 
     Example:
 
@@ -77,6 +80,19 @@ class GLEETrainer(StepTrainer):
             if rate == 0:
                 model.get_submodule(part.rstrip(".")).requires_grad_(False)
         super().__init__(model, args, data_collator, train_dataset=train_dataset, **kwargs)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """As in transformers; of a [`RatioMixture`], in batches of one kind."""
+        if not isinstance(self.train_dataset, RatioMixture):
+            return super().get_train_dataloader()
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=self.train_dataset.batches(self.args.per_device_train_batch_size),
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return self.accelerator.prepare(loader)
 
     @staticmethod
     def _counts(batch: Mapping) -> Tensor:

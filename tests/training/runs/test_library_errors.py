@@ -18,9 +18,10 @@ from glus_hf.training.runs.library_errors import library_errors, make_arguments
     ],
 )
 def test_what_a_user_can_set_right_is_one_line(error, message):
-    with pytest.raises(UserError, match=message) as caught, library_errors():
+    with pytest.raises(UserError, match=message) as caught, library_errors("out/run", None):
         raise error
     assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("out/run: ") == ("disk" in str(caught.value))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("a defect")])

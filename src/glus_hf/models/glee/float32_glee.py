@@ -24,6 +24,8 @@ class Float32Module(nn.Module):
 
     def __call__(self, *args, **kwargs):
         device = next(self.parameters()).device.type
+        if device == "meta" or not torch.is_autocast_enabled(device):
+            return super().__call__(*args, **kwargs)
         with torch.autocast(device, enabled=False):
             return super().__call__(*args, **kwargs)
 

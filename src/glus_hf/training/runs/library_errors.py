@@ -19,8 +19,8 @@ MISSING_PACKAGE = "to be installed"  # transformers, of report_to
 
 
 @contextmanager
-def library_errors() -> Iterator[None]:
-    """Turn errors of libraries during a run into a [`UserError`].
+def library_errors(*folders: str | None) -> Iterator[None]:
+    """Turn errors of libraries during a run that writes into these folders into a [`UserError`].
 
     Raises:
         UserError: a file could not be written, or a package is missing; one line.
@@ -31,7 +31,9 @@ def library_errors() -> Iterator[None]:
         raise UserError(f"{error}; install it, or leave out what needs it") from error
     except (RuntimeError, SafetensorError) as error:
         if any(sign in str(error) for sign in DISK):
-            raise UserError(f"a file could not be written or read; is the disk full? ({error})") from error
+            places = " or ".join(dict.fromkeys(str(folder) for folder in folders if folder))
+            message = f"a file could not be written or read; is the disk full? Make room and start again ({error})"
+            raise UserError(f"{places}: {message}" if places else message) from error
         if MISSING_PACKAGE in str(error):
             raise UserError(str(error)) from error
         raise

@@ -72,7 +72,7 @@ def train_from_file(
     config = load_config(file, overrides)
     config.export = config.export if export is None else str(export)
     check_run_folders(config, resume)
-    with library_errors():
+    with library_errors(config.training.get("output_dir"), config.export):
         trainer = build_trainer(config)
         with stopping_at_ctrl_c(trainer):
             checkpoint = checkpoint_to_resume(trainer.args.output_dir, resume)
