@@ -93,6 +93,16 @@ def test_frames_of_a_video_file_are_exported(folder):
     assert len(list((folder / "out/yolo/images/train/even").glob("*.jpg"))) == 5
 
 
+def test_masks_of_the_start_of_a_video_go_with_its_first_frames(folder):
+    write_video(folder / "clip.mp4", np.zeros((7, 36, 52, 3), dtype=np.uint8), fps=8)
+    write_masks(folder / "even", overlapping_masks()[:1, :, :36, :52])  # of 5 frames
+    arguments = ["even", "--format", "yolo,coco", "--video", "clip.mp4", "--with-frames", "-o", "out"]
+    code, _, err = invoke("export-masks", *arguments)
+    assert (code, err) == (0, "")
+    for images in ("yolo/images/train/even", "coco/data/even"):
+        assert len(list((folder / "out" / images).glob("*.jpg"))) == 5
+
+
 def test_a_tree_of_several_videos(folder):
     for name in ("a", "b/c"):
         write_masks(folder / "tree" / "Annotations" / name, overlapping_masks()[:2])

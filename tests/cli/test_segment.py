@@ -151,6 +151,7 @@ def test_segment_with_a_preset(folder, monkeypatch):
         (["clip.mp4", "a dog", "--device", "abacus"], "--device"),
         (["clip.mp4", "a dog", "--dtype", "int3"], "--dtype"),
         (["clip.mp4", "a dog", "-o", "out.avi"], ".avi"),
+        (["clip.mp4", "a dog", "-o", "out"], "out: is no name of an overlay; let it end in .mp4"),
         (["clip.mp4", "a dog", "-o", "clip.mp4"], "the input"),
         (["clip.mp4", "a dog", "--format", "davos"], "'davos' is unknown"),
         (["clip.mp4", "a dog", "--with-frames"], "belong to --format"),

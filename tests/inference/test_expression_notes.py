@@ -60,6 +60,14 @@ def test_the_pipeline_points_them_out_once(pipe, caplog):
     assert caplog.records == []
 
 
+def test_expressions_that_are_all_the_same_are_one_line():
+    labels = ["a", "b", "c"]
+    same = {label: [other for other in labels if other != label] for label in labels}
+    results = [{"label": label, "unknown_words": [], "same_as": same[label]} for label in labels]
+    words = "'a' and 'b' and 'c' got the same pixels and scores: the model does not tell them apart"
+    assert describe_notes(results) == [words]
+
+
 def test_a_lower_verbosity_hides_them(pipe, caplog):
     from transformers.utils import logging as verbosity
 
@@ -101,4 +109,4 @@ def test_same_means_the_same_pixels_and_scores():
     ]
     add_notes(results, [[]] * len(results))
     assert [each["same_as"] for each in results] == [["b"], ["a", "a"], ["b"], [], [], [], []]
-    assert len(describe_notes(results)) == 2
+    assert len(describe_notes(results)) == 1

@@ -84,5 +84,7 @@ def test_what_does_not_go_is_one_line(causal, processor, model):
         model(torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 8, 3, 8, 8), inputs_embeds=torch.zeros(1))
     with pytest.raises(UserError, match="model is a Linear, which does not segment"):
         pipeline(TASK, model=torch.nn.Linear(1, 1), processor=processor)
+    with pytest.raises(UserError, match="pass processor="):
+        pipeline(TASK, model=model)
     with pytest.raises(UserError, match="model is a int"):
         glus_hf.pipeline(model=5, processor=processor, task=TASK)

@@ -30,7 +30,7 @@ def test_a_gif_is_bounded_in_size_and_rate(tmp_path, caplog, seconds):
     assert len(video) == 10 * seconds and len(video) / video.fps == pytest.approx(seconds, rel=0.05)
     assert (tmp_path / "long.gif").stat().st_size < 10e6  # bytes
     assert len(caplog.messages) == 1
-    assert "480x270 at 10 frames per second, reduced from 854x480 at 24" in caplog.messages[0]
+    assert caplog.messages[0].startswith("long.gif: 480x270 at 10 frames per second, reduced from 854x480 at 24;")
 
 
 def test_a_long_gif_lasts_as_long_with_fewer_frames(tmp_path):
@@ -56,6 +56,11 @@ def test_small_gifs_stay_as_they_are(tmp_path, caplog):
     assert (len(video), video.height, video.width) == (6, 90, 160) and not caplog.messages
     for found, expected in zip(video.frames, scene(6, 90, 160), strict=True):
         assert np.abs(found.astype(int) - expected).mean() < 8
+
+
+def test_a_gif_of_one_frame_loses_none(tmp_path, caplog):
+    save_overlay(tmp_path / "photo.gif", scene(1, 90, 160), fps=12)
+    assert len(load_video(tmp_path / "photo.gif")) == 1 and not caplog.messages
 
 
 def test_no_frames(tmp_path):

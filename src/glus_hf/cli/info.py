@@ -36,22 +36,27 @@ def info(
 
 
 def _model_rows(name: str) -> list[tuple[str, str, str]]:
-    """Parameters and bytes of each part and of the whole. Weights are not read."""
+    """Parameters and bytes of each part and of the whole; of an adapter, those of its model. Weights are not read."""
     import torch
     from transformers import AutoConfig, AutoModel
 
     from ..model_families import ALL_FAMILIES
+    from ..models.adapters import base_of
     from ..models.checkpoint_loading import check_checkpoint, check_files, check_weights, readable_errors, resolve_name
 
     folder = resolve_name(name)
     check_checkpoint(folder, list(ALL_FAMILIES))
     check_files(folder, {}, of_model=True)
+    with readable_errors(folder):
+        base = base_of(folder, {})
+    if base is not None:
+        return _model_rows(base)
     with readable_errors(folder), torch.device("meta"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         model = AutoModel.from_config(config, dtype=config.dtype, trust_remote_code=False)
     check_weights(type(model), folder, {})
-    base = model.base_model
-    parts = [*base.named_children(), *[part for part in model.named_children() if part[1] is not base]]
+    core = model.base_model
+    parts = [*core.named_children(), *[part for part in model.named_children() if part[1] is not core]]
     return [_part_row(*part) for part in parts if any(True for _ in part[1].parameters())] + [_part_row("all", model)]
 
 

@@ -43,8 +43,10 @@ DEFAULT_FPS = 12.0
 
 
 def segment(
-    video: Annotated[str, typer.Argument(help="Video or image file, folder of frames, or http(s) address.")],
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What to segment, in words.")],
+    video: Annotated[
+        str, typer.Argument(metavar="VIDEO", help="Video or image file, folder of frames, or http(s) address.")
+    ],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to segment, in words.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Overlay: .mp4, .mov, .webm or .gif. Default: VIDEO_segmented.mp4 here."),
@@ -129,7 +131,7 @@ def _checked_output(video: str, output: Path | None) -> Path:
     """The overlay's path, with a suffix that can be written."""
     output = output or Path(f"{_stem(video)}_segmented.mp4")
     if output.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise UserError(f"{output}: cannot write '{output.suffix}' videos; use {', '.join(OUTPUT_SUFFIXES)}")
+        raise UserError(f"{output}: is no name of an overlay; let it end in {', '.join(OUTPUT_SUFFIXES)}")
     return output
 
 

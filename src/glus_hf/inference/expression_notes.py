@@ -81,14 +81,13 @@ def describe_notes(results: Sequence[dict]) -> list[str]:
             lines.append(
                 f"the model does not know the word{plural} {words} in {result['label']!r}: the mask may be of anything"
             )
-    for index, result in enumerate(results):
-        later = [other["label"] for other in results[index + 1 :]]
-        same = [label for label in dict.fromkeys(result[SAME_AS]) if label in later]
-        if same:
-            others = " and ".join(map(repr, same))
-            lines.append(
-                f"{result['label']!r} and {others} got the same pixels and scores: the model does not tell them apart"
-            )
+    groups: list[set[str]] = []
+    for result in results:
+        group = {result["label"], *result[SAME_AS]}
+        if len(group) > 1 and not any(group <= known for known in groups):
+            groups.append(group)
+            labels = " and ".join(map(repr, dict.fromkeys([result["label"], *result[SAME_AS]])))
+            lines.append(f"{labels} got the same pixels and scores: the model does not tell them apart")
     return lines
 
 

@@ -77,6 +77,8 @@ def load_components(arguments: dict) -> dict:
         if compat is not None:
             raise UserError("compat goes with a model's name; pass compat to its from_pretrained")
         _check_model(model)
+        if arguments.get("processor") is None:
+            raise UserError("a model in memory goes with its processor: pass processor= too")
         return arguments
     name = resolve_name(model, arguments.get("revision"))
     load = {key: arguments[key] for key in ("config", "revision", "token", "trust_remote_code") if key in arguments}

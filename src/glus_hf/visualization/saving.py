@@ -55,11 +55,11 @@ def _bounded(path, frames: Iterable[np.ndarray], fps: float) -> tuple[list[np.nd
     if not kept:
         return kept, fps
     kept, rate = _thin(kept, fps / step)
-    if rate < fps or kept[0].shape[:2] != size:
+    if (rate < fps and len(kept) > 1) or kept[0].shape[:2] != size:
         (new_height, new_width), (height, width) = kept[0].shape[:2], size
         logger.warning(
-            f"{path}: {new_width}x{new_height} at {rate:.3g} frames per second, reduced from {width}x{height} at "
-            f"{fps:.3g}; write .mp4 or .webm to keep all of it"
+            f"{os.path.basename(path)}: {new_width}x{new_height} at {rate:.3g} frames per second, reduced from "
+            f"{width}x{height} at {fps:.3g}; write .mp4 or .webm to keep all of it"
         )
     return kept, rate
 

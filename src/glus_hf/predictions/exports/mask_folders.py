@@ -106,13 +106,13 @@ def _read_track(folder: Path, stems: list[str], size: tuple[int, int] | None) ->
 
 
 class VideoFile:
-    """The frames of a video file, decoded each time they are asked for."""
+    """The first frames of a video file, decoded each time they are asked for."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, num_frames: int):
+        self.path, self.num_frames = path, num_frames
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return iter(load_video(self.path).frames)
+        return iter(load_video(self.path, max_frames=self.num_frames).frames)
 
 
 def add_frames(video: VideoMasks, source: Path, keep: bool) -> VideoMasks:
@@ -134,7 +134,7 @@ def add_frames(video: VideoMasks, source: Path, keep: bool) -> VideoMasks:
     if len(clip) < len(video.frame_names):
         raise UserError(f"{source}: has {len(clip)} frames, but there are {len(video.frame_names)} masks")
     check_size(source, (clip.height, clip.width), video.size, of="a mask")
-    return replace(video, fps=video.fps or clip.fps, frames=VideoFile(source) if keep else None)
+    return replace(video, fps=video.fps or clip.fps, frames=VideoFile(source, len(clip)) if keep else None)
 
 
 __all__ = ["NOTE", "VideoFile", "add_frames", "read_mask_folder", "write_note"]
