@@ -142,7 +142,7 @@ def test_folders_that_hold_no_glus_model(folder, tmp_path):
     fails(empty, "config.json", load=AutoModelForReferringVideoSegmentation.from_pretrained)
     edit_config(folder, model_type="llama")
     for load in (None, GLUSConfig.from_pretrained, AutoModelForReferringVideoSegmentation.from_pretrained):
-        fails(folder, "'llama'", "'glus'", load=load)
+        fails(folder, "'llama'", "glus", load=load)
     edit_config(folder, model_type="llava")
     fails(folder, "convert")
     (folder / "config.json").write_text("{")

@@ -128,7 +128,7 @@ def test_key_frames_from_a_file(tmp_path):
         ([*SMALL, "--data-option", "colour=red"], "colour"),
         ([*SMALL, "--num-videos", "1", "--videos", "v"], "there is no video v in the split"),
         ([*SMALL, "--num-videos", "1", "--key-frame", "9"], "there is no key frame 9"),
-        ([*SMALL, "--num-videos", "1", "--key-frames", "no.json"], "no.json: key frames cannot be read"),
+        ([*SMALL, "--num-videos", "1", "--key-frames", "no.json"], "no.json: no such file"),
         ([*SMALL, "--num-videos", "1", "--model", "."], "config.json"),
         ([*SMALL, "--num-videos", "1", "--dtype", "int3"], "--dtype int3 is unknown"),
         ([*SMALL, "--num-videos", "1", "--device", "cuda:99"], "--device cuda:99 cannot be used"),

@@ -25,6 +25,7 @@ from tests.hostile.verdict import problems_of
 from tests.hostile.watch import OpenedFiles, picture, record_events
 
 
+# the address space is counted from what the libraries map: a CUDA build of PyTorch alone maps 5 GB
 ADDRESS_SPACE, CPU_SECONDS, OPEN_FILES, FILE_SIZE = 6 << 30, 40, 256, 256 << 20
 WALL_SECONDS = 120
 NOT_IMPORTED = ("glus_hf.cli.__main__", "glus_hf.webapp")
@@ -113,6 +114,12 @@ def _failed_check(case: Case, work: Path, out: str) -> list[str]:
     return []
 
 
+def _mapped() -> int:
+    """Bytes of address space that this process has already."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+
 def _call(case: Case, work: Path, out: Path, err: Path, events: Path) -> None:
     """In the child: limits, then the call. Does not return."""
     answers = work.parent.with_suffix(".in")
@@ -122,7 +129,7 @@ def _call(case: Case, work: Path, out: Path, err: Path, events: Path) -> None:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
     os.chdir(work)
     os.setpgid(0, 0)
-    limits = {"AS": ADDRESS_SPACE, "CPU": CPU_SECONDS, "NOFILE": OPEN_FILES, "FSIZE": FILE_SIZE, "CORE": 0}
+    limits = {"AS": _mapped() + ADDRESS_SPACE, "CPU": CPU_SECONDS, "NOFILE": OPEN_FILES, "FSIZE": FILE_SIZE, "CORE": 0}
     for name, limit in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
     record_events(events)

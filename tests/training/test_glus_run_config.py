@@ -27,7 +27,7 @@ from tests.training.runs.run_files import DATA, write
         ({"model": {"dtype": "int8"}}, "model.dtype must be one of float32, bfloat16, float16, got 'int8'"),
         ({"data": {}}, "data.train is empty"),
         ({"training": {"max_steps": 1.5}}, "training.max_steps must be a whole number, got 1.5"),
-        ({"training": {"seed": float("inf")}}, "training.seed must be a whole number, got inf"),
+        ({"training": {"seed": float("inf")}}, "training.seed must be a finite number, got inf"),
         ({"training": {"max_steps": None}}, "training.max_steps must be a number, got None"),
         ({"training": {"lora_targets": 5}}, "training.lora_targets must be a list, got 5"),
         ({"training": {"lora_targets": [5]}}, "training.lora_targets must be a list of texts, got [5]"),

@@ -81,7 +81,7 @@ def dataset_folder(name: str, data_dir: str | os.PathLike | None, split: str, **
         >>> dataset_folder("motion_shapes", None, "test") is None
         True
     """
-    return _builder(name, data_dir, split, None, options).config.data_dir
+    return _builder(name, data_dir, split, options.pop("cache_dir", None), options).config.data_dir
 
 
 def _builder(name: str, data_dir, split: str, cache_dir: str | None, options: dict):
