@@ -29,6 +29,7 @@ PROCESSOR_FILES = (
 OTHER_FILES = ("tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja")
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 MAX_RANK = 8192
+MAX_SPECIAL_TOKENS = 8192  # each is compared with every other one
 PATTERNS = ("target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern", "modules_to_save")
 
 
@@ -58,6 +59,7 @@ def check_processor_files(folder: Path) -> None:
         if name != "tokenizer_config.json":  # whose model_max_length stands for none
             check_numbers(fields, str(folder / name))
         _check_added_ids(folder / name, fields)
+        _check_special_tokens(folder / name, fields)
     for name in _present(folder, OTHER_FILES):
         check_regular(folder / name, "tokenizer", CheckpointError)
     for name in _present(folder, [TOKENIZER]):
@@ -123,6 +125,14 @@ def _check_added_ids(file: Path, fields: dict) -> None:
     if wrong:
         message = f"has an added token with the id {shorten(wrong[0])}; save the processor again"
         raise CheckpointError(f"{file}: {message}")
+
+
+def _check_special_tokens(file: Path, fields: dict) -> None:
+    for name in ("additional_special_tokens", "extra_special_tokens"):
+        tokens = fields.get(name)
+        if isinstance(tokens, (list, dict)) and len(tokens) > MAX_SPECIAL_TOKENS:
+            message = f"has {len(tokens)} {name}, more than {MAX_SPECIAL_TOKENS}; save the processor again"
+            raise CheckpointError(f"{file}: {message}")
 
 
 def _check_adapter(folder: Path) -> None:
