@@ -1,5 +1,7 @@
 """Rules of tokenizers: those in use pass, those that explode are refused without being run."""
 
+import base64
+
 import pytest
 
 from glus_hf.checkpoint_files.tokenizer_rules import check_regex, check_tokenizer
@@ -78,3 +80,11 @@ def test_the_rules_of_llama_pass():
         replaces({"String": " "}, "▁")
         | {"model": {"vocab": {"a": 0, "b": 1}}, "decoder": replaces({"String": "▁"}, " ")}
     )
+
+
+def test_character_maps_that_are_cut_short_are_refused():
+    whole = base64.b64encode((2048).to_bytes(4, "little") + bytes(2048)).decode()
+    check_tokenizer({"normalizer": {"type": "Precompiled", "precompiled_charsmap": whole}})
+    for damaged in (whole[:400], "AAAAAAAAAAAA", "no base64!", None):
+        with pytest.raises(ValueError, match="character map"):
+            check_tokenizer({"normalizer": {"type": "Precompiled", "precompiled_charsmap": damaged}})

@@ -47,6 +47,7 @@ HARMLESS = {  # what nothing reads, or libraries and we read alike
     f"{WEIGHTS}: header: format pickle",
     f"{WEIGHTS}: values: largest everywhere",
     "tokenizer_config.json: missing",
+    "generation_config.json: wrong types",
 }
 LONGEST = 1000  # letters of a message
 

@@ -6,6 +6,7 @@ repetition within a repetition, no reference to what was found.
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ MAX_REGEX = 4096
 MAX_COUNT = 1000  # of a{1000}, or of (a{10}){100}
 MAX_UNBOUNDED = 4  # of *, + and {n,} in one branch: more take the length of the text to that power
 MAX_PADDING = 1_000_000
+MIN_TRIE = 1024  # bytes: a character map looks up any first byte
 STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 _QUANTIFIER = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
 _REFERENCE = re.compile(r"\\(?:[1-9]|k<|k'|g<|g')|\(\?(?:R|&|P>|P=|\d|\()")
@@ -45,6 +47,8 @@ def check_tokenizer(fields: dict) -> None:
     growth = 1
     for rule in rules:
         growth *= _growth(rule)
+        if rule["type"] == "Precompiled":
+            _check_charsmap(rule.get("precompiled_charsmap"))
         for regex in _regexes(rule):
             check_regex(regex)
     if growth > MAX_GROWTH:
@@ -148,6 +152,17 @@ def _growth(rule: dict) -> int:
     if len(content) > MAX_TEXT:
         raise ValueError(f"replaces a text by {len(content)} letters, more than {MAX_TEXT}")
     return max(1, -(-len(content) // (len(text) if isinstance(text, str) else 1)))
+
+
+def _check_charsmap(charsmap: object) -> None:
+    """Refuse a character map of SentencePiece that is cut short: its size, so many bytes, and what they lead to."""
+    try:
+        content = base64.b64decode(charsmap, validate=True)
+    except (TypeError, ValueError):
+        raise ValueError("has a character map that is no base64") from None
+    size = int.from_bytes(content[:4], "little")
+    if size < MIN_TRIE or size % 4 or size > len(content) - 4:
+        raise ValueError("has a damaged character map")
 
 
 def _regexes(rule: dict) -> Iterator[str]:
