@@ -141,8 +141,9 @@ def test_folders_that_hold_no_glus_model(folder, tmp_path):
     fails(empty, "config.json", load=GLUSConfig.from_pretrained)
     fails(empty, "config.json", load=AutoModelForReferringVideoSegmentation.from_pretrained)
     edit_config(folder, model_type="llama")
-    for load in (None, GLUSConfig.from_pretrained, AutoModelForReferringVideoSegmentation.from_pretrained):
-        fails(folder, "'llama'", "glus", load=load)
+    for load in (None, GLUSConfig.from_pretrained):
+        fails(folder, "'llama'", "'glus'", load=load)
+    fails(folder, "'llama'", "'glus or glee'", load=AutoModelForReferringVideoSegmentation.from_pretrained)
     edit_config(folder, model_type="llava")
     fails(folder, "convert")
     (folder / "config.json").write_text("{")
