@@ -35,6 +35,7 @@ def test_the_output_is_claimed(tmp_path):
 
 
 def test_a_dataset_that_is_not_there_is_one_line(tmp_path):
-    result = CliRunner().invoke(app, ["data", "export", "mevis", "--data-dir", str(tmp_path), "-o", str(tmp_path / "x")])
+    command = ["data", "export", "mevis", "--data-dir", str(tmp_path), "-o", str(tmp_path / "x")]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 2 and result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
     assert not (tmp_path / "x").exists()

@@ -118,8 +118,9 @@ class TestGLUS(ModelTests):
         batch = self.batch(model)
         features = model.model.encode_mask_frames(batch["mask_pixel_values"][1].double())
         generator = torch.Generator().manual_seed(0)
-        states = torch.randn(QUERIES, 1, model.config.mask_config.prompt_encoder_config.hidden_size, generator=generator)
-        states, direction = states.double(), torch.randn(states[0].shape, generator=generator).double()
+        width = model.config.mask_config.prompt_encoder_config.hidden_size
+        states = torch.randn(QUERIES, 1, width, generator=generator).double()
+        direction = torch.randn(1, width, generator=generator).double()
 
         def last_mask(first):
             bank = MemoryBank(model.config.num_maskmem, 1)
