@@ -84,7 +84,7 @@ def test_plots_and_archives_of_others_are_refused_before_the_work(monkeypatch):
 
 
 def test_memory_stride(tmp_path):
-    """Another stride reads other memories, and is another setting: its masks do not join a folder of the model's own."""
+    """Another stride reads other memories; its masks do not join a folder of the model's own stride."""
     options = [*SMALL, "--data-option", "num_frames=8", "--num-videos", "1", "--quiet"]
     for name, more in (("own", []), ("own-3", ["--memory-stride", "3"]), ("other", ["--memory-stride", "1"])):
         assert run(*options, "-o", name, *more)[0] == 0
