@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 from tests.paths import EXAMPLES
 
 
