@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
+from ..json_text import json_text
 
 
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -92,6 +93,11 @@ def echo(message: object, err: bool = False) -> None:
     print(printable(message), file=sys.stderr if err else sys.stdout)
 
 
+def print_json(content: object) -> None:
+    """Print the result of `--json`, one object in one line; a number that is not finite is null."""
+    print(json_text(content))
+
+
 def set_progress(quiet: bool) -> None:
     """With `quiet`, no progress bars and no warnings."""
     from transformers.utils import logging
@@ -115,4 +121,13 @@ def print_table(header: list[str], rows: list) -> None:
     Console(highlight=False).print(table)
 
 
-__all__ = ["echo", "end_without_reader", "print_table", "printable", "report_errors", "set_progress", "stop"]
+__all__ = [
+    "echo",
+    "end_without_reader",
+    "print_json",
+    "print_table",
+    "printable",
+    "report_errors",
+    "set_progress",
+    "stop",
+]

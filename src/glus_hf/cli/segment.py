@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -35,7 +34,7 @@ from .options import (
     load_pipeline,
     model_folders,
 )
-from .output import echo, print_table, set_progress
+from .output import echo, print_json, print_table, set_progress
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
@@ -116,7 +115,7 @@ def segment(
         rows = [_summary(result) for result in results]
         places = {"output": str(output), "masks_dir": None if masks_dir is None else str(masks_dir)}
         places["formats"] = {name: str(export_dir / name) for name in names}
-        print(json.dumps({**places, "num_frames": len(clip), "expressions": rows}))
+        print_json({**places, "num_frames": len(clip), "expressions": rows})
 
 
 def _key_frame(text: str | None) -> int | str | None:
