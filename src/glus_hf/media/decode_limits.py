@@ -87,8 +87,8 @@ class FrameBudget:
         needed = ((2 if is_intra else DECODER_PICTURES) + self.threads) * picture
         if needed > max(DECODER_MEMORY, self.limits.memory or 0):
             raise VideoError(
-                f"{self.name}: its decoder may take {readable_size(needed)} for frames of {width} x {height} pixels: make "
-                f"it smaller, or raise the limit memory {HOW_TO_RAISE}"
+                f"{self.name}: its decoder may take {readable_size(needed)} for frames of {width} x {height} pixels: "
+                f"make it smaller, or raise the limit memory {HOW_TO_RAISE}"
             )
         if self.limits.memory is None:
             self.memory = max(0, self.memory - needed)
