@@ -7,7 +7,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.processing_utils import ImagesKwargs
 
-from ...media.images import as_rgb_arrays
+from ...media.images import as_rgb_arrays, without_far_ends
 from ..checkpoint_loading import CheckpointMixin
 
 
@@ -75,7 +75,8 @@ class GLUSImageProcessor(CheckpointMixin, CLIPImageProcessorPil):
     def clip_view(self, images, **kwargs) -> torch.Tensor:
         """CLIP's view, `float32 [N, 3, crop, crop]`, of N images."""
         kwargs.update(input_data_format="channels_last", return_tensors="pt")
-        return super().preprocess(as_rgb_arrays(images), **kwargs).pixel_values
+        images = [without_far_ends(image) for image in as_rgb_arrays(images)]
+        return super().preprocess(images, **kwargs).pixel_values
 
     def mask_view(self, images, mask_size=None, mask_image_mean=None, mask_image_std=None) -> torch.Tensor:
         """The mask branch's view, `float32 [N, 3, S, S]`, of N images."""
