@@ -172,6 +172,18 @@ CASES = [
         connects=True,
     ),
     Case(
+        "video: half an address",
+        lambda work: None,
+        ("segment", "http://[::1", "x", "-o", "out.mp4", "-q"),
+        words=("http://[::1",),
+    ),
+    Case(
+        "video: half an address, without a name for the output",
+        lambda work: None,
+        ("segment", "http://[::1", "x", "-q"),
+        words=("http://[::1",),
+    ),
+    Case(
         "video: a protocol",
         lambda work: clip(work),
         ("segment", "concat:clip.mp4|clip.mp4", "x", "-o", "out.mp4", "-q"),

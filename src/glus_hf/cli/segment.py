@@ -137,7 +137,10 @@ def _checked_output(video: str, output: Path | None) -> Path:
 def _stem(video: str) -> str:
     """What the overlay of a video is named after: `clip` of `folder/clip.mp4` and of `https://host/clip.mp4?id=1`."""
     is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video)
-    path = Path(unquote(urlsplit(video).path)) if is_address else Path(os.path.realpath(video))
+    try:
+        path = Path(unquote(urlsplit(video).path)) if is_address else Path(os.path.realpath(video))
+    except ValueError as error:
+        raise UserError(f"{video}: is no valid address ({error}): check it") from None
     return path.stem or "video"
 
 

@@ -75,8 +75,15 @@ def is_url(source) -> bool:
 
 
 def without_query(url: str) -> str:
-    """An address as messages show it: what follows `?`, and a password, may be secrets."""
-    parts = urlsplit(url)
+    """An address as messages show it: what follows `?`, and a password, may be secrets.
+
+    Raises:
+        VideoError: it is no address; one line.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise VideoError(f"{url}: is no valid address ({error}): check it") from None
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
