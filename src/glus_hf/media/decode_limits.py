@@ -70,7 +70,7 @@ class FrameBudget:
     def __init__(self, name: object, limits: DecodeLimits | None = None, holds_frames: bool = True):
         self.name, self.limits = name, limits or DecodeLimits()
         self.memory, self.held = self.limits.usable_memory if holds_frames else UNLIMITED, 0
-        self.threads = 1
+        self.threads = 0  # as many as the decoder likes
         self.start: float | None = None
 
     def count_decoder(self, height: int, width: int, bits: int, is_intra: bool = False) -> None:
@@ -85,7 +85,8 @@ class FrameBudget:
         picture = max(1, height * width * bits // 8)
         self.threads = max(1, min(os.cpu_count() or 1, MAX_THREADS, THREAD_MEMORY // picture))
         needed = ((2 if is_intra else DECODER_PICTURES) + self.threads) * picture
-        if needed > max(DECODER_MEMORY, self.limits.memory or 0):
+        raised = self.limits.memory or 0
+        if needed > max(DECODER_MEMORY, raised if raised < UNLIMITED else 0):
             raise VideoError(
                 f"{self.name}: its decoder may take {readable_size(needed)} for frames of {width} x {height} pixels: "
                 f"make it smaller, or raise the limit memory {HOW_TO_RAISE}"
