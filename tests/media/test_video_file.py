@@ -201,10 +201,10 @@ def test_folders_and_lists_have_the_limit_too(tmp_path):
 
 
 def test_default_memory_is_a_third_of_what_is_free(monkeypatch):
-    monkeypatch.setattr(decode_limits, "free_memory", lambda: 3 * 10**9)
-    assert DecodeLimits().usable_memory == 10**9
+    monkeypatch.setattr(decode_limits, "free_memory", lambda: 2_400_000_000)
+    assert DecodeLimits().usable_memory == 800_000_000
     monkeypatch.setattr(decode_limits, "free_memory", lambda: 64 * 10**9)
-    assert DecodeLimits().usable_memory == 1_600_000_000
+    assert DecodeLimits().usable_memory == 1_000_000_000
     assert DecodeLimits(memory=20 * 10**9).usable_memory == 20 * 10**9
 
 

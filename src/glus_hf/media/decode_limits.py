@@ -10,7 +10,8 @@ from ..errors import UserError, VideoError
 from ..safe_files import GB, readable_size
 
 
-DEFAULT_MEMORY = 1_600_000_000  # masks, model and libraries add as much: the process stays under 3 GB
+DEFAULT_MEMORY = 1_000_000_000  # features, masks, model and libraries add 2 GB: the process stays under 3 GB
+LEAST_MEMORY = 500_000_000  # for frames, whatever the decoder keeps
 DECODER_MEMORY = 1_200_000_000
 DECODER_PICTURES = 18  # at most 16 that later ones refer to, the one being decoded and the one shown
 THREAD_MEMORY = 64_000_000  # each thread of a decoder holds a picture more
@@ -26,8 +27,8 @@ class DecodeLimits:
     """What a video may ask for. With the defaults a process stays under 3 GB.
 
     Attributes:
-        memory: bytes that the decoded frames hold at once, 3 per pixel. None: 1.6 GB less what the decoder keeps, or a
-            third of the memory that is free if that is less. The decoder itself may keep 1.2 GB, or so many bytes if
+        memory: bytes that the decoded frames hold at once, 3 per pixel. None: 1 GB less what the decoder keeps (but at least
+            0.5 GB), or a third of the memory that is free if that is less. The decoder itself may keep 1.2 GB, or so many bytes if
             that is more.
         frame_pixels: width x height of a frame.
         seconds: duration, where `max_frames` does not bound it.
@@ -92,7 +93,7 @@ class FrameBudget:
                 f"make it smaller, or raise the limit memory {HOW_TO_RAISE}"
             )
         if self.limits.memory is None:
-            self.memory = max(0, self.memory - needed)
+            self.memory = max(min(self.memory, LEAST_MEMORY), self.memory - needed)
 
     def check_size(self, height: int, width: int) -> None:
         """Refuse frames that are too large, before one is decoded."""
