@@ -27,9 +27,9 @@ class DecodeLimits:
     """What a video may ask for. With the defaults a process stays under 3 GB.
 
     Attributes:
-        memory: bytes that the decoded frames hold at once, 3 per pixel. None: 1 GB less what the decoder keeps (but at least
-            0.5 GB), or a third of the memory that is free if that is less. The decoder itself may keep 1.2 GB, or so many bytes if
-            that is more.
+        memory: bytes that the decoded frames hold at once, 3 per pixel. None: 1 GB less what the decoder keeps (but at
+            least 0.5 GB), or a third of the memory that is free if that is less. The decoder itself may keep 1.2 GB,
+            or so many bytes if that is more.
         frame_pixels: width x height of a frame.
         seconds: duration, where `max_frames` does not bound it.
         file_bytes: size of the file.
