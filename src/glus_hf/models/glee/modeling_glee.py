@@ -7,6 +7,7 @@ shared.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -187,6 +188,13 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
 
     def set_input_embeddings(self, value):
         self.model.set_input_embeddings(value)
+
+    def add_text_teacher(self) -> None:
+        """Keep a frozen copy of the text tower as it is now, for distillation; one that is there already stays."""
+        encoder = self.model.text_encoder
+        if encoder.teacher is None:
+            encoder.teacher = copy.deepcopy(encoder.student).requires_grad_(False)
+        self.config.text_teacher = True
 
     def forward(
         self,
