@@ -29,7 +29,7 @@ from .draws_glee import GLEEDraws
 from .heads_glee import GLEEHeads, GLEEPredictions
 from .inference_glee import GLEEInferenceSession, GLEEVideoSegmentationOutput, propagate_in_video
 from .loss_glee import glee_losses, total_loss
-from .pixel_decoder_glee import FUSION_SCALE, GLEEPixelDecoder
+from .pixel_decoder_glee import FUSION_SCALE, GLEEPixelDecoder, PixelMaps
 from .text_encoder_glee import GLEEText, GLEETextEncoder
 
 
@@ -154,13 +154,17 @@ class GLEEModel(GLEEPreTrainedModel):
         """`[images, 3, height, width]` -> maps of strides 4, 8, 16 and 32."""
         return list(self.backbone(pixel_values.to(self.device, self.backbone.dtype)).feature_maps)
 
+    def prepare_images(self, pixel_values: Tensor) -> PixelMaps:
+        """All that does not depend on a text, of images `[images, 3, height, width]`; see `decode`."""
+        return self.pixel_decoder(self.encode_images(pixel_values))
+
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor, is_referring: bool) -> GLEEText:
         """Names for all images, or one sentence per image: ids and mask `[texts, length]`."""
         input_ids, attention_mask = input_ids.to(self.device), attention_mask.to(self.device)
         states = self.text_encoder.read(input_ids, attention_mask)
         return self.text_encoder.project(states, attention_mask, is_referring)
 
-    def decode(self, features: list[Tensor], text: GLEEText) -> DecoderOutput:
+    def decode(self, features: list[Tensor] | PixelMaps, text: GLEEText) -> DecoderOutput:
         """Predictions of images whose maps are known, for names or for one sentence per image."""
         return self.decoder(*self.pixel_decoder(features, text), text)
 
