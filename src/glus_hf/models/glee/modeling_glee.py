@@ -86,6 +86,10 @@ class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
     _no_split_modules = ["GLEEPixelDecoder", "GLEEDecoder", "CLIPEncoderLayer"]
     _keep_in_fp32_modules_strict = ["pixel_decoder", "decoder"]
 
+    def _initialize_weights(self, module, *args):
+        # of code that is not its own, transformers takes a module without direct weights for initialised
+        super()._initialize_weights(module)
+
     @torch.no_grad()
     def _init_weights(self, module):
         """Normal with a deviation of one by the root of the inputs; uniform 0..1, as in the released code, does not
