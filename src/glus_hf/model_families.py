@@ -76,6 +76,7 @@ RELEASED = {
 RUNS = {
     "glus": ("training.glus_run", "load_run_config", "build_trainer"),
     "glus_selector": ("training.selector_run", "load_selector_config", "build_selector_trainer"),
+    "glee": ("training.glee_run", "load_glee_config", "build_glee_trainer"),
 }
 """By model type, the module of its training runs, with its functions that read a configuration and build a trainer."""
 

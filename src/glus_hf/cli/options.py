@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
+from ..model_families import TASK
 
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -68,7 +69,7 @@ def decode_limits(texts: list[str] | None):
     return DecodeLimits(**values)
 
 
-def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None):
+def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None, task: str = TASK):
     """The pipeline of `--model`, `--device`, `--dtype` and `--compat`."""
     from ..pipelines.factory import pipeline
 
@@ -78,7 +79,7 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
         _check_device(device)
     _tell_of_the_hub(model)
     preset = {} if compat is None else {"compat": compat}
-    return pipeline(model=model, device=device, dtype=dtype, **preset)
+    return pipeline(task=task, model=model, device=device, dtype=dtype, **preset)
 
 
 def set_memory_stride(model, stride: int) -> None:

@@ -128,13 +128,13 @@ def _key_frame(text: str | None) -> int | str | None:
 
 def _checked_output(video: str, output: Path | None) -> Path:
     """The overlay's path, with a suffix that can be written."""
-    output = output or Path(f"{_stem(video)}_segmented.mp4")
+    output = output or Path(f"{stem_of(video)}_segmented.mp4")
     if output.suffix.lower() not in OUTPUT_SUFFIXES:
         raise UserError(f"{output}: is no name of an overlay; let it end in {', '.join(OUTPUT_SUFFIXES)}")
     return output
 
 
-def _stem(video: str) -> str:
+def stem_of(video: str) -> str:
     """What the overlay of a video is named after: `clip` of `folder/clip.mp4` and of `https://host/clip.mp4?id=1`."""
     is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video)
     try:
@@ -195,7 +195,7 @@ def _export(folder: Path, formats: list[str], video: str, results: list[dict], c
 
 def _name_of(video: str) -> str:
     """Name of the video in exported files: without suffix, of a folder its last name."""
-    return Path(os.path.realpath(video)).name if Path(video).is_dir() else _stem(video)
+    return Path(os.path.realpath(video)).name if Path(video).is_dir() else stem_of(video)
 
 
 def _summary(result: dict) -> dict:
