@@ -21,7 +21,8 @@ from glus_hf import GroundedConfig, GroundedForVideoSegmentation, GroundedProces
 from glus_hf.models.grounded.configuration_grounded import resized_mask_config
 
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] . ? the red car that turns left a dog".split()
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = [*SPECIAL, ".", "?", "the", "red", "car", "that", "turns", "left", "a", "dog"]
 SIDE = 128
 DETECTORS = {
     "grounding-dino": (GroundingDinoConfig, GroundingDinoForObjectDetection),

@@ -37,7 +37,9 @@ def test_every_frame_once_from_the_best_box_both_ways():
 def test_expressions_together_are_as_one_by_one(monkeypatch):
     model, encoded = small_model(), []
     features = model.mask_model.get_image_features
-    monkeypatch.setattr(model.mask_model, "get_image_features", lambda *a, **k: (encoded.append(1), features(*a, **k))[1])
+    monkeypatch.setattr(
+        model.mask_model, "get_image_features", lambda *a, **k: (encoded.append(1), features(*a, **k))[1]
+    )
     _, together = run(model, TEXTS, key_frame=[1, 4])
     assert len(encoded) == len(together) == 5 + 4  # once for a frame on each way
     for text, start in enumerate([1, 4]):

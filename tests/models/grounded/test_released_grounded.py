@@ -55,7 +55,9 @@ def test_saved_and_loaded_again(folders, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["model_type"] == "grounded" and config["mask_config"]["model_type"] == "sam2_video"
     assert GroundedProcessor.from_pretrained(tmp_path).mask_image_mean == [0.5, 0.4, 0.3]
-    results = [pipeline(model=str(folder), device="cpu")(noise(4), "the dog") for folder in (folders / "pair", tmp_path)]
+    results = [
+        pipeline(model=str(folder), device="cpu")(noise(4), "the dog") for folder in (folders / "pair", tmp_path)
+    ]
     assert (results[0]["masks"] == results[1]["masks"]).all() and results[0]["masks"].shape == (4, 48, 64)
     assert results[0]["scores"].max() > 0
 

@@ -70,7 +70,9 @@ def detect(model, session, frames: Sequence[Sequence[int]], batch_size: int) -> 
         for text, own in enumerate(frames):
             if not set(own).isdisjoint(part):
                 answers = _best_per_image(detector, *images, session.text_inputs[text])
-                found[text] += [Detection(index, *each) for index, each in zip(part, answers, strict=True) if index in own]
+                found[text] += [
+                    Detection(index, *each) for index, each in zip(part, answers, strict=True) if index in own
+                ]
     return [max(own, key=lambda each: each.score) for own in found]
 
 

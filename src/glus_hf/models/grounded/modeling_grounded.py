@@ -40,7 +40,7 @@ class GroundedForVideoSegmentation(CheckpointMixin, PreTrainedModel):
 
     notice = (
         "This engine finds what the words say about looks and follows one object; it does not understand motion "
-        "(\"turning left\"), and it is not GLUS."
+        '("turning left"), and it is not GLUS.'
     )
     """What a user must know of the masks; commands print it."""
     mask_size_on_cpu = 512

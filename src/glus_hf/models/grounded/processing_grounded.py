@@ -125,7 +125,9 @@ def _checked_frames(frames, num_frames: int) -> list[int] | None:
         return None
     is_list = isinstance(frames, (list, tuple)) and len(frames) > 0
     if not is_list or not all(isinstance(each, Integral) and 0 <= each < num_frames for each in frames):
-        raise UserError(f"context_frames must be a list of frame numbers in 0..{num_frames - 1} here, got {frames!r:.80}")
+        raise UserError(
+            f"context_frames must be a list of frame numbers in 0..{num_frames - 1} here, got {frames!r:.80}"
+        )
     return sorted({int(each) for each in frames})
 
 
