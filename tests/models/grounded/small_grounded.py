@@ -70,7 +70,7 @@ def parts(kind="grounding-dino"):
 def small_model(kind="grounding-dino", **settings):
     detector, masks = parts(kind)
     settings = {"no_target_threshold": None, "num_detection_frames": 3, **settings}
-    config = GroundedConfig(detector_config=detector.config, mask_config=masks.config, **settings)
+    config = GroundedConfig(detector_config=detector.config.to_dict(), mask_config=masks.config.to_dict(), **settings)
     return GroundedForVideoSegmentation(config, detector, masks).eval()
 
 

@@ -50,7 +50,7 @@ def test_what_pruning_keeps_is_read():
 
 def test_same_masks_as_the_loop_of_transformers():
     masks, pixels = parts()[1], views(7)
-    sam = Sam2VideoInferenceSession(video=pixels, video_height=48, video_width=64)
+    sam = Sam2VideoInferenceSession(pixels, *SIZE, dtype=torch.float32)
     index = sam.obj_id_to_idx(1)
     labels = torch.tensor([[[2, 3]]], dtype=torch.int32)
     sam.add_point_inputs(index, 0, {"point_coords": (BOX * SIDE).view(1, 1, 2, 2), "point_labels": labels})

@@ -42,7 +42,11 @@ def join_checkpoints(
         "detector": _load(AutoModelForZeroShotObjectDetection, detector),
         "mask_model": _load(Sam2VideoModel, mask_model),
     }
-    configs = {"detector_config": parts["detector"].config, "mask_config": parts["mask_model"].config}
+    # copies: a composite model sets the attention of its configs anew, and those of the parts are in use
+    configs = {
+        "detector_config": parts["detector"].config.to_dict(),
+        "mask_config": parts["mask_model"].config.to_dict(),
+    }
     model = GroundedForVideoSegmentation(GroundedConfig(**configs, **settings), **parts)
     processor = _join_processors(detector, mask_model)
     output = Path(output).absolute()
