@@ -26,7 +26,8 @@ def is_footage(path: str | Path) -> bool:
         return False
     try:
         with open_container(path) as container:
-            return container.metadata.get(KEY) != TAG
+            written_by = {key.lower(): value for key, value in container.metadata.items()}  # webm has "COMMENT"
+            return written_by.get(KEY) != TAG
     except VideoError:  # reading it says what is wrong
         return False
 
