@@ -32,6 +32,10 @@ Threshold = Annotated[float, typer.Option(help="Mask logits above it are foregro
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Windows the language model reads at once. Default: as fits in memory.")
 ]
+MaskSize = Annotated[
+    int | None,
+    typer.Option(help="Side in pixels at which masks are drawn, where the model has a choice: a multiple of 32."),
+]
 MaxDownload = Annotated[int, typer.Option(min=1, help="Largest file to download, in MB.")]
 AllowPrivate = Annotated[
     bool, typer.Option("--allow-private-addresses", help="Also download from this machine and private networks.")
@@ -126,6 +130,7 @@ __all__ = [
     "Device",
     "Dtype",
     "Json",
+    "MaskSize",
     "MaxDownload",
     "Model",
     "NoTargetThreshold",
