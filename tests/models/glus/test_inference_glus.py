@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glus_hf.models.glus.memory_glus import MemoryBank
+from glus_hf.models.glus.window_reader_glus import WindowReader
 from tests.models.glus.small_glus import small_model, small_processor
 
 
@@ -230,18 +231,16 @@ def test_one_expression_failing_on_some_frames_leaves_the_other_alone(model, pro
     frames, texts, failing = random_frames(8), ["the square", "the red circle"], {0, 4, 6}
     expected = [run(model, processor.init_video_session(frames, text), key_frame=key_frame)[7] for text in texts]
     session = processor.init_video_session(frames, texts)
-    read_windows, order = model.read_windows, iter([])
+    read = WindowReader.read
 
-    def fail_sometimes(prefix, input_ids, image_tokens):
-        embeddings, probabilities, emitted = read_windows(prefix, input_ids, image_tokens)
-        for row in range(len(emitted)):
-            frame, text = next(order)
-            emitted[row] &= not (text == 1 and frame in failing)
-        return embeddings, probabilities, emitted
+    def fail_sometimes(reader, frames, active):
+        found = read(reader, frames, active)
+        for frame, passes, predictions in zip(frames, active, found, strict=True):
+            row = [text for each in passes for text in each.texts].index(1)
+            predictions.emitted[row] &= frame not in failing
+        return found
 
-    passes = [range(8)] if key_frame is None else [range(4, 8), range(3, -1, -1)]
-    order = iter([(frame, text) for frames_of_pass in passes for frame in frames_of_pass for text in range(2)])
-    monkeypatch.setattr(model, "read_windows", fail_sometimes)
+    monkeypatch.setattr(WindowReader, "read", fail_sometimes)
     outputs = run(model, session, key_frame=key_frame)
     assert session.missing_seg_frames == [[], sorted(failing, key=lambda f: (f < (key_frame or 0), f))]
     assert all((outputs[frame].mask_logits[1] < 0).all() and outputs[frame].scores[1] == 0 for frame in failing)
