@@ -42,7 +42,7 @@ class WindowReader:
         nothing = torch.empty(0, 0, model.config.text_config.hidden_size, device=model.device, dtype=model.dtype)
         tokens = torch.stack([self.context[index] for index in context]) if context else nothing
         self.prefix = model.read_prefix(session.prefix_input_ids, tokens)
-        self.lead = _shared_lead(session, model.config)
+        self.lead = shared_lead(session, model.config)
 
     @torch.no_grad()
     def read(self, frames: Sequence[int], active: list[list]) -> list[SegPredictions]:
@@ -128,7 +128,7 @@ class WindowReader:
             self.tokens.update(zip(part, self.model.model.encode_frames(pixels, times), strict=True))
 
 
-def _shared_lead(session, config) -> int:
+def shared_lead(session, config) -> int:
     """How many ids all windows begin with, whatever the expression: the first image and the words up to it. 0 where
     one expression has nothing to share."""
     if len(session.texts) < 2:
@@ -138,4 +138,4 @@ def _shared_lead(session, config) -> int:
     return len(shared) if shared.count(config.image_token_id) == config.num_image_tokens else 0
 
 
-__all__ = ["SegPredictions", "WindowReader"]
+__all__ = ["SegPredictions", "WindowReader", "shared_lead"]
