@@ -210,12 +210,16 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="write a picture of the stages here")
     parser.add_argument("--quick", action="store_true", help="under 3 minutes on a core")
     parser.add_argument("--expressions", type=int, nargs="+", default=COUNTS, help=f"some of {COUNTS}")
+    parser.add_argument("--window", default="sliding", help="sliding, which is exact, or whole")
+    parser.add_argument("--frame-stride", type=int, default=1, help="read every so many frames; 1 is exact")
     args = parser.parse_args()
+    settings = {"window": args.window, "frame_stride": args.frame_stride}
     model, processor = build_mid_size()
     compare(model, processor, Plan(1, 1, 1, 1))  # the first run warms up
     chosen = [plan for plan in plans(args.quick) if plan.num_expressions in args.expressions]
-    results = {plan.num_expressions: compare(model, processor, plan) for plan in chosen}
+    results = {plan.num_expressions: compare(model, processor, plan, **settings) for plan in chosen}
     record = {
+        "settings": settings,
         "speedup": {count: found["speedup"] for count, found in results.items()},
         "max_abs_diff": max(found["max_abs_diff"] for found in results.values()),
         "results": results,
@@ -228,7 +232,8 @@ def main() -> None:
     if args.plot:
         plot(results, args.plot)
     print_tables(results)
-    if record["max_abs_diff"] > LARGEST_DIFFERENCE:
+    is_exact = settings == {"window": "sliding", "frame_stride": 1}
+    if is_exact and record["max_abs_diff"] > LARGEST_DIFFERENCE:
         raise SystemExit("the logits differ: ours are wrong, or the reference is")
 
 

@@ -20,7 +20,7 @@ from transformers import LlamaModel
 CACHE = "cache" if "cache" in inspect.signature(LlamaModel.forward).parameters else "past_key_values"
 """What a language model of transformers calls the keys and values it has read: `cache` from 5.24 on."""
 
-CPU_BATCH = 4
+CPU_BATCH = 8
 ACCELERATOR_BATCH = 16
 QUERIES_AT_ONCE = 128
 
@@ -87,13 +87,13 @@ def read_beginning(model: LlamaModel, embeddings: Tensor, before: PromptCache | 
 
 
 @torch.no_grad()
-def read_ends(
-    model: LlamaModel, embeddings: Tensor, ends: Tensor, before: PromptCache | None = None
+def read_at(
+    model: LlamaModel, embeddings: Tensor, places: Tensor, before: PromptCache | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Read n right-padded prompts, `[n, length, hidden]`, up to the place `ends [n]` of each.
+    """Read n right-padded prompts, `[n, length, hidden]`, for their states at k places each, `[n, k]`.
 
     Returns:
-        The states there, `[n, hidden]`: the last ones behind the final norm, and those before the last layer.
+        The states there, `[n, k, hidden]`: the last ones behind the final norm, and those before the last layer.
     """
     hidden, turns = embeddings, _turns(model, embeddings, before)
     *layers, last = model.layers
@@ -103,11 +103,15 @@ def read_ends(
         hidden = _rest_of_layer(layer, hidden, _attend(layer.self_attn, normed, turns, keys, values))
     normed = last.input_layernorm(hidden)
     keys, values = _keys_and_values(last.self_attn, normed, turns, before, len(layers))
-    rows = torch.arange(len(ends), device=hidden.device)
-    penultimate, ends = hidden[rows, ends.to(hidden.device)], ends.to(normed.device)
-    attended = _attend_at(last.self_attn, normed, turns, keys, values, ends)
-    states = _rest_of_layer(last, penultimate[:, None].clone(), attended)
-    return model.norm(states)[:, 0], penultimate
+    penultimate, places = _take(hidden, places), places.to(normed.device)
+    states = _rest_of_layer(last, penultimate.clone(), _attend_at(last.self_attn, normed, turns, keys, values, places))
+    return model.norm(states), penultimate
+
+
+def _take(states: Tensor, places: Tensor) -> Tensor:
+    """`[n, length, hidden]` at places `[n, k]`: `[n, k, hidden]`."""
+    rows = torch.arange(len(places), device=states.device)[:, None]
+    return states[rows, places.to(states.device)]
 
 
 def _turns(model: LlamaModel, embeddings: Tensor, before: PromptCache | None) -> tuple[Tensor, Tensor]:
@@ -163,17 +167,16 @@ def _attend(attention, normed: Tensor, turns: tuple[Tensor, Tensor], keys: Tenso
 
 
 def _attend_at(
-    attention, normed: Tensor, turns: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, ends: Tensor
+    attention, normed: Tensor, turns: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, places: Tensor
 ) -> Tensor:
-    """One position of each prompt to what comes before it: `[n, 1, heads * head_dim]`."""
-    rows = torch.arange(len(ends), device=normed.device)
-    heads = attention.q_proj(normed[rows, ends])[:, None].unflatten(-1, (-1, attention.head_dim))
-    at_ends = tuple(wave[0, ends.to(wave.device)][:, None] for wave in turns)
-    queries = _turn(heads, at_ends, torch.empty_like(heads))
+    """Some positions of each prompt to themselves and what comes before them: `[n, k, heads * head_dim]`."""
+    heads = attention.q_proj(_take(normed, places)).unflatten(-1, (-1, attention.head_dim))
+    at_places = tuple(wave[0, places.to(wave.device)] for wave in turns)
+    queries = _turn(heads, at_places, torch.empty_like(heads))
     begin = keys.shape[1] - normed.shape[1]
-    places = torch.arange(keys.shape[1], device=keys.device)
-    visible = places[None] <= begin + ends[:, None].to(keys.device)
-    return _attention(attention, queries, keys, values, visible[:, None, None])
+    positions = torch.arange(keys.shape[1], device=keys.device)
+    visible = positions <= begin + places.to(keys.device)[..., None]
+    return _attention(attention, queries, keys, values, visible[:, None])
 
 
 def _attention(attention, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
@@ -196,10 +199,10 @@ def _rest_of_layer(layer, hidden: Tensor, attended: Tensor) -> Tensor:
 def default_batch_size(model) -> int:
     """Prompts read at once: a fixed number, so that equal settings give equal results on every machine.
 
-    On a CPU more than 4 gain nothing (docs/benchmarks.md); on an accelerator 16 windows of a 7B in bfloat16 take about
-    2 GB beside the weights.
+    On a CPU 1 to 8 windows are equally fast for a language model 768 wide; a narrow one gains by more. On an
+    accelerator 16 windows of a 7B in bfloat16 take about 2 GB beside the weights, by calculation.
     """
     return CPU_BATCH if model.device.type == "cpu" else ACCELERATOR_BATCH
 
 
-__all__ = ["CACHE", "PromptCache", "default_batch_size", "pad_prompts", "read_beginning", "read_ends"]
+__all__ = ["CACHE", "PromptCache", "default_batch_size", "pad_prompts", "read_at", "read_beginning"]

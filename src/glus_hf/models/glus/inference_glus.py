@@ -21,6 +21,7 @@ from ..sessions import (
 )
 from .memory_glus import MemoryBank
 from .window_reader_glus import SegPredictions, WindowReader
+from .window_schedule_glus import SlidingWindows, WindowSchedule
 
 
 CHUNK = 16
@@ -88,11 +89,6 @@ class PropagationPass:
         """Whether the pass segments a frame; the key frame belongs to the way forward."""
         return self.position(frame_idx) >= (0 if self.step == 1 else 1)
 
-    def window(self, frame_idx: int, size: int) -> list[int]:
-        """The frames that are read to segment `frame_idx`, itself last."""
-        length = min(self.position(frame_idx) + 1, size)
-        return [frame_idx - age * self.step for age in range(length - 1, -1, -1)]
-
     def reversed_pass(self) -> PropagationPass:
         """The pass back: its bank starts with the memory of the key frame, which is decoded already."""
         bank = MemoryBank(self.bank.num_maskmem, self.bank.stride)
@@ -105,6 +101,7 @@ def propagate_in_video(
     session: GLUSInferenceSession,
     key_frame: int | Sequence[int] | None = None,
     batch_size: int | None = None,
+    schedule: WindowSchedule | None = None,
 ) -> Iterator[GLUSVideoSegmentationOutput]:
     """The loop behind [`GLUSForVideoSegmentation.propagate_in_video_iterator`]: encode, read, decode.
 
@@ -115,7 +112,8 @@ def propagate_in_video(
     _check_fit(model, session, batch_size)
     session.missing_seg_frames = [[] for _ in session.texts]
     first, last = min(starts), max(starts)
-    reader = WindowReader(model, session, batch_size or default_batch_size(model), kept_frame=last)
+    schedule = schedule or SlidingWindows(model.config.num_query_frames)
+    reader = WindowReader(model, session, batch_size or default_batch_size(model), last, schedule)
     passes = [
         PropagationPass(start, 1, texts, MemoryBank(model.config.num_maskmem, model.config.memory_stride))
         for start, texts in starts.items()

@@ -20,13 +20,14 @@ from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..clip_features import clip_hidden_state
 from ..conversation_batch import counts_per_video
-from ..prefix_cache import CACHE, PromptCache, pad_prompts, read_beginning, read_ends
+from ..prefix_cache import CACHE, PromptCache, pad_prompts, read_at, read_beginning
 from ..sessions import sides
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
 from .loss_glus import mask_losses
 from .memory_glus import MemoryBank
 from .presets_glus import apply_compat
+from .window_schedule_glus import make_schedule
 
 
 @dataclass
@@ -485,6 +486,8 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         session: GLUSInferenceSession,
         key_frame: int | Sequence[int] | None = None,
         batch_size: int | None = None,
+        window: str = "sliding",
+        frame_stride: int = 1,
     ) -> Iterator[GLUSVideoSegmentationOutput]:
         """Segment a video, frame by frame.
 
@@ -494,14 +497,22 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
                 `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
                 expression. Expressions that start from different frames share what is computed per frame: each frame
                 is encoded at most twice.
-            batch_size: windows read by the language model at once; by default chosen from the free memory.
+            batch_size: windows read by the language model at once; by default 8 on a CPU and 16 on an accelerator.
+            window: "sliding", as GLUS: every frame is the last of its own window. "whole" is faster and not the same:
+                the [SEG]s of a window's frames are all read from one pass, as in training.
+            frame_stride: read every so many frames only, counted from the key frame; the frames between have the
+                [SEG] of the last one read, and the memories. 1 is GLUS.
+
+        Raises:
+            UserError: no such window, a stride below 1, or a stride with whole windows.
 
         Yields:
             [`GLUSVideoSegmentationOutput`] per frame, with the expressions that reach it then; those that start later
             get it on the way back. Where an expression gets no [SEG], its mask is empty and
             its score 0; `session.missing_seg_frames` lists the frames.
         """
-        yield from propagate_in_video(self, session, key_frame=key_frame, batch_size=batch_size)
+        schedule = make_schedule(window, frame_stride, self.config, session.num_frames)
+        yield from propagate_in_video(self, session, key_frame, batch_size, schedule)
 
     @torch.no_grad()
     def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> PromptCache:
@@ -526,25 +537,33 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 
     @torch.no_grad()
     def read_windows(
-        self, prefix: PromptCache, input_ids: list[list[int]], image_tokens: list[Tensor]
+        self,
+        prefix: PromptCache,
+        input_ids: list[list[int]],
+        image_tokens: list[Tensor],
+        places: list[list[int]] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Read windows that end where [SEG] is predicted, as one right-padded batch behind what is cached.
+        """Read windows as one right-padded batch behind what is cached.
 
         Args:
             prefix: from `read_prefix`, or per window a selection of `read_leads`; not changed.
             input_ids: per window, its ids behind the prefix.
             image_tokens: per window `[frames, num_image_tokens, hidden]`.
+            places: per window, k places among its ids at which [SEG] is predicted; by default the last one alone.
 
         Returns:
-            `seg_embeddings [n, dim]`, `seg_probabilities [n]`, `emits_seg [n]` (the arg-max is [SEG]).
+            `seg_embeddings [n, dim]`, `seg_probabilities [n]`, `emits_seg [n]` (the arg-max is [SEG]); with `places`
+            `[n, k, ...]` each.
         """
         ids, ends = pad_prompts(input_ids, image_tokens[0].device)
         embeddings = self.model.embed_prompt(ids, torch.cat(image_tokens))
-        last, penultimate = read_ends(self.model.language_model, embeddings, ends, prefix)
+        at = ends[:, None] if places is None else torch.tensor(places, device=ids.device)
+        last, penultimate = read_at(self.model.language_model, embeddings, at, prefix)
         probabilities = self.lm_head(last).float().softmax(-1)
         seg_id = self.config.seg_token_id
         seg_embeddings = self.model.seg_projection(penultimate if self.model.reads_penultimate else last)
-        return seg_embeddings, probabilities[:, seg_id], probabilities.argmax(-1) == seg_id
+        found = seg_embeddings, probabilities[..., seg_id], probabilities.argmax(-1) == seg_id
+        return tuple(part[:, 0] for part in found) if places is None else found
 
 
 __all__ = ["GLUSForVideoSegmentation", "GLUSModel", "GLUSPreTrainedModel", "GLUSSegmentationOutput"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..prefix_cache import PromptCache
+from .window_schedule_glus import WindowSchedule
 
 
 @dataclass
@@ -23,7 +24,7 @@ class SegPredictions:
 
 @dataclass(frozen=True)
 class WindowJob:
-    """One expression in one window: the frames `window`, the last of which is to be segmented, and number `text`."""
+    """One expression in one window: its frames, and the number of the expression."""
 
     window: tuple[int, ...]
     text: int
@@ -33,9 +34,10 @@ class WindowReader:
     """Reads windows of frames; keeps the image tokens of the context frames, of the current windows and of
     `kept_frame` only."""
 
-    def __init__(self, model, session, batch_size: int, kept_frame: int = 0):
+    def __init__(self, model, session, batch_size: int, kept_frame: int, schedule: WindowSchedule):
         self.model, self.session, self.batch_size, self.kept_frame = model, session, batch_size, kept_frame
-        self.tokens: dict[int, Tensor] = {}
+        self.schedule, self.tokens = schedule, {}
+        self.found: dict[WindowJob, tuple[Tensor, Tensor, Tensor]] = {}
         context = session.context_frame_indices
         self._encode(sorted(set(context)))
         self.context = {index: self.tokens[index] for index in context}
@@ -47,47 +49,47 @@ class WindowReader:
     @torch.no_grad()
     def read(self, frames: Sequence[int], active: list[list]) -> list[SegPredictions]:
         """[SEG] of each of `frames` for the expressions of its `active` passes, in their order."""
-        size = self.model.config.num_query_frames
-        windows = [
-            [tuple(each.window(frame_idx, size)) for each in passes]
-            for frame_idx, passes in zip(frames, active, strict=True)
-        ]
-        needed = sorted({frame_idx for row in windows for window in row for frame_idx in window})
-        self._encode([frame_idx for frame_idx in needed if frame_idx not in self.tokens])
-        jobs = [
-            WindowJob(window, text)
-            for row, passes in zip(windows, active, strict=True)
-            for window, each in zip(row, passes, strict=True)
-            for text in each.texts
-        ]
-        results = self._read_jobs(jobs)
-        counts = [sum(len(each.texts) for each in passes) for passes in active]
-        parts = [part.split(counts) for part in results]
-        kept = {self.kept_frame}.union(*windows[-1])
-        tokens = {frame_idx: self.tokens[frame_idx] for frame_idx in self.tokens if frame_idx in kept}
-        self.tokens = tokens | self.context
-        return [SegPredictions(*part) for part in zip(*parts, strict=True)]
+        wanted = [self._jobs(frame_idx, passes) for frame_idx, passes in zip(frames, active, strict=True)]
+        new = [job for row in wanted for job, _ in row if job not in self.found]
+        self._read_new(list(dict.fromkeys(new)))
+        predictions = [self._predictions(row) for row in wanted]
+        self._forget(wanted[-1])
+        return predictions
 
-    def _read_jobs(self, jobs: list[WindowJob]) -> list[Tensor]:
-        """Results in the order of the jobs; read from the shortest to the longest, so that batches need no padding."""
-        order, results = [], []
+    def _jobs(self, frame_idx: int, passes: list) -> list[tuple[WindowJob, int]]:
+        """For each expression of a frame the window that it is read in, and the place of its [SEG] there."""
+        sources = [(each, self.schedule.source(each, frame_idx)) for each in passes]
+        return [(WindowJob(window, text), place) for each, (window, place) in sources for text in each.texts]
+
+    def _predictions(self, row: list[tuple[WindowJob, int]]) -> SegPredictions:
+        found = [[part[place] for part in self.found[job]] for job, place in row]
+        return SegPredictions(*(torch.stack(part) for part in zip(*found, strict=True)))
+
+    def _forget(self, last: list[tuple[WindowJob, int]]) -> None:
+        """Keep what the next frames may need: windows and tokens of the last frame."""
+        jobs = {job for job, _ in last}
+        self.found = {job: found for job, found in self.found.items() if job in jobs}
+        kept = {self.kept_frame}.union(*(job.window for job in jobs))
+        self.tokens = {frame: tokens for frame, tokens in self.tokens.items() if frame in kept} | self.context
+
+    def _read_new(self, jobs: list[WindowJob]) -> None:
+        """From the shortest to the longest, so that batches need no padding."""
+        needed = sorted({frame_idx for job in jobs for frame_idx in job.window})
+        self._encode([frame_idx for frame_idx in needed if frame_idx not in self.tokens])
         for group in self._groups(jobs):
-            before, rows = self._read_lead(jobs[index].window[0] for index in group)
-            by_length = sorted(group, key=lambda index: len(self._ids(jobs[index])))
+            before, rows = self._read_lead(job.window[0] for job in group)
+            by_length = sorted(group, key=lambda job: len(self._ids(job)))
             for at in range(0, len(group), self.batch_size):
                 part = by_length[at : at + self.batch_size]
-                order += part
-                results.append(self._read_batch([jobs[index] for index in part], before, rows))
-        back = torch.tensor(order).argsort()
-        return [torch.cat(part)[back.to(part[0].device)] for part in zip(*results, strict=True)]
+                self.found.update(zip(part, zip(*self._read_batch(part, before, rows), strict=True), strict=True))
 
-    def _groups(self, jobs: list[WindowJob]) -> list[list[int]]:
-        """Indices of jobs that are read behind the same leads: of `batch_size` first frames, or all without a lead."""
+    def _groups(self, jobs: list[WindowJob]) -> list[list[WindowJob]]:
+        """Jobs that are read behind the same leads: those of `batch_size` first frames, or all without a lead."""
         if not self.lead:
-            return [list(range(len(jobs)))]
-        by_first: dict[int, list[int]] = {}
-        for index, job in enumerate(jobs):
-            by_first.setdefault(job.window[0], []).append(index)
+            return [jobs] if jobs else []
+        by_first: dict[int, list[WindowJob]] = {}
+        for job in jobs:
+            by_first.setdefault(job.window[0], []).append(job)
         groups = list(by_first.values())
         return [sum(groups[at : at + self.batch_size], []) for at in range(0, len(groups), self.batch_size)]
 
@@ -103,16 +105,24 @@ class WindowReader:
     def _read_batch(
         self, jobs: list[WindowJob], before: PromptCache, rows: dict[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        if not self.lead:
-            windows = [self._stack(job.window) for job in jobs]
-            return self.model.read_windows(before, [self._ids(job) for job in jobs], windows)
-        before = before.select([rows[job.window[0]] for job in jobs])
+        if self.lead:
+            before = before.select([rows[job.window[0]] for job in jobs])
         ids = [self._ids(job)[self.lead :] for job in jobs]
-        return self.model.read_windows(before, ids, [self._stack(job.window[1:]) for job in jobs])
+        tokens = [self._stack(job.window[1 if self.lead else 0 :]) for job in jobs]
+        return self.model.read_windows(before, ids, tokens, self._places(jobs))
+
+    def _places(self, jobs: list[WindowJob]) -> list[list[int]]:
+        """Where [SEG] is predicted, of a window that is shorter than others its last place again and again."""
+        places = [self.schedule.places(*self._parts(job), len(job.window)) for job in jobs]
+        longest = max(map(len, places))
+        return [[at - self.lead for at in own + own[-1:] * (longest - len(own))] for own in places]
+
+    def _parts(self, job: WindowJob) -> tuple[list[int], list[int]]:
+        """Ids of an earlier turn and of the last turn."""
+        return self.session.turn_input_ids[job.text], self.session.last_turn_input_ids[job.text]
 
     def _ids(self, job: WindowJob) -> list[int]:
-        turn, last = self.session.turn_input_ids[job.text], self.session.last_turn_input_ids[job.text]
-        return turn * (len(job.window) - 1) + last
+        return self.schedule.ids(*self._parts(job), len(job.window))
 
     def _stack(self, frames: Sequence[int]) -> Tensor:
         tokens = [self.tokens[frame_idx] for frame_idx in frames]
@@ -129,12 +139,12 @@ class WindowReader:
 
 
 def shared_lead(session, config) -> int:
-    """How many ids all windows begin with, whatever the expression: the first image and the words up to it. 0 where
-    one expression has nothing to share."""
+    """How many ids all windows begin with, whatever the expression: the first image and the words after it.
+    0 where one expression has nothing to share. What predicts [SEG] is never among them."""
     if len(session.texts) < 2:
         return 0
     lasts = session.last_turn_input_ids
-    shared = os.path.commonprefix([*session.turn_input_ids, *lasts])[: min(map(len, lasts)) - 1]
+    shared = os.path.commonprefix([*session.turn_input_ids, *lasts])[: min(map(len, lasts)) - 2]
     return len(shared) if shared.count(config.image_token_id) == config.num_image_tokens else 0
 
 
