@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -35,7 +34,7 @@ from .options import (
     load_pipeline,
     model_folders,
 )
-from .output import echo, print_table, set_progress
+from .output import echo, print_json, print_table, set_progress
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
@@ -116,7 +115,7 @@ def segment(
         rows = [_summary(result) for result in results]
         places = {"output": str(output), "masks_dir": None if masks_dir is None else str(masks_dir)}
         places["formats"] = {name: str(export_dir / name) for name in names}
-        print(json.dumps({**places, "num_frames": len(clip), "expressions": rows}))
+        print_json({**places, "num_frames": len(clip), "expressions": rows})
 
 
 def _key_frame(text: str | None) -> int | str | None:
@@ -138,7 +137,10 @@ def _checked_output(video: str, output: Path | None) -> Path:
 def _stem(video: str) -> str:
     """What the overlay of a video is named after: `clip` of `folder/clip.mp4` and of `https://host/clip.mp4?id=1`."""
     is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video)
-    path = Path(unquote(urlsplit(video).path)) if is_address else Path(os.path.realpath(video))
+    try:
+        path = Path(unquote(urlsplit(video).path)) if is_address else Path(os.path.realpath(video))
+    except ValueError as error:
+        raise UserError(f"{video}: is no valid address ({error}): check it") from None
     return path.stem or "video"
 
 

@@ -6,7 +6,7 @@ import errno
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -23,7 +23,7 @@ from .sizes import check_like_first
 _CONTAINER_FORMATS = "mov,matroska,webm,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,ivf,mxf,h264,hevc,av1,obu,m4v,mpegvideo"
 _COVER = 0x0400  # AV_DISPOSITION_ATTACHED_PIC
 _DEFAULT = 0x0001  # AV_DISPOSITION_DEFAULT
-UNLIMITED = 1 << 62
+USUAL_BITS = 12  # of a pixel, where the header does not say
 PADDING_PIXELS = 5_000_000  # a column of 65535 pixels is padded to a width of 64
 _UNREADABLE = (av.error.FFmpegError, OSError, ValueError)
 
@@ -53,9 +53,7 @@ def decode_file(
     Raises:
         VideoError: it cannot be decoded, asks for too much, or changes the size of its frames. One line.
     """
-    if only_first:
-        limits = replace(limits or DecodeLimits(), memory=UNLIMITED)
-    budget = FrameBudget(path, limits)
+    budget = FrameBudget(path, limits, holds_frames=not only_first)
     size = check_regular(path, "video", VideoError).st_size
     if size == 0:
         raise VideoError(f"{path}: the file is empty: download or copy it again")
@@ -124,6 +122,7 @@ def _check_length(path: Path, max_frames: int | None, budget: FrameBudget) -> No
         stream = _video_stream(container, path)
         height, width = stream.height, stream.width
         budget.check_size(height, width)
+        budget.count_decoder(height, width, _bits_per_pixel(stream), stream.codec_context.codec.intra_only)
         if max_frames is None:
             budget.check_seconds(_duration(container, stream))
         count = _announced_frames(container, stream)
@@ -134,6 +133,12 @@ def _check_length(path: Path, max_frames: int | None, budget: FrameBudget) -> No
             if count % 100 == 0:
                 budget.check_count(count, height, width, more=True)
         budget.check_count(count, height, width)
+
+
+def _bits_per_pixel(stream: av.VideoStream) -> int:
+    """What a decoded picture takes for each pixel, as the header says."""
+    format = stream.codec_context.format
+    return format.padded_bits_per_pixel if format is not None else USUAL_BITS
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
@@ -172,11 +177,13 @@ def _decode(
 ) -> DecodedFile:
     stream = _video_stream(container, path)
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = budget.threads
     stream.codec_context.options = {"max_pixels": _decoder_pixels(budget)}
     frames: list[np.ndarray] = []
-    count, damage = 0, None
+    count, broken, damage = 0, 0, None
     try:
         for picture in container.decode(stream):
+            broken += picture.is_corrupt
             frame = _frame(picture, f"{path}: frame {count:05d}", path, frames, max_frames, budget)
             count += 1
             if not (only_first and frames):
@@ -198,6 +205,8 @@ def _decode(
         damage = f"its header announces {announced}"
     if damage is None and count != max_frames:
         damage = missing_end(path)
+    if damage is None and broken:
+        damage = f"{broken} of them damaged"
     return DecodedFile(frames, count, _rate(stream), damage)
 
 

@@ -11,7 +11,7 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.processing_utils import ImagesKwargs
 
-from ...media.images import as_rgb_arrays
+from ...media.images import MAX_SIDE, as_rgb_arrays
 from ..checkpoint_loading import CheckpointMixin
 
 
@@ -93,8 +93,7 @@ class GLEEImageProcessor(CheckpointMixin, PilBackend):
         """
         size = size or self.size
         scale = size["shortest_edge"] / min(original)
-        if size.get("longest_edge"):
-            scale = min(scale, size["longest_edge"] / max(original))
+        scale = min(scale, (size.get("longest_edge") or MAX_SIDE) / max(original))
         return tuple(max(int(side * scale + 0.5), 1) for side in original)
 
 
