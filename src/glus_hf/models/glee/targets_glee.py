@@ -29,6 +29,8 @@ def image_targets(
         >>> labels["class_labels"].tolist(), labels["boxes"].tolist()
         ([0], [[0.375, 0.0625, 0.25, 0.125]])
     """
+    if len(masks) == 0:  # which cannot be interpolated
+        return {"class_labels": classes, "boxes": torch.zeros(0, 4), "masks": masks.new_zeros(0, *padded)}
     scaled = F.interpolate(masks[None].float(), resized, mode="bilinear", align_corners=False)[0] >= 0.5
     placed = F.pad(scaled, (0, padded[1] - resized[1], 0, padded[0] - resized[0]))
     is_there = placed.flatten(1).any(1)
