@@ -1,6 +1,6 @@
 """What early fusion, the text tower's training and temporal similarity do for glee-tiny, each over several seeds.
 
-    python examples/ablate_tiny_glee.py --start runs/glee-tiny/contrast --output runs/glee-ablations --minutes 4
+    python examples/ablate_tiny_glee.py --start runs/glee-tiny/contrast --output runs/glee-ablations
     python examples/ablate_tiny_glee.py --temporal --model glee-tiny --num-videos 40
 
 The first command trains short runs from the contrastive stage: the text tower distilled, unfrozen or frozen, and
@@ -66,7 +66,8 @@ def measure_temporal(args: argparse.Namespace) -> dict[str, list[dict]]:
 
 def table(found: dict[str, list[dict]]) -> str:
     """A row per variant: mean over the seeds, lowest to highest."""
-    columns = [column for column in next(iter(found.values()))[0] if all(column in row for rows in found.values() for row in rows)]
+    every = [row for rows in found.values() for row in rows]
+    columns = [column for column in every[0] if all(column in row for row in every)]
     lines = ["| | " + " | ".join(columns) + " |", "| --- |" + " --- |" * len(columns)]
     for name, rows in found.items():
         values = [np.array([row[column] for row in rows]) for column in columns]
@@ -81,9 +82,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--minutes", type=float, default=4, help="CPU time of a run")
+    parser.add_argument("--minutes", type=float, default=3, help="CPU time of a run")
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--num-videos", type=int, default=40, help="clips that a run is measured on")
+    parser.add_argument("--num-videos", type=int, default=20, help="clips that a run is measured on")
     parser.add_argument("--num-images", type=int, default=200, help="stills that a run is measured on")
     parser.add_argument("--temporal", action="store_true", help="take temporal similarity away from --model")
     parser.add_argument("--model", default="glee-tiny")

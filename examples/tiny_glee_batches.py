@@ -88,7 +88,6 @@ class ContrastiveBatch:
     input_ids: Tensor
     attention_mask: Tensor
     matches: Tensor
-    shape_only: Tensor
 
 
 def contrastive_batch(rng, processor: GLEEProcessor, images: int, texts: int) -> ContrastiveBatch:
@@ -105,7 +104,7 @@ def contrastive_batch(rng, processor: GLEEProcessor, images: int, texts: int) ->
     said = [processor.clean_expression(say(rng, each)) for each in wanted]
     matches = torch.tensor([[each.matches(sprite) for each in wanted] for sprite in sprites])
     pixels = processor.image_processor(frames).pixel_values
-    return ContrastiveBatch(pixels, masks, **processor.tokenize(said), matches=matches, shape_only=torch.tensor([each.shape is not None and each.color is None and each.size is None for each in wanted]))
+    return ContrastiveBatch(pixels, masks, **processor.tokenize(said), matches=matches)
 
 
 def look_of_some(rng, sprites: list) -> Filter:

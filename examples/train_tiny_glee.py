@@ -31,7 +31,7 @@ STREAM = 79  # of random numbers, which no split of MotionShapes uses
 
 
 class Optimizer:
-    """AdamW, by default, with warm-up, and linear decay over the last part of the time."""
+    """AdamW with warm-up, and linear decay over the last part of the time."""
 
     def __init__(self, parameters: list[nn.Parameter], rate: float, warmup: int = 50, decay: float = 0.5):
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
@@ -125,8 +125,6 @@ def train_contrast(folder: Path, minutes: float, rate: float, seed: int) -> None
         wanted = batch.matches.float()
         right = ((logits > 0) == batch.matches).float()
         metrics = {"hits": right[batch.matches].mean().item(), "rejections": right[~batch.matches].mean().item()}
-        if batch.shape_only.any():
-            metrics["shape"]=right[:,batch.shape_only][batch.matches[:,batch.shape_only]].mean().item()
         return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / wanted.sum(), metrics
 
     images.train()
@@ -168,7 +166,7 @@ def train_main(
     seed: int,
     text_tower: str = "unfrozen",
     fusion: bool = True,
-    images: int = 16,
+    images: int = 8,
 ) -> None:
     """Batches of one kind each: frames with sentences, or frames with names."""
     model, processor = build_tiny_glee(seed, text_teacher=text_tower == "distilled")
@@ -210,8 +208,8 @@ def export(run: Path, output: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--contrast-minutes", type=float, default=6, help="CPU time of the first stage")
-    parser.add_argument("--minutes", type=float, default=45, help="CPU time of the second; its rate falls at the end")
+    parser.add_argument("--contrast-minutes", type=float, default=4, help="CPU time of the first stage")
+    parser.add_argument("--minutes", type=float, default=38, help="CPU time of the second; its rate falls at the end")
     parser.add_argument("--contrast-rate", type=float, default=2e-3)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
