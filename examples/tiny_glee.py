@@ -86,28 +86,31 @@ def build_tiny_glee(seed: int = 0, **overrides) -> tuple[GLEEForVideoSegmentatio
 class ContrastiveImages(nn.Module):
     """A backbone that still learns its batch norms, and vectors of objects for comparison with texts.
 
-    The vector of an object is the mean over its pixels at stride 4. After this stage the batch norms stay as they are.
+    Strides 8, 16 and 32 have a vector each, the mean over the object: what the decoders read must know all of the
+    look. Of the sum of all strides, 8 and more would learn shapes alone and leave colours to stride 4.
     """
 
     def __init__(self, config: GLEEConfig):
         super().__init__()
         self.backbone = AutoBackbone.from_config(config.backbone_config, attn_implementation="eager")
-        hidden = 2 * config.d_model
-        self.reduce = nn.ModuleList(nn.Conv2d(count, hidden, 1) for count in self.backbone.channels)
-        self.project = nn.Conv2d(hidden, config.d_model, 1)
+        self.project = nn.ModuleList(nn.Conv2d(count, config.d_model, 1) for count in self.backbone.channels[1:])
         self.scale = nn.Parameter(torch.tensor(10.0))
         self.bias = nn.Parameter(torch.tensor(-3.0))
 
     def forward(self, pixel_values: Tensor, masks: list[Tensor]) -> Tensor:
-        """Vectors `[objects, dim]` of the objects of all images, whose masks are `[objects, height, width]` each."""
-        maps = [reduce(values) for reduce, values in zip(self.reduce, self.backbone(pixel_values)[0], strict=True)]
-        size = maps[0].shape[-2:]
-        joined = sum(F.interpolate(values, size, mode="bilinear", align_corners=False) for values in maps)
-        features = self.project(F.relu(joined))
-        covered = [F.adaptive_avg_pool2d(each.float(), size).flatten(1) for each in masks]
-        means = [each @ values.flatten(1).T for each, values in zip(covered, features, strict=True)]
-        return torch.cat(means) / torch.cat(covered).sum(1, keepdim=True)
+        """Vectors `[strides, objects, dim]` of the objects of all images, whose masks are `[objects, height, width]`
+        each."""
+        maps = self.backbone(pixel_values).feature_maps[1:]
+        return torch.stack(
+            [self._pool(project(each), masks) for project, each in zip(self.project, maps, strict=True)]
+        )
+
+    @staticmethod
+    def _pool(features: Tensor, masks: list[Tensor]) -> Tensor:
+        covered = [F.adaptive_avg_pool2d(each.float(), features.shape[-2:]).flatten(1) for each in masks]
+        sums = [each @ values.flatten(1).T for each, values in zip(covered, features, strict=True)]
+        return torch.cat(sums) / torch.cat(covered).sum(1, keepdim=True)
 
     def compare(self, objects: Tensor, texts: Tensor) -> Tensor:
-        """Logits `[objects, texts]` of an object being meant by a text."""
+        """Logits `[strides, objects, texts]` of an object being meant by a text."""
         return self.scale * F.normalize(objects, dim=-1) @ F.normalize(texts, dim=-1).T + self.bias

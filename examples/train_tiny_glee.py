@@ -17,15 +17,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_glee import ContrastiveImages, build_tiny_glee
+from tiny_glee import SIZE, ContrastiveImages, build_tiny_glee
 from tiny_glee_batches import contrastive_batch, names_batch, referring_batch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from glus_hf.training.glee_trainer import GLEETrainingArguments, parameter_groups
 
 
 STAGES = ("contrast", "main")
 TEXT_TOWERS = ("unfrozen", "frozen", "distilled")
 NAMES_PART = 0.4  # of the batches
+TEXT_RATE = 0.3  # of the text tower, times the rate; the backbone has a tenth of it, as in the paper
+DENSE_WEIGHT = 4.0  # of the loss of locations
 TEXT_NORM = 2.0  # of the vectors of texts, at the beginning of `main`
 STREAM = 79  # of random numbers, which no split of MotionShapes uses
 
@@ -33,18 +37,16 @@ STREAM = 79  # of random numbers, which no split of MotionShapes uses
 class Optimizer:
     """AdamW with warm-up, and linear decay over the last part of the time."""
 
-    def __init__(self, parameters: list[nn.Parameter], rate: float, warmup: int = 50, decay: float = 0.5):
-        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        matrices = [parameter for parameter in self.parameters if parameter.ndim > 1]
-        others = [parameter for parameter in self.parameters if parameter.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-        self.rate, self.warmup, self.decay = rate, warmup, decay
+    def __init__(self, groups: list[dict], warmup: int = 50, decay: float = 0.5):
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
+        self.rates = [group["lr"] for group in groups]
+        self.warmup, self.decay = warmup, decay
 
     def step(self, loss: Tensor, step: int, progress: float) -> None:
         factor = min(1.0, (step + 1) / self.warmup) * min(1.0, max(0.01, (1 - progress) / self.decay))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -114,7 +116,8 @@ def load_modules(folder: Path, modules: dict[str, nn.Module]) -> None:
 def train_contrast(folder: Path, minutes: float, rate: float, seed: int) -> None:
     model, processor = build_tiny_glee(seed)
     images, text_encoder = ContrastiveImages(model.config), model.model.text_encoder
-    optimizer = Optimizer([*images.parameters(), *text_encoder.parameters()], rate)
+    parameters = [each for part in (images, text_encoder) for each in part.parameters() if each.requires_grad]
+    optimizer = Optimizer([{"params": parameters, "lr": rate, "weight_decay": 0.0}])
     run = Run(folder, {"images": images, "text": text_encoder}, optimizer)
 
     def make_loss(rng) -> tuple[Tensor, dict]:
@@ -122,10 +125,13 @@ def train_contrast(folder: Path, minutes: float, rate: float, seed: int) -> None
         states = text_encoder.read(batch.input_ids, batch.attention_mask)
         texts = text_encoder.project(states, batch.attention_mask, is_referring=True).embeddings
         logits = images.compare(images(batch.pixel_values, batch.masks), texts)
-        wanted = batch.matches.float()
-        right = ((logits > 0) == batch.matches).float()
-        metrics = {"hits": right[batch.matches].mean().item(), "rejections": right[~batch.matches].mean().item()}
-        return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / wanted.sum(), metrics
+        wanted = batch.matches.float().expand_as(logits)
+        metrics = {
+            f"hits_{stride}": (each[batch.matches] > 0).float().mean().item()
+            for stride, each in zip((8, 16, 32), logits)
+        }
+        loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / wanted.sum()
+        return loss, metrics
 
     images.train()
     run.train(make_loss, "contrast", seed, minutes)
@@ -175,18 +181,58 @@ def train_main(
         model.model.text_encoder.student.requires_grad_(False)
     if not fusion:
         remove_fusion(model)
-    run = Run(folder, {"model": model}, Optimizer(list(model.parameters()), rate))
+    arguments = GLEETrainingArguments(str(folder), learning_rate=rate, weight_decay=0.01, text_rate=TEXT_RATE)
+    run = Run(folder, {"model": model}, Optimizer(parameter_groups(model, arguments)))
+
+    locations = LocationLogits(model)
 
     def make_loss(rng) -> tuple[Tensor, dict]:
         is_names = rng.random() < NAMES_PART
         batch = (names_batch if is_names else referring_batch)(rng, processor, images)
         output = model(**batch)
+        dense = location_loss(locations.of(batch), batch["labels"])
         kind = "names" if is_names else "referring"
         final = {f"{kind}_{name}": output.losses[name].item() for name in ("loss_ce", "loss_mask", "loss_dice")}
-        return output.loss, final
+        return output.loss + DENSE_WEIGHT * dense, {**final, f"{kind}_dense": dense.item()}
 
     model.train()
     run.train(make_loss, "main", seed, minutes)
+
+
+class LocationLogits:
+    """Logits of every location for every name, or for the sentence; the model keeps only their maxima."""
+
+    def __init__(self, model):
+        self.model, self.states = model, []
+        model.model.decoder.heads.category.register_forward_hook(lambda *call: self.states.append(call[-1]))
+
+    def of(self, batch: dict) -> Tensor:
+        """`[images, locations, names or 1]` of the batch that the model has just seen."""
+        text = self.model.model.encode_text(batch["input_ids"], batch["attention_mask"], batch["task"] == "referring")
+        first, self.states = self.states[0], []
+        return text.classify(first)
+
+
+def location_loss(logits: Tensor, labels: list[dict[str, Tensor]]) -> Tensor:
+    """Focal loss of the locations at strides 16 and 8: those inside an object are of its name, others of none.
+
+    The class losses of GLEE see only locations that became queries. From nothing that teaches colours too slowly.
+    """
+    total, covered = logits.new_zeros(()), 0.0
+    for row, target in zip(logits, labels, strict=True):
+        for stride in (8, 16):
+            side = SIZE // stride
+            cells = row[-side * side :] if stride == 8 else row[-side * side * 5 : -side * side * 4]
+            cover = F.avg_pool2d(target["masks"].float(), stride).flatten(1) if len(target["masks"]) else None
+            wanted = torch.zeros_like(cells)
+            for label, each in zip(target["class_labels"], [] if cover is None else cover, strict=True):
+                wanted[:, label] = torch.maximum(wanted[:, label], each)
+            is_clear = (wanted < 0.1) | (wanted > 0.5)
+            hard = (wanted > 0.5).float()
+            entropy = F.binary_cross_entropy_with_logits(cells, hard, reduction="none")
+            missed = (cells.sigmoid() - hard).abs() ** 2
+            total, covered = total + (missed * entropy * is_clear).sum(), covered + hard.sum().item()
+    return total / max(covered, 1.0)
 
 
 def remove_fusion(model) -> None:
@@ -208,7 +254,7 @@ def export(run: Path, output: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--contrast-minutes", type=float, default=4, help="CPU time of the first stage")
+    parser.add_argument("--contrast-minutes", type=float, default=3, help="CPU time of the first stage")
     parser.add_argument("--minutes", type=float, default=38, help="CPU time of the second; its rate falls at the end")
     parser.add_argument("--contrast-rate", type=float, default=2e-3)
     parser.add_argument("--rate", type=float, default=1e-3)
