@@ -7,18 +7,15 @@ import inspect
 import os
 import sys
 import traceback
-import unicodedata
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from ..control_characters import is_unseen
 from ..errors import UserError
 
 
-UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Kinds of characters that steer a terminal, turn the direction of a text or cannot be encoded."""
-JOINERS = "\u200c\u200d"  # emoji and several scripts need them
 READER_LEFT = 141  # as a program that ends by SIGPIPE
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -80,11 +77,8 @@ def printable(text: object) -> str:
         >>> printable("a dog\\x1b[2J")
         'a dog\\\\x1b[2J'
     """
-    return "".join(letter.encode("unicode_escape").decode() if _is_unseen(letter) else letter for letter in str(text))
-
-
-def _is_unseen(letter: str) -> bool:
-    return letter not in JOINERS and letter != "\n" and unicodedata.category(letter) in UNSEEN
+    shown = lambda letter: letter.encode("unicode_escape").decode() if is_unseen(letter) and letter != "\n" else letter
+    return "".join(map(shown, str(text)))
 
 
 def echo(message: object, err: bool = False) -> None:
