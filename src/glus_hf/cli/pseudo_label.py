@@ -145,7 +145,7 @@ def _label_masks(pipe, rows, output: Path, thresholds: tuple, common: dict, as_j
                 f"{report.mean_agreement}); lower --min-score or --min-agreement"
             )
     if as_json:
-        print(json.dumps(report.to_dict() | {"clips": str(clips)}))
+        print_json(report.to_dict() | {"clips": str(clips)})
     elif not quiet:
         means = f"on average: agreement {report.mean_agreement:.2f}, score {report.mean_score:.2f}"
         echo(f"{report.num_kept} of {report.num_expressions} expressions in {clips} ({means})")
