@@ -48,7 +48,7 @@ class GLEESegmentationOutput(ModelOutput):
         location_scores (`FloatTensor [images, locations]`): logits of all locations, from which the queries were
             selected; strides 64, 32, 16, 8.
         query_indices (`LongTensor [images, queries]`): the selected locations.
-        mask_features (`FloatTensor [images, dim, height / 4, width / 4]`).
+        mask_features (`FloatTensor [images, dim, height / 4, width / 4]`): times queries, they give masks.
         losses (`dict[str, FloatTensor]`, *optional*): unweighted, see `loss_glee.glee_losses`.
         matches (`dict[str, list]`, *optional*): by stage and image, matched queries and their targets.
         auxiliary (`list[GLEEPredictions]`, *optional*): of the selected queries, then of all layers but the last.

@@ -39,7 +39,7 @@ class GLUSSegmentationOutput(ModelOutput):
         ce_loss (`torch.FloatTensor`, *optional*): cross entropy over the supervised positions of `labels`.
         mask_bce_loss, mask_dice_loss (`torch.FloatTensor`, *optional*): mean over all masks of the batch.
         mask_logits (`tuple[torch.FloatTensor]`, *optional*): per video `[expressions, num_query_frames, h, w]`.
-        seg_embeddings (`torch.FloatTensor [conversations, num_query_frames, dim]`).
+        seg_embeddings (`torch.FloatTensor [conversations, num_query_frames, dim]`): the projected [SEG] states.
         hidden_states (`torch.FloatTensor [conversations, length, hidden]`): last states of the language model.
     """
 
