@@ -86,7 +86,7 @@ def segment(
     start, limits = _key_frame(key_frame), decode_limits(decode_limit)
     from ..inference.frame_selector import require_selector
     from ..media.download import DownloadOptions
-    from ..media.video import load_video
+    from ..media.video import open_video
     from ..media.video_sources import as_local
 
     require_selector(selector, no_target_threshold, [start])
@@ -99,9 +99,9 @@ def segment(
         claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, export),
         as_local(video, download) as source,
     ):
-        clip = load_video(source, max_frames, limits)
+        clip = open_video(source, max_frames, limits)
         pipe = load_pipeline(model, device, dtype, compat)
-        choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
+        choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start, "output": "file"}
         results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)
         _save_overlay(overlay, source, clip, results, legend)
         if masks is not None:
@@ -199,7 +199,7 @@ def _name_of(video: str) -> str:
 def _summary(result: dict) -> dict:
     return {
         "label": result["label"],
-        "frames_with_mask": int(result["masks"].any(axis=(1, 2)).sum()),
+        "frames_with_mask": result["masks"].num_visible,
         "mean_score": round(float(result["scores"].mean()), 4),
         MISSING_FRAMES: result[MISSING_FRAMES],
         UNKNOWN_WORDS: result[UNKNOWN_WORDS],
