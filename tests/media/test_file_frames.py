@@ -20,7 +20,7 @@ NUM_FRAMES, HEIGHT, WIDTH = 60, 48, 64
 def hold_little(monkeypatch):
     """As if 60 small frames were a long film."""
     monkeypatch.setattr(frames_on_demand, "HELD_BYTES", 0)
-    monkeypatch.setattr(frames_on_demand, "MIN_HELD", 4)
+    monkeypatch.setattr(frames_on_demand, "HELD_FRAMES", 4)
 
 
 def pictures():

@@ -89,7 +89,7 @@ def open_frames(
 
     paths = list(paths)
     size = size or read_frame(paths[0], limits).shape[:2]
-    frames = FramesOnDemand(len(paths), size, lambda index: read_frame(paths[index], limits), limits, paths)
+    frames = FramesOnDemand(len(paths), size, lambda index: read_frame(paths[index], limits), paths)
     return [frames[index] for index in range(len(paths))] if fits(len(paths), *size, limits) else frames
 
 

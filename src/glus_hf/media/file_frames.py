@@ -23,7 +23,16 @@ from ..errors import VideoError
 from .decode_limits import DecodeLimits
 from .frame_store import FrameStore
 from .frames_on_demand import FramesOnDemand, fits
-from .video_file import UNREADABLE, DecodedFile, ShownPictures, open_stream, read_pictures, without_memory
+from .video_file import (
+    UNLIMITED,
+    UNREADABLE,
+    DecodedFile,
+    ShownPictures,
+    announced_frames,
+    open_stream,
+    read_pictures,
+    without_memory,
+)
 
 
 CHECKED_ROWS = 16  # every so many rows of a picture go into its checksum
@@ -35,10 +44,11 @@ class PictureIndex:
     Args:
         path: of the file.
         limits: how many frames may be held.
+        num_frames: how many to expect, 0 where nobody knows; if they are too many, none is held.
     """
 
-    def __init__(self, path: Path, limits: DecodeLimits | None = None):
-        self.shown, self.limits = ShownPictures(path), limits
+    def __init__(self, path: Path, limits: DecodeLimits | None = None, num_frames: int = 0):
+        self.shown, self.limits, self.num_frames = ShownPictures(path), limits, num_frames
         self.times, self.checksums, self.keys = array("q"), array("L"), [0]
         self.has_times = True
         self.frames: list[np.ndarray] | None = []
@@ -47,7 +57,7 @@ class PictureIndex:
         """Note the next picture."""
         if self.frames is not None:
             self.frames.append(self.shown.frame(index, picture))
-            if not fits(len(self.frames), *self.shown.frame_size, self.limits):
+            if not fits(max(len(self.frames), self.num_frames), *self.shown.frame_size, self.limits):
                 self.frames = None
         else:
             self.shown.check(index, picture)
@@ -72,7 +82,7 @@ class FileFrames(FramesOnDemand):
         self._store = FrameStore(index.shown.frame_size)
         self._container, self._pictures = None, iter(())
         self._next, self._from = -1, 0  # of the stream of pictures, which is not open
-        super().__init__(len(index.times), index.shown.frame_size, None, index.limits)
+        super().__init__(len(index.times), index.shown.frame_size, None)
 
     def _read(self, index: int) -> np.ndarray:
         if index in self._store:
@@ -154,7 +164,8 @@ def open_file(path: Path, max_frames: int | None = None, limits: DecodeLimits | 
     Raises:
         VideoError: as [`~video_file.decode_file`].
     """
-    index = PictureIndex(path, limits)
+    expected = min(announced_frames(path, limits), max_frames or UNLIMITED)
+    index = PictureIndex(path, limits, expected)
     found = read_pictures(path, index.take, max_frames, without_memory(limits))
     frames = index.frames if index.frames is not None else FileFrames(path, index)
     return DecodedFile(frames, found.num_frames, found.fps, found.damage)

@@ -13,9 +13,9 @@ from .sizes import check_size
 
 
 HELD_BYTES = 256_000_000
-"""Videos whose frames fit in so many bytes are read once and held; of longer ones the last frames that were used."""
-MIN_HELD = 24
-"""Frames that are held at least, more than a model looks at together."""
+"""Videos whose frames fit in so many bytes are read once and held."""
+HELD_FRAMES = 24
+"""Frames that are held of a longer video, more than a model looks at together."""
 
 
 def fits(num_frames: int, height: int, width: int, limits: DecodeLimits | None = None) -> bool:
@@ -42,7 +42,6 @@ class FramesOnDemand(Sequence):
         frame_size: `(height, width)` of every frame.
         read: from the index of a frame to the frame, `uint8 [height, width, 3]`; called by one thread at a time.
             None where a subclass has `_read`.
-        limits: how much may be held, see [`held_bytes`].
         names: of the frames, for errors.
 
     Raises:
@@ -59,12 +58,10 @@ class FramesOnDemand(Sequence):
         num_frames: int,
         frame_size: tuple[int, int],
         read: Callable[[int], np.ndarray] | None,
-        limits: DecodeLimits | None = None,
         names: Sequence[object] | None = None,
     ):
         self.frame_size, self.names = tuple(frame_size), names
         self._num_frames, self._reader = num_frames, read
-        self._capacity = max(MIN_HELD, held_bytes(limits) // (frame_size[0] * frame_size[1] * 3 + FRAME_OVERHEAD))
         self._held: OrderedDict[int, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -88,7 +85,7 @@ class FramesOnDemand(Sequence):
         frame = self._read(position)
         name = f"frame {position:05d}" if self.names is None else self.names[position]
         check_size(name, frame.shape[:2], self.frame_size)
-        while len(self._held) >= self._capacity:
+        while len(self._held) >= HELD_FRAMES:
             self._held.popitem(last=False)
         self._held[position] = frame
         return frame

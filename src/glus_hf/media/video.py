@@ -284,7 +284,7 @@ def _open_folder(path: Path, max_frames: int | None, limits: DecodeLimits) -> Vi
         return _load_folder(path, max_frames, limits)
     read = lambda index: to_frame(files[index], f"frame {index}")
     names = [file.stem for file in files]
-    frames = FramesOnDemand(len(files), size, read, limits, [f"{path}: frame {name}" for name in names])
+    frames = FramesOnDemand(len(files), size, read, [f"{path}: frame {name}" for name in names])
     return Video(frames, None, names)
 
 

@@ -206,6 +206,13 @@ def open_stream(path: Path, limits: DecodeLimits | None) -> tuple[av.container.I
     return container, _prepared_stream(container, path, budget)
 
 
+def announced_frames(path: Path, limits: DecodeLimits | None) -> int:
+    """How many frames the header of a file announces, 0 if it does not say."""
+    check_regular(path, "video", VideoError)
+    with _open(path, FrameBudget(path, without_memory(limits))) as container:
+        return _announced_frames(container, _video_stream(container, path))
+
+
 def _prepared_stream(container: av.container.InputContainer, path: Path, budget: FrameBudget) -> av.VideoStream:
     stream = _video_stream(container, path)
     stream.thread_type = "AUTO"
@@ -299,6 +306,7 @@ __all__ = [
     "DecodedFile",
     "Reading",
     "ShownPictures",
+    "announced_frames",
     "decode_file",
     "open_container",
     "open_stream",
