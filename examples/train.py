@@ -1,5 +1,6 @@
 """Train GLUS or its key-frame selector as a configuration file says: the same as `glus-hf train`.
 
+    accelerate launch examples/train.py            # the bundled model on generated clips, to try it out
     python examples/train.py examples/configs/tiny.yaml
     torchrun --nproc_per_node 4 examples/train.py examples/configs/glus_s.yaml data.root=/data
     accelerate launch --config_file examples/accelerate/zero2.yaml examples/train.py examples/configs/glus_s.yaml

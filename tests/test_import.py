@@ -66,17 +66,24 @@ def test_import_is_light():
     assert {name for name in modules if name.startswith("transformers")} == ours
 
 
-@pytest.mark.parametrize("order", ORDERS)
+def slow(name):
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
+QUICK = ("glus_hf first", "transformers first")
+
+
+@pytest.mark.parametrize("order", [order if order in QUICK else slow(order) for order in ORDERS])
 def test_registration_in_every_order(order):
     run(ORDERS[order] + USE)
 
 
-@pytest.mark.parametrize("name", ["LlamaModel", "Sam2VideoConfig", "Trainer"])
+@pytest.mark.parametrize("name", [slow("LlamaModel"), slow("Sam2VideoConfig"), "Trainer"])
 def test_half_imported_transformers_is_left_alone(name):
     run(f"import glus_hf\nfrom transformers import {name}")
 
 
-@pytest.mark.parametrize("name", ["AutoModelForReferringVideoSegmentation", "GLUSProcessor", "pipeline"])
+@pytest.mark.parametrize("name", ["AutoModelForReferringVideoSegmentation", slow("GLUSProcessor"), slow("pipeline")])
 def test_a_name_can_be_imported_first(name):
     run(f"from glus_hf import {name}")
 

@@ -83,6 +83,17 @@ def test_plots_and_archives_of_others_are_refused_before_the_work(monkeypatch):
     assert code == 2 and "/proc/preds: cannot be written" in err
 
 
+def test_memory_stride(tmp_path):
+    """Another stride reads other memories; its masks do not join a folder of the model's own stride."""
+    options = [*SMALL, "--data-option", "num_frames=8", "--num-videos", "1", "--quiet"]
+    for name, more in (("own", []), ("own-3", ["--memory-stride", "3"]), ("other", ["--memory-stride", "1"])):
+        assert run(*options, "-o", name, *more)[0] == 0
+    own, same, other = ((tmp_path / name / "results.jsonl").read_text() for name in ("own", "own-3", "other"))
+    assert own == same != other
+    code, _, stderr = run(*options, "-o", "own", "--memory-stride", "1")
+    assert code == 2 and stderr.count("\n") == 1
+
+
 def test_selections_share_a_folder():
     code, out, _ = run(*SMALL, "--num-videos", "3", "-o", "preds", "--max-videos", "1", "--json", "-q")
     first = json.loads(out.splitlines()[-1])

@@ -35,6 +35,14 @@ def test_a_recipe_is_trained_exported_and_resumed(tmp_path, base):
     assert state["global_step"] == 2 and (tmp_path / "more" / "model.safetensors").is_file()
 
 
+def test_without_a_configuration_the_bundled_model_trains_on_generated_clips(tmp_path, base):
+    result = train(*tiny_run(tmp_path, base, "training.max_steps=1"))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(f"Model: {tmp_path / 'model'}\n")
+    assert "pass glus_s data.root=FOLDER" in result.stderr
+    assert train("--show").stdout == train("tiny", "--show").stdout
+
+
 def test_resume_without_a_complete_checkpoint_starts_anew(tmp_path, base):
     """A run that was killed while it wrote its first checkpoint goes on by the same command."""
     half = tmp_path / "run" / "checkpoint-1"

@@ -1,7 +1,7 @@
 """SAM-2's yaml files, and what shapes of weights tell in their place."""
 
-import importlib
-from pathlib import Path
+import importlib.util
+import sys
 
 import pytest
 import torch
@@ -9,7 +9,14 @@ import yaml
 from transformers import Sam2VideoModel
 
 from glus_hf import GLUSConfig
-from glus_hf.conversion.sam2_config import IMAGE_ENCODERS, mask_config_from_sam2, sam2_config_from_shapes, sam2_size
+from glus_hf.conversion.sam2_config import (
+    IMAGE_ENCODERS,
+    find_sam2_config,
+    mask_config_from_sam2,
+    sam2_config_from_shapes,
+    sam2_size,
+)
+from glus_hf.errors import UserError
 from glus_hf.models.glus.weight_names_glus import upstream_names
 from tests.models.glus.upstream_folders import MASK_PREFIX, SAM2_CONFIG, assert_refused
 
@@ -93,11 +100,31 @@ def test_published_sizes_are_seen_in_the_shapes(size, version):
     assert sam2_config_from_shapes(shapes) == sam2
 
 
+def test_a_name_is_looked_up_in_the_installed_package(tmp_path, monkeypatch):
+    """Its code is not run: a package that cannot be imported serves as well."""
+    file = tmp_path / "sam2" / "configs" / "sam2.1" / "sam2.1_hiera_t.yaml"
+    file.parent.mkdir(parents=True)
+    (tmp_path / "sam2" / "__init__.py").write_text("raise SystemExit('imported')")
+    file.write_text(yaml.safe_dump({"model": sam2_yaml("tiny", "2.1")}))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sam2", raising=False)
+    found = find_sam2_config("sam2.1_hiera_t")
+    assert found == file and mask_config_from_sam2(found) == mask_config_from_sam2(sam2_yaml("tiny", "2.1"))
+    with pytest.raises(UserError, match="sam2.1_hiera_x: the package sam2 has no such .*; it has sam2.1_hiera_t"):
+        find_sam2_config("sam2.1_hiera_x")
+
+
+def test_a_name_without_the_package_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="install the package sam2"):
+        find_sam2_config("sam2.1_hiera_t")
+
+
 @pytest.mark.parametrize("version", ["2.0", "2.1"])
 @pytest.mark.parametrize("size", IMAGE_ENCODERS)
 def test_published_sizes_are_those_of_sam2_itself(size, version, monkeypatch):
     """The yaml file says the same as we, and the model it builds has the same weights."""
-    sam2 = pytest.importorskip("sam2", reason="the yaml files come with the extra sam2")
+    pytest.importorskip("sam2", reason="the yaml files come with the extra sam2")
     omegaconf, hydra = (pytest.importorskip(name, reason="sam2 needs it") for name in ("omegaconf", "hydra.utils"))
     for name in ("image_encoder", "hieradet"):  # they keep the functions of torch.nn.init that they import
         importlib.import_module(f"sam2.modeling.backbones.{name}")
@@ -106,7 +133,7 @@ def test_published_sizes_are_those_of_sam2_itself(size, version, monkeypatch):
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
     short = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}[size]
     name = "sam2" if version == "2.0" else "sam2.1"
-    file = Path(sam2.__file__).parent / "configs" / name / f"{name}_hiera_{short}.yaml"
+    file = find_sam2_config(f"{name}_hiera_{short}")
     mask_config = mask_config_from_sam2(sam2_yaml(size, version))
     assert mask_config == mask_config_from_sam2(file)
     original = hydra.instantiate(omegaconf.OmegaConf.load(file).model)

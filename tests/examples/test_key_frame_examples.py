@@ -48,7 +48,7 @@ def test_true_ious_are_zero_where_nothing_is():
     assert key_frames_table.true_ious(masks, truth).tolist() == [0.5, 0, 0]
 
 
-@pytest.mark.parametrize(("split", "videos"), [("test", 4), ("reveal", 1)])
+@pytest.mark.parametrize(("split", "videos"), [("test", 4), pytest.param("reveal", 1, marks=pytest.mark.slow)])
 def test_the_table(split, videos):
     model, processor = build_selector()
     pipe = glus_hf.pipeline(model="glus-tiny", device="cpu")

@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 from tests.paths import EXAMPLES
 
 
@@ -22,6 +24,7 @@ def test_the_sentence_loses_its_motion_words_and_nothing_else():
         assert all(word in shorter for word in (wanted.shape, wanted.color) if word)
 
 
+@pytest.mark.slow
 def test_parts_are_taken_away_and_given_back():
     pipe = glus_hf.pipeline(model="glus-tiny")
     found = measure(pipe, seed=0, num_videos=3, size=64)

@@ -110,6 +110,7 @@ def run(command: list[str], **environment) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_sharded_layers_give_the_same_gradients(tmp_path):
     """FSDP2 of a model with an adapter, units as in fsdp2.yaml."""
     done = run([*torchrun(), str(ROOT / "tests" / "training" / "run_fsdp.py")], HF_DATASETS_CACHE=str(tmp_path))
@@ -153,22 +154,24 @@ def base(tmp_path_factory):
     return saved_model(tmp_path_factory.mktemp("base"))
 
 
-def test_the_command_and_the_script_under_every_launcher(tmp_path, base):
+LAUNCHERS = {
+    "torchrun": [*torchrun(), TRAIN, TINY],
+    "accelerate": [*accelerate("multi_cpu.yaml"), TRAIN, TINY],
+    "command": [*accelerate("multi_cpu.yaml"), "--no_python", COMMAND, "train", "tiny"],
+}
+
+
+@pytest.mark.parametrize("names", [("command",), pytest.param(("torchrun", "accelerate"), marks=pytest.mark.slow)])
+def test_the_command_and_the_script_under_every_launcher(tmp_path, base, names):
     """python, torchrun and accelerate train the same model and export it; a stopped run goes on."""
     found = {}
-    launchers = {
-        "python": [TRAIN, TINY],
-        "torchrun": [*torchrun(), TRAIN, TINY],
-        "accelerate": [*accelerate("multi_cpu.yaml"), TRAIN, TINY],
-        "command": [*accelerate("multi_cpu.yaml"), "--no_python", COMMAND, "train", "tiny"],
-    }
-    for name, launcher in launchers.items():
+    for name, launcher in {"python": [TRAIN, TINY], **{name: LAUNCHERS[name] for name in names}}.items():
         done = run([*launcher, *tiny_run(tmp_path / name, base, "training.contrastive_loss_weight=0")])
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
         found[name] = losses(tmp_path / name)
         assert (tmp_path / name / "model" / "model.safetensors").is_file()
     assert len(found["python"]) == 3
-    for name in ("torchrun", "accelerate", "command"):
+    for name in names:
         assert found[name] == pytest.approx(found["python"], rel=1e-4), name
     again = tiny_run(tmp_path / "python", base, "training.contrastive_loss_weight=0")
     checkpoint = tmp_path / "python" / "run" / "checkpoint-1"

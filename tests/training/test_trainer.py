@@ -5,6 +5,8 @@ import torch
 from peft import PeftModel
 
 from glus_hf.errors import NothingToTrainError
+from glus_hf.models.glus.modeling_glus import GLUSForVideoSegmentation
+from glus_hf.models.glus.presets_glus import COMPAT, MODEL_OPTIONS, select_options
 from glus_hf.training.arguments import GLUSTrainingArguments
 from glus_hf.training.trainer import TERMS, GLUSTrainer
 from glus_hf.training.validation import VideoValidation
@@ -15,6 +17,7 @@ from tests.training.small_training import (
     history,
     quick_trainer,
     rows,
+    saved_model,
     trained,
     uneven_samples,
     videos,
@@ -83,6 +86,21 @@ def test_gradient_through_memory(tmp_path):
     (detached,), (attached,) = (history(trainer, "grad_norm") for trainer in runs)
     assert history(runs[0]) == pytest.approx(history(runs[1]), rel=1e-6)
     assert abs(attached / detached - 1) > 1e-5
+
+
+@pytest.mark.parametrize("preset", COMPAT)
+def test_options_of_the_model_stand(tmp_path, preset):
+    """Training changes no option of the config that its arguments do not name."""
+    start = saved_model(tmp_path / "start", **select_options(preset, MODEL_OPTIONS))
+    model = GLUSForVideoSegmentation.from_pretrained(start)
+    before = model.config.to_dict()
+    trainer = quick_trainer(tmp_path / "run", model=model, max_steps=1)
+    trainer.train()
+    after = trainer.model.get_base_model().config.to_dict()
+    of_transformers = {"use_cache", "pad_token_id", "text_config"}  # its trainer aligns them
+    assert {name for name in after if after[name] != before.get(name)} <= of_transformers
+    exported = GLUSForVideoSegmentation.from_pretrained(trainer.export(tmp_path / "exported")).config
+    assert {name: getattr(exported, name) for name in MODEL_OPTIONS} == select_options(preset, MODEL_OPTIONS)
 
 
 def test_bfloat16(tmp_path):

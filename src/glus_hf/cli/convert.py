@@ -35,7 +35,7 @@ def convert(
     model: Annotated[str | None, typer.Option(help="Converted model, for --replace-sam2.")] = None,
     clip: Annotated[str, typer.Option(help="CLIP folder or its name on the Hub.")] = CLIP,
     sam2_config: Annotated[
-        Path | None, typer.Option(help="SAM-2's yaml file; not needed for SAM-2's four sizes.")
+        Path | None, typer.Option(help="SAM-2's yaml file or a name (sam2.1_hiera_l), for other sizes than its four.")
     ] = None,
     projection: Annotated[str, typer.Option(help="With --llm: init (new) or lisa (from the folder).")] = "init",
     new_score_head: Annotated[

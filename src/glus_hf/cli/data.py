@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from ..output_claim import OutputFolder, claim_outputs
-from . import data_masks
+from . import data_export, data_masks
 from .options import Json, Overwrite
 from .output import echo, report_errors, set_progress
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
-app = typer.Typer(help="Check and convert your own data.", no_args_is_help=True)
-for command in (data_masks.convert_davis, data_masks.convert_png, data_masks.convert_cvat):
+app = typer.Typer(help="Check and convert your own data; export datasets.", no_args_is_help=True)
+for command in (data_masks.convert_davis, data_masks.convert_png, data_masks.convert_cvat, data_export.export):
     app.command()(report_errors(command))
 
 

@@ -26,6 +26,7 @@ from .options import (
     decode_limits,
     load_pipeline,
     model_folders,
+    set_memory_stride,
 )
 from .output import echo, set_progress
 
@@ -57,6 +58,9 @@ def evaluate(
     no_target_threshold: NoTargetThreshold = None,
     context_frames: Annotated[str | None, typer.Option(help="middle, uniform, or indices as 0,5,10,15.")] = None,
     threshold: Annotated[float, typer.Option(help="Mask logits above it are foreground.")] = 0.0,
+    memory_stride: Annotated[
+        int | None, typer.Option(min=1, help="Stride of the older memories; by default the model's own (3).")
+    ] = None,
     texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
     decode_limit: DecodeLimit = None,
@@ -115,6 +119,8 @@ def evaluate(
         raise UserError("--plots: there is no ground truth to score against; leave it out")
     single = processes.size == 1
     pipe = load_pipeline(model, device if single else str(processes.device), dtype, compat)
+    if memory_stride is not None:
+        set_memory_stride(pipe.model, memory_stride)
     chooser = None if selector is None else load_selector(selector, device=pipe.device)
     data_options.pop("num_videos", None)  # more videos may join a run
     report = evaluate_model(

@@ -81,6 +81,13 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
     return pipeline(model=model, device=device, dtype=dtype, **preset)
 
 
+def set_memory_stride(model, stride: int) -> None:
+    """`--memory-stride`: the distance between the older memories that a model reads."""
+    if getattr(model.config, "memory_stride", None) is None:
+        raise UserError(f"--memory-stride: a {model.config.model_type} model has no memory bank; leave it out")
+    model.config.memory_stride = stride
+
+
 def _tell_of_the_hub(model: str) -> None:
     """A word on stderr before a wait, where progress is shown."""
     from transformers.utils import logging
@@ -127,4 +134,5 @@ __all__ = [
     "decode_limits",
     "load_pipeline",
     "model_folders",
+    "set_memory_stride",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,11 @@ from .output import echo, stop
 
 
 LAST = "last"
+DEFAULT = "tiny"
+NO_CONFIG = (
+    "No configuration given: training the bundled model on generated clips. For the paper's recipe, pass "
+    "glus_s data.root=FOLDER, where FOLDER holds mevis/ and Refer-YouTube-VOS/ (docs/training.md)."
+)
 
 
 class TrainCommand(TyperCommand):
@@ -38,7 +44,9 @@ def with_resume_value(args: list[str]) -> list[str]:
 
 
 def train(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="Name of a recipe (tiny), or a YAML file.")],
+    config: Annotated[
+        str | None, typer.Argument(metavar="[CONFIG]", help="Name of a recipe, or a YAML file; by default tiny.")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Go before the file: training.max_steps=100.")
     ] = None,
@@ -54,8 +62,11 @@ def train(
 
     Ctrl-C finishes the step, saves it and stops; --resume goes on.
 
+    Without CONFIG the bundled model trains on generated clips, to try it out.
+
     For example: glus-hf train tiny training.max_steps=5
     """
+    config, overrides = _with_default(config, overrides or [])
     if show:
         from ..training.runs.train_from_file import recipe_file
 
@@ -65,8 +76,17 @@ def train(
     from ..training.runs.train_from_file import train_from_file
 
     try:
-        trainer, folder = train_from_file(config, overrides or [], True if resume == LAST else resume, export)
+        trainer, folder = train_from_file(config, overrides, True if resume == LAST else resume, export)
     except TrainingStopped as stopped:
         stop(str(stopped), 130)
     if trainer.is_world_process_zero():
         echo(f"Model: {folder}")
+
+
+def _with_default(config: str | None, overrides: list[str]) -> tuple[str, list[str]]:
+    """Configuration and keys; a first argument with "=" is a key of the default one."""
+    if config is not None and "=" not in config:
+        return config, overrides
+    if os.environ.get("RANK", "0") == "0":
+        echo(NO_CONFIG, err=True)
+    return DEFAULT, [*([config] if config else []), *overrides]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from ..checkpoint_files.config_bounds import check_numbers
 from ..checkpoint_files.json_fields import shorten
 from ..errors import UserError
 from ..safe_files import read_text
+from .output_folder import existing_file
 
 
 REFERENCE = re.compile(r"'(\w+)': '(\$\{[^}]*\})'")  # of hydra, as in the files that train SAM-2
@@ -41,6 +44,29 @@ FIXED = {
     "memory_encoder.position_encoding.scale": None,
     "use_high_res_features_in_sam": True,
 }
+
+
+def find_sam2_config(name: str | os.PathLike) -> Path:
+    """A yaml file, or by Meta's name of it ("sam2.1_hiera_l") the one in the installed package `sam2`.
+
+    The package's files are read; nothing of it is imported.
+
+    Raises:
+        `ValueError`: no such file, and no such name in the package, or no package.
+    """
+    file = Path(name)
+    if file.exists() or file.suffix in (".yaml", ".yml") or file.name != os.fspath(name):
+        return existing_file(file)
+    spec = importlib.util.find_spec("sam2")
+    if spec is None:
+        raise UserError(
+            f"{name}: is no yaml file; to find it by this name, install the package sam2 (docs/convert.md says how)"
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "configs"
+    known = {path.stem: path for version in ("sam2", "sam2.1") for path in sorted((folder / version).glob("*.yaml"))}
+    if os.fspath(name) not in known:
+        raise UserError(f"{name}: the package sam2 has no such configuration; it has {', '.join(known)}")
+    return known[os.fspath(name)]
 
 
 def read_sam2_config(source: Mapping | str | Path) -> Mapping:
@@ -280,4 +306,4 @@ def sam2_config_from_shapes(shapes: Mapping[str, Sequence[int]]) -> dict:
     }
 
 
-__all__ = ["mask_config_from_sam2", "read_sam2_config", "sam2_config_from_shapes", "sam2_size"]
+__all__ = ["find_sam2_config", "mask_config_from_sam2", "read_sam2_config", "sam2_config_from_shapes", "sam2_size"]

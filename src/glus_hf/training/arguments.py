@@ -86,7 +86,7 @@ class GLUSTrainingArguments(RecipeArguments):
     mask_branch_training: str = default("decoder", "decoder, full or frozen.")
     train_projections: bool = default(True, "Train the projections of images and of [SEG].")
     train_vision_tower: bool = default(False, "Train CLIP.")
-    memory_gradient: bool = default(False, "Let gradients pass through the memory bank.")
+    memory_gradient: bool | None = default(None, "Let gradients pass through the memory bank; as the model says.")
     supervised_text: str = default("seg", "seg or answer.")
     early_stopping_patience: int | None = default(None, "Evaluations without improvement before training stops.")
 

@@ -11,10 +11,10 @@ import torch
 from ..errors import ConfigError
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
 from ..models.glus_selector.processing_glus_selector import GLUSSelectorProcessor
-from .runs.config_file import arguments, read_config, section, sections
+from .runs.config_file import arguments, check_choice, read_config, section, sections
 from .runs.library_errors import make_arguments
 from .runs.run_data import load_rows, one_or_mixture
-from .samples.selector_samples import SelectorDataset
+from .samples.selector_samples import TARGET_FRAMES, SelectorDataset
 from .selector_arguments import GLUSSelectorTrainingArguments
 from .selector_trainer import GLUSSelectorTrainer
 
@@ -62,6 +62,7 @@ class SelectorDataSection:
         root: folder of datasets without a `data_dir` of their own.
         samples_per_epoch: with several datasets; by default their number of videos.
         context_frames: fewest and most context frames of a sample.
+        target_frame: "context" (one of these, as the public code) or "apart" (beside them, as the paper).
         max_expressions: most expressions of a video in a sample.
         on_error: "raise" or "skip" samples that cannot be read.
         cache_dir: where rows are kept.
@@ -72,6 +73,7 @@ class SelectorDataSection:
     root: str | None = None
     samples_per_epoch: int | None = None
     context_frames: list = field(default_factory=lambda: [8, 12])
+    target_frame: str = "context"
     max_expressions: int = 3
     on_error: str = "raise"
     cache_dir: str | None = None
@@ -105,6 +107,7 @@ def load_selector_config(file: str | os.PathLike, overrides: Sequence[str] = ())
         8
     """
     config = read_config(SelectorRunConfig, file, overrides)
+    check_choice(file, "data.target_frame", config.data.target_frame, TARGET_FRAMES)
     frames = config.data.context_frames
     if len(frames) != 2 or not all(type(count) is int for count in frames) or not 1 <= frames[0] <= frames[1]:
         needed = "two whole numbers from 1 up, fewest and most"
@@ -139,6 +142,7 @@ def _labelled(config: SelectorRunConfig, dataset: LabelledSet, seed: int) -> Sel
         load_rows(config.data, dataset),
         labels,
         context_frames=config.data.context_frames,
+        target_frame=config.data.target_frame,
         max_expressions=config.data.max_expressions,
         seed=seed,
         on_error=config.data.on_error,

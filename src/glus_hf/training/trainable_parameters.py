@@ -44,7 +44,7 @@ def prepare_model(
     mask_branch: str = "decoder",
     projections: bool = True,
     vision_tower: bool = False,
-    memory_gradient: bool = False,
+    memory_gradient: bool | None = None,
     lora_rank: int = 8,
     lora_alpha: int = 16,
     lora_dropout: float = 0.05,
@@ -66,7 +66,8 @@ def prepare_model(
             "frozen".
         projections: `mm_projector`, `seg_projection` and, where there is one, `frame_position`.
         vision_tower: CLIP too; needs `language_model="full"`.
-        memory_gradient: let the loss of a frame reach earlier frames through the memory bank; upstream detaches it.
+        memory_gradient: let the loss of a frame reach earlier frames through the memory bank ("end-to-end" in the
+            paper; the public code detaches it); by default what the model's `detach_memory` says.
         lora_rank, lora_alpha, lora_dropout, lora_targets: of the linear layers in the language model's attention.
         new_token_ids: for `embeddings="new_tokens"`.
         base_name: name or folder written into the adapter as its base; by default the model's own.
@@ -79,7 +80,8 @@ def prepare_model(
         NothingToTrainError: everything is frozen.
     """
     _check(language_model, embeddings, mask_branch, vision_tower, new_token_ids)
-    model.config.detach_memory = not memory_gradient
+    if memory_gradient is not None:
+        model.config.detach_memory = not memory_gradient
     model.requires_grad_(False)
     whole = [*PROJECTIONS, *(["model.frame_position"] if model.model.frame_position else [])] if projections else []
     whole += [f"{DECODER}.{part}" for part in DECODER_PARTS] if mask_branch == "decoder" else []

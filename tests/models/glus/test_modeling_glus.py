@@ -112,6 +112,30 @@ class TestGLUS(ModelTests):
         (gradient,) = torch.autograd.grad(output.mask_logits[1][:, -1].square().sum(), output.seg_embeddings)
         assert (gradient[2].abs().amax(-1) > 0).all()
 
+    def test_gradient_through_memory_is_the_slope(self):
+        """What a [SEG] of the first frame does to the mask of the last, against finite differences."""
+        model = self.tiny_model(detach_memory=False).eval().double()
+        batch = self.batch(model)
+        features = model.model.encode_mask_frames(batch["mask_pixel_values"][1].double())
+        generator = torch.Generator().manual_seed(0)
+        width = model.config.mask_config.prompt_encoder_config.hidden_size
+        states = torch.randn(QUERIES, 1, width, generator=generator).double()
+        direction = torch.randn(1, width, generator=generator).double()
+
+        def last_mask(first):
+            bank = MemoryBank(model.config.num_maskmem, 1)
+            for frame, state in enumerate([first, *states[1:]]):
+                masks = model.model.decode_frame(features.select(torch.tensor([frame])), state, bank, frame, [True])
+            return masks.square().mean()
+
+        first = states[0].clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(last_mask(first), first)
+        with torch.no_grad():
+            rise = last_mask(states[0] + 1e-2 * direction) - last_mask(states[0] - 1e-2 * direction)
+        slope = (gradient * direction).sum()
+        assert slope.abs() > 1e-9
+        assert rise.item() / 2e-2 == pytest.approx(slope.item(), rel=1e-3)  # rotary tables are float32 in SAM-2
+
     # ---- options
 
     def test_without_memory_frames_are_independent(self):

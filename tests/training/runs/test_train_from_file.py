@@ -1,6 +1,7 @@
 """Recipes: every one runs a step, and what documentation prints about them fits."""
 
 import re
+from dataclasses import asdict
 
 import pytest
 
@@ -17,7 +18,14 @@ CONFIGS = sorted(
 
 
 def test_there_are_configurations():
-    assert {file.stem for file in CONFIGS} == {"glus_s", "glus_a", "finetune_lora_24gb", "tiny"}
+    assert {file.stem for file in CONFIGS} == {
+        "glus_s",
+        "glus_a",
+        "glus_s_paper",
+        "glus_a_paper",
+        "finetune_lora_24gb",
+        "tiny",
+    }
 
 
 def test_the_recipes_are_those_of_the_paper():
@@ -27,6 +35,50 @@ def test_the_recipes_are_those_of_the_paper():
     assert weights == {"mevis": 40, "refer_youtube_vos": 150, "ref_davis17": 4, "revos": 30, "lvvis": 30}
     assert (small.training["contrastive_loss_weight"], large.training["contrastive_loss_weight"]) == (0.1, 0.0)
     assert (small.training["max_steps"], large.training["max_steps"]) == (3000, 5000)
+
+
+def test_the_papers_own_recipes_differ_from_the_codes_where_the_docs_say_so():
+    """Key by key, as the table of docs/training.md lists them."""
+    assert differences(load_run_config, "glus_s") == {
+        "model.pretrained": ("checkpoints/glus-7b-start", "checkpoints/glus-7b-start-lisa"),
+        "model.compat": (None, "paper"),
+        "data.mask_overlap": ("sum", "union"),
+        "training.embedding_training": ("full", "frozen"),
+        "training.contrastive_negatives": ("upstream", "other_objects"),
+        "training.contrastive_datasets": (["mevis"], None),
+    }
+    assert differences(load_run_config, "glus_a") == {
+        "model.pretrained": ("checkpoints/glus-7b-start", "checkpoints/glus-7b-start-lisa"),
+        "model.compat": (None, "paper"),
+        "data.mask_overlap": ("sum", "union"),
+        "training.max_steps": (5000, 3000),
+        "training.embedding_training": ("full", "frozen"),
+        "training.contrastive_loss_weight": (0.0, 0.1),
+    }
+    assert differences(load_selector_config, "selector") == {
+        "data.context_frames": ([8, 12], [8, 8]),
+        "data.target_frame": ("context", "apart"),
+        "training.embedding_training": ("full", "frozen"),
+    }
+    page = (ROOT / "docs" / "training.md").read_text()
+    for name in ("glus_s", "glus_a", "selector"):
+        load = load_selector_config if name == "selector" else load_run_config
+        assert all(f"`{key.split('.')[1]}`" in page for key in differences(load, name))
+
+
+def differences(load, name: str) -> dict:
+    """Keys whose values differ in the recipes of code and paper; names of output folders aside."""
+    code, paper = (flat(asdict(load(RECIPES / f"{file}.yaml"))) for file in (name, f"{name}_paper"))
+    keys = sorted({*code, *paper} - {"training.output_dir", "export"})
+    return {key: (code.get(key), paper.get(key)) for key in keys if code.get(key) != paper.get(key)}
+
+
+def flat(sections: dict) -> dict:
+    return {
+        f"{name}.{key}" if isinstance(section, dict) else name: value
+        for name, section in sections.items()
+        for key, value in (section if isinstance(section, dict) else {name: section}).items()
+    }
 
 
 def printed_commands(file) -> list[list[str]]:

@@ -36,6 +36,25 @@ def test_a_sample(rows, tmp_path):
     assert len(counts) > 2
 
 
+def test_the_target_of_the_paper_is_beside_the_context(rows, tmp_path):
+    """Eq. E; and where only context frames have labels, or the video is short, one of them."""
+    write_labels(tmp_path / "all", rows, lambda row, frame: frame / 20)
+    dataset = SelectorDataset(rows, tmp_path / "all", context_frames=(8, 8), target_frame="apart")
+    targets = set()
+    for epoch in range(20):
+        dataset.set_epoch(epoch)
+        sample = dataset[epoch % len(dataset)]
+        *context, target = sample["frame_indices"]
+        targets.add(target)
+        assert len(context) == 8 and target not in context
+        assert sample["scores"] == pytest.approx([target / 20] * len(sample["scores"]))
+    assert len(targets) > 5
+    every = SelectorDataset(rows, tmp_path / "all", context_frames=(20, 20), target_frame="apart")[0]
+    assert every["frame_indices"][-1] in every["frame_indices"][:-1]
+    with pytest.raises(ValueError, match="^unknown target_frame 'other'; use one of context, apart$"):
+        SelectorDataset(rows, tmp_path / "all", target_frame="other")
+
+
 def test_a_sample_depends_on_seed_epoch_and_index_alone(rows, tmp_path):
     write_labels(tmp_path, rows, lambda row, frame: 0.5)
     choices = lambda dataset, index: (dataset[index]["frame_indices"], dataset[index]["expression_ids"])

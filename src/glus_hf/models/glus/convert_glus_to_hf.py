@@ -25,7 +25,7 @@ from ...conversion.provenance import (
     read_json,
     rotary_constants,
 )
-from ...conversion.sam2_config import mask_config_from_sam2, sam2_config_from_shapes
+from ...conversion.sam2_config import find_sam2_config, mask_config_from_sam2, sam2_config_from_shapes
 from ...conversion.weight_files import WeightFiles, find_weight_files
 from ...errors import CheckpointError, UserError
 from ..checkpoint_loading import check_checkpoint, resolve_name
@@ -352,7 +352,7 @@ def _mask_shapes(source: WeightFiles) -> dict[str, list[int]]:
 
 def _sam2_yaml(given, folder: Path | None = None):
     if given is not None:
-        return given if isinstance(given, Mapping) else existing_file(given)
+        return given if isinstance(given, Mapping) else find_sam2_config(given)
     return folder / SAM2_CONFIG_FILE if folder is not None and (folder / SAM2_CONFIG_FILE).is_file() else None
 
 

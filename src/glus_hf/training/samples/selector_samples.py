@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LABEL_COLUMNS = ["dataset", "video_id", "expression_id", "frames"]
 NO_LABEL = np.nan
 ATTEMPTS = 20
+TARGET_FRAMES = ("context", "apart")
 
 
 class SelectorDataset(EpochDataset):
@@ -42,6 +43,8 @@ class SelectorDataset(EpochDataset):
         rows: table with the columns of [`dataset_schema.FEATURES`], not streaming.
         labels: folder of [`make_pseudo_labels`], or one of upstream's program.
         context_frames: fewest and most context frames.
+        target_frame: "context" takes one of the context frames, as the public code; "apart" any other labelled frame,
+            as eq. E of the paper, and a context frame only where no other is left.
         max_expressions: most expressions of a sample.
         seed: 0 or more.
         on_error: "raise", or "skip" to take the next video that can be read; see [`ReferringVideoDataset`].
@@ -70,6 +73,7 @@ class SelectorDataset(EpochDataset):
         rows: datasets.Dataset,
         labels: str | os.PathLike,
         context_frames: Sequence[int] = (8, 12),
+        target_frame: str = "context",
         max_expressions: int = 3,
         seed: int = 0,
         on_error: str = "raise",
@@ -80,9 +84,12 @@ class SelectorDataset(EpochDataset):
             raise UserError(f"context_frames must be fewest and most, from 1 up, got {list(context_frames)}")
         if max_expressions < 1 or seed < 0:
             raise UserError(f"need at least 1 expression and a seed of 0 or more, got {max_expressions} and {seed}")
+        if target_frame not in TARGET_FRAMES:
+            raise UserError(f"unknown target_frame {target_frame!r}; use one of {', '.join(TARGET_FRAMES)}")
         if on_error not in ("raise", "skip"):
             raise UserError(f"unknown on_error {on_error!r}; use one of raise, skip")
         self.context_frames, self.max_expressions, self.seed = (fewest, most), max_expressions, seed
+        self.target_frame = target_frame
         self._log = SkipLog() if on_error == "skip" else None
         self._labels = _read_all(rows, labels)
         self._videos = [video for video in map(self._labelled, group_by_video(rows)) if len(video.rows)]
@@ -126,25 +133,30 @@ class SelectorDataset(EpochDataset):
         raise BrokenSampleError(f"none of {len(self)} videos can be read; the last, {name}: {reason}")
 
     def _sample_frames(self, num_frames: int, numbers: list[int], rng: np.random.Generator) -> tuple[list[int], int]:
-        """Context frames and a target among them that at least one of the expressions has a label for."""
+        """Context frames and a target that at least one of the expressions has a label for."""
         has_label = ~np.isnan(np.stack([self._labels[number] for number in numbers])).all(0)
         for _ in range(ATTEMPTS):
             count = int(rng.integers(*self.context_frames, endpoint=True))
             context = sample_from_segments(num_frames, count, rng) if num_frames > count else list(range(num_frames))
-            candidates = [frame for frame in context if has_label[frame]]
+            candidates = self._candidates(context, np.flatnonzero(has_label))
             if candidates:
                 return context, int(rng.choice(candidates))
-        target = int(rng.choice(np.flatnonzero(has_label)))
+        target = int(rng.choice(np.flatnonzero(has_label)))  # no context frame has a label
         nearest = min(range(len(context)), key=lambda position: abs(context[position] - target))
         context[nearest] = target
         return context, target
+
+    def _candidates(self, context: list[int], labelled: np.ndarray) -> list[int]:
+        """Labelled frames that can be the target."""
+        inside = [int(frame) for frame in labelled if frame in context]
+        return ([] if self.target_frame == "context" else [f for f in labelled if f not in context]) or inside
 
     def _read(self, numbers: list[int], context: list[int], target: int) -> dict:
         from ...data.frames import read_frame
 
         rows = [self._light_row(number) for number in numbers]
         first = rows[0]
-        frames = {frame: read_frame(first["frame_paths"][frame]) for frame in context}
+        frames = {frame: read_frame(first["frame_paths"][frame]) for frame in {*context, target}}
         return {
             "frames": [frames[frame] for frame in (*context, target)],
             "expressions": [row["expression"] for row in rows],
