@@ -100,9 +100,15 @@ def segment(
         as_local(video, download) as source,
     ):
         clip = open_video(source, max_frames, limits)
-        pipe = load_pipeline(model, device, dtype, compat)
-        choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start, "output": "file"}
-        results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)
+        choice = {
+            "selector": selector,
+            "no_target_threshold": no_target_threshold,
+            "key_frame": start,
+            "output": "file",
+        }
+        choice |= {"threshold": threshold, "batch_size": batch_size, "progress": not quiet}
+        # the model is not kept: what it took is free for the overlay
+        results = load_pipeline(model, device, dtype, compat)(clip, texts, **choice)
         _save_overlay(overlay, source, clip, results, legend)
         if masks is not None:
             _save_masks(masks, video, results, clip)

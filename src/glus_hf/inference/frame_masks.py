@@ -98,4 +98,11 @@ def add_missing(missing: list[list[int]], frame: FrameMasks) -> None:
         missing[text].append(frame.frame_idx)
 
 
-__all__ = ["EXPRESSIONS_WITH_MISSING", "MISSING_FRAMES", "FrameMasks", "add_missing", "frame_masks", "iterate_frame_masks"]
+__all__ = [
+    "EXPRESSIONS_WITH_MISSING",
+    "MISSING_FRAMES",
+    "FrameMasks",
+    "add_missing",
+    "frame_masks",
+    "iterate_frame_masks",
+]

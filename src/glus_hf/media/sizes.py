@@ -97,4 +97,12 @@ def tile_size(size: Sequence[int], width: int) -> tuple[int, int]:
     return height, width
 
 
-__all__ = ["MAX_DRAWN_SIDE", "enlargement", "tile_size", "check_like_first", "check_same_size", "check_size", "frame_size"]
+__all__ = [
+    "MAX_DRAWN_SIDE",
+    "enlargement",
+    "tile_size",
+    "check_like_first",
+    "check_same_size",
+    "check_size",
+    "frame_size",
+]

@@ -79,7 +79,9 @@ class Segmenter:
             failures += self._run_group(group, clip[1], done, on_finished)
         return failures
 
-    def _run_group(self, group: Group, frames: Sequence, done: Mapping, on_finished: Callable) -> list[ExpressionFailure]:
+    def _run_group(
+        self, group: Group, frames: Sequence, done: Mapping, on_finished: Callable
+    ) -> list[ExpressionFailure]:
         try:
             for result in self._segment(group, frames, done):
                 on_finished(result)
