@@ -119,7 +119,7 @@ class MaskFile:
         self.starts = np.zeros((num_texts, num_frames), np.int64)
         self.lengths = np.zeros((num_texts, num_frames), np.int64)
         self.row_areas = np.zeros((num_texts, size[0]), np.int64)
-        self._file = tempfile.TemporaryFile(prefix="glus-hf-masks-")
+        self._file = tempfile.TemporaryFile(prefix="glus-hf-masks-")  # noqa: SIM115 (gone with the store)
         self._end = 0
 
     def write(self, frame: FrameMasks) -> None:

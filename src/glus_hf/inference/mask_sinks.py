@@ -1,4 +1,4 @@
-"""Where masks can go as they come, through `on_frame=` of the pipeline: a tree of PNGs, or JSON lines of run lengths."""
+"""Where masks can go as they come, through `on_frame=` of the pipeline: a tree of PNGs, or lines of run lengths."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RleLinesSink:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self._file = open(path, "w", encoding="utf-8")
+        self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (close does it)
 
     def write(self, frame: FrameMasks) -> None:
         """Write the masks of a frame."""

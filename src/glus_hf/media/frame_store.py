@@ -45,7 +45,7 @@ class FrameStore:
     def begin(self, first: int) -> None:
         """Forget all frames; the next is number `first`."""
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="glus-hf-frames-")
+            self._file = tempfile.TemporaryFile(prefix="glus-hf-frames-")  # noqa: SIM115 (gone with the store)
         self._first, self._count = first, 0
 
     def append(self, frame: np.ndarray) -> None:

@@ -106,8 +106,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
                 addresses. Redirects are followed up to 5 times; each is checked.
             threshold (`float`, defaults to 0): mask logits above it are foreground; 0 is probability 0.5.
             progress (`bool`, defaults to `False`): show bars over downloaded bytes and over frames, on stderr.
-            output (`str`, defaults to "mask"): what is kept of the masks, see `masks` below: "mask", "rle", "logits" or
-                "file".
+            output (`str`, defaults to "mask"): what is kept of the masks, see `masks` below: "mask", "rle", "logits"
+                or "file".
             on_frame (`Callable`, *optional*): gets a [`~glus_hf.inference.frame_masks.FrameMasks`] for every frame as
                 it comes: from the key frame to the end, then back to the start. Such as the `write` of
                 [`~glus_hf.inference.mask_sinks.PngSink`].
@@ -119,8 +119,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
 
             - `label` (`str`): the text.
             - `masks` (`np.ndarray [T, height, width]` of bool): at the video's own size, frame by frame. They take a
-              byte per pixel and frame. With `output="rle"` instead `rle`, a list of T run lengths as of COCO (None where
-              the mask is empty); with "logits" instead `logits`, `float32 [T, height, width]`; with "file" `masks` is a
+              byte per pixel and frame. With `output="rle"` instead `rle`, a list of T run lengths as of COCO (None for an
+              empty mask); with "logits" instead `logits`, `float32 [T, height, width]`; with "file" `masks` is a
               [`~glus_hf.inference.kept_masks.StoredMasks`], whose masks are read from a temporary file one by one.
             - `scores` (`np.ndarray [T]` of float32): in `[0, 1]`: probability of [SEG] on that frame x mean
               probability of the pixels inside its mask; 0 where the mask is empty. Their mean scores the expression.
