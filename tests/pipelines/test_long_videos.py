@@ -16,7 +16,7 @@ from glus_hf.media.video import load_video, open_video, write_video
 from tests.paths import ROOT
 
 
-NUM_FRAMES, SIZE = 32, 96
+NUM_FRAMES, SIZE = 26, 96
 TEXTS = ["the red circle", "the blue square"]
 
 
@@ -34,8 +34,8 @@ def path(tmp_path, monkeypatch):
     return tmp_path / "clip.mp4"
 
 
-@pytest.mark.parametrize("key_frame", [0, [20, 3]])
-def test_same_answers_from_few_frames_at_once(pipe, path, key_frame):
+def test_same_answers_from_few_frames_at_once(pipe, path):
+    key_frame = [20, 3]
     expected = pipe(load_video(path), TEXTS, key_frame=key_frame)
     held, video = [], open_video(path)
     assert isinstance(video.frames, FileFrames)

@@ -119,8 +119,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
 
             - `label` (`str`): the text.
             - `masks` (`np.ndarray [T, height, width]` of bool): at the video's own size, frame by frame. They take a
-              byte per pixel and frame. With `output="rle"` instead `rle`, a list of T run lengths as of COCO (None for an
-              empty mask); with "logits" instead `logits`, `float32 [T, height, width]`; with "file" `masks` is a
+              byte per pixel and frame. With `output="rle"` instead `rle`, a list of T run lengths as of COCO (None for
+              an empty mask); with "logits" instead `logits`, `float32 [T, height, width]`; with "file" `masks` is a
               [`~glus_hf.inference.kept_masks.StoredMasks`], whose masks are read from a temporary file one by one.
             - `scores` (`np.ndarray [T]` of float32): in `[0, 1]`: probability of [SEG] on that frame x mean
               probability of the pixels inside its mask; 0 where the mask is empty. Their mean scores the expression.
