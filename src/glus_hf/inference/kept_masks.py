@@ -108,7 +108,7 @@ class MaskFile:
         >>> kept = MaskFile(1, 2, (2, 3))
         >>> kept.write(FrameMasks(1, [0], np.ones((1, 2, 3), bool), np.ones(1, np.float32), []))
         >>> masks = kept.result(0)["masks"]
-        >>> masks.shape, masks[0].any(), masks[1].all(), masks.rle(0), masks.num_visible
+        >>> masks.shape, bool(masks[0].any()), bool(masks[1].all()), masks.rle(0), masks.num_visible
         ((2, 2, 3), False, True, None, 1)
     """
 
@@ -154,7 +154,7 @@ class ComputedMasks(Sequence):
 
     Example:
         >>> masks = ComputedMasks((5, 2, 3), lambda index: np.full((2, 3), index > 2))
-        >>> len(masks), masks[-1].all(), masks.area
+        >>> len(masks), bool(masks[-1].all()), masks.area
         (5, True, 12)
     """
 
