@@ -44,12 +44,12 @@ def look_of(clip: Clip, expression: Expression, index: int) -> bool:
     return Filter(wanted.shape, wanted.color, wanted.size).matches(clip.scene.sprites[index])
 
 
-def evaluate(model: str | None, split: str, num_videos: int, seed: int, size: int, **options) -> dict:
-    """J&F (percent) by kind and in all, of the model and of every baseline."""
+def evaluate(model, split: str, num_videos: int, seed: int, size: int, **options) -> dict:
+    """J&F (percent) by kind and in all, of every baseline and of the model: a name, a folder, a pipeline or None."""
     names = BASELINES if model is None else ("model", *BASELINES)
     scores: dict[str, dict[str, list[float]]] = {name: {kind: [] for kind in KINDS} for name in names}
-    pipe = None if model is None else glus_hf.pipeline(model=model)
-    for index in logging.tqdm(range(num_videos), desc=f"{model or 'baselines'} on {split}"):
+    pipe = glus_hf.pipeline(model=model) if isinstance(model, str) else model
+    for index in logging.tqdm(range(num_videos), desc=f"{num_videos} clips of {split}"):
         clip = generate_clip(index, split=split, seed=seed, size=size)
         if not clip.expressions:
             continue

@@ -18,11 +18,13 @@ GROUND = (
     "errors",
     "model_families",
     "atomic_write",
+    "control_characters",
     "output_claim",
     "safe_files",
     "hub",
     "hub_access",
     "rows",
+    "json_text",
     "moved_modules",
 )
 FAMILY = "models/<family>"

@@ -1,5 +1,7 @@
 """Every Python block of README, docs and model cards runs as printed, on the data that its page names."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -17,12 +19,21 @@ def parameters():
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def made(tmp_path_factory):
     pytest.importorskip("sentencepiece")
     folder = tmp_path_factory.mktemp("docs")
     make_data(folder)
     make_released(folder / "cache")
     return folder
+
+
+@pytest.fixture
+def data(made):
+    """The data of all blocks; what a block adds is gone before the next, as pages use the same names of outputs."""
+    given = set(made.iterdir())
+    yield made
+    for output in set(made.iterdir()) - given:
+        shutil.rmtree(output) if output.is_dir() else output.unlink()
 
 
 @pytest.mark.parametrize("chain", list(parameters()))

@@ -84,7 +84,7 @@ def test_every_extra_resolves_under_the_constraints(extra):
 
 def test_packaged_checkpoints_are_small_and_described():
     folders = [folder for folder in (ROOT / "src" / "glus_hf" / "checkpoints").iterdir() if folder.is_dir()]
-    assert {folder.name for folder in folders} == {"glus-tiny", "glus-selector-tiny"}
+    assert {folder.name for folder in folders} == {"glus-tiny", "glus-selector-tiny", "glee-tiny"}
     for folder in folders:
         assert sum(file.stat().st_size for file in folder.iterdir()) < 25e6
         assert (folder / "README.md").is_file() and not list(folder.glob("*.bin"))

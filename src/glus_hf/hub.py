@@ -10,7 +10,7 @@ from .errors import CheckpointError
 from .model_families import PACKAGE, RELEASED, load_module
 
 
-PACKAGED = {name: f"checkpoints/{name}" for name in ("glus-tiny", "glus-selector-tiny")}
+PACKAGED = {name: f"checkpoints/{name}" for name in ("glus-tiny", "glus-selector-tiny", "glee-tiny")}
 """Checkpoints in the package: alias -> folder, relative to the package."""
 
 DEFAULT_MODEL = "glus-tiny"

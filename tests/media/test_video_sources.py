@@ -13,7 +13,7 @@ from glus_hf.errors import VideoError
 from glus_hf.media.decode_limits import DecodeLimits
 from glus_hf.media.download import DownloadOptions
 from glus_hf.media.video import load_video, write_video
-from glus_hf.media.video_sources import as_local
+from glus_hf.media.video_sources import as_local, is_frame
 from tests.local_files import LocalFiles
 
 
@@ -150,6 +150,12 @@ def test_what_cannot_be_read_is_one_line_that_names_it(source, words):
     with pytest.raises(VideoError, match=words) as error:
         load_video(source)
     assert "\n" not in str(error.value) and "/tmp" not in str(error.value)
+
+
+def test_a_file_open_as_text_is_one_line(clip):
+    for read in (load_video, is_frame):
+        with open(clip) as file, pytest.raises(VideoError, match="clip.mp4: is open as text: open it with mode 'rb'"):
+            read(file)
 
 
 def test_an_endless_open_file_is_bounded():

@@ -15,6 +15,7 @@ import glus_hf
 from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.errors import UserError
 from glus_hf.media.video import load_video, write_video
+from glus_hf.pipelines.dataset_videos import torchcodec_loads
 from glus_hf.pipelines.inputs import as_samples
 from tests.local_files import LocalFiles
 
@@ -167,6 +168,25 @@ def test_undecoded_columns_of_datasets(pipe, clip, expected):
     assert [sizes(results) for results in own] == [[(3, 64, SECOND)], [(3, 64, TEXT)]]
     with pytest.raises(UserError, match="text= is given too"):
         list(pipe(rows, TEXT))
+
+
+def test_decoded_columns_of_datasets_need_no_torchcodec(pipe, clip):
+    rows = datasets.Dataset.from_dict({"video": [str(clip)] * 2, "text": [TEXT, SECOND]})
+    rows = rows.cast_column("video", datasets.Video())
+    assert sizes(pipe(rows)) == sizes(pipe(rows.to_iterable_dataset())) == [(3, 64, TEXT), (3, 64, SECOND)]
+    for column in (rows["video"], KeyDataset(rows, "video"), rows.to_iterable_dataset()["video"]):
+        assert sizes(pipe(column, TEXT)) == [(3, 64, TEXT)] * 2
+
+
+def test_what_decodes_by_itself_says_what_it_needs(pipe, clip):
+    if torchcodec_loads():
+        pytest.skip("torchcodec is installed")
+    rows = datasets.Dataset.from_dict({"video": [str(clip)], "text": [TEXT]}).cast_column("video", datasets.Video())
+    loader = torch.utils.data.DataLoader(rows, batch_size=None)
+    for call in ((loader,), ((row for row in rows),), ((row["video"] for row in rows), TEXT)):
+        with pytest.raises(UserError, match=r"datasets.Video\(decode=False\)") as error:
+            list(pipe(*call))
+        assert "\n" not in str(error.value)
 
 
 def test_rows_of_a_referring_dataset(pipe):

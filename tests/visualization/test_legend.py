@@ -43,6 +43,12 @@ def test_unusual_labels(label):
     assert legend_of([label])[0].shape == (240, 320, 3)
 
 
+def test_characters_that_cannot_be_seen_are_left_out(caplog):
+    drawn = legend_of(["the\x1b[31m red\u202e dog\x00"])[0]
+    np.testing.assert_array_equal(drawn, legend_of(["the[31m red dog"])[0])
+    assert not caplog.records
+
+
 def test_it_stays_in_its_place_when_an_object_disappears():
     masks = np.zeros((1, 2, 120, 160), dtype=bool)
     masks[0, 0, 10:30, 10:30] = True

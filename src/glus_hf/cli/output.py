@@ -7,18 +7,16 @@ import inspect
 import os
 import sys
 import traceback
-import unicodedata
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from ..control_characters import is_unseen
 from ..errors import UserError
+from ..json_text import json_text
 
 
-UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Kinds of characters that steer a terminal, turn the direction of a text or cannot be encoded."""
-JOINERS = "\u200c\u200d"  # emoji and several scripts need them
 READER_LEFT = 141  # as a program that ends by SIGPIPE
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -80,16 +78,18 @@ def printable(text: object) -> str:
         >>> printable("a dog\\x1b[2J")
         'a dog\\\\x1b[2J'
     """
-    return "".join(letter.encode("unicode_escape").decode() if _is_unseen(letter) else letter for letter in str(text))
-
-
-def _is_unseen(letter: str) -> bool:
-    return letter not in JOINERS and letter != "\n" and unicodedata.category(letter) in UNSEEN
+    shown = lambda letter: letter.encode("unicode_escape").decode() if is_unseen(letter) and letter != "\n" else letter
+    return "".join(map(shown, str(text)))
 
 
 def echo(message: object, err: bool = False) -> None:
     """Print a text that may quote the user's: a sentence, an id, a path."""
     print(printable(message), file=sys.stderr if err else sys.stdout)
+
+
+def print_json(content: object) -> None:
+    """Print the result of `--json`, one object in one line; a number that is not finite is null."""
+    print(json_text(content))
 
 
 def set_progress(quiet: bool) -> None:
@@ -115,4 +115,13 @@ def print_table(header: list[str], rows: list) -> None:
     Console(highlight=False).print(table)
 
 
-__all__ = ["echo", "end_without_reader", "print_table", "printable", "report_errors", "set_progress", "stop"]
+__all__ = [
+    "echo",
+    "end_without_reader",
+    "print_json",
+    "print_table",
+    "printable",
+    "report_errors",
+    "set_progress",
+    "stop",
+]

@@ -20,18 +20,16 @@ import av
 import numpy as np
 
 from ..errors import VideoError
-from .decode_limits import DecodeLimits
+from .decode_limits import UNLIMITED, DecodeLimits
 from .frame_store import FrameStore
 from .frames_on_demand import FramesOnDemand, fits
 from .video_file import (
-    UNLIMITED,
     UNREADABLE,
     DecodedFile,
     ShownPictures,
     announced_frames,
     open_stream,
     read_pictures,
-    without_memory,
 )
 
 
@@ -166,7 +164,7 @@ def open_file(path: Path, max_frames: int | None = None, limits: DecodeLimits | 
     """
     expected = min(announced_frames(path, limits), max_frames or UNLIMITED)
     index = PictureIndex(path, limits, expected)
-    found = read_pictures(path, index.take, max_frames, without_memory(limits))
+    found = read_pictures(path, index.take, max_frames, limits, holds_frames=False)
     frames = index.frames if index.frames is not None else FileFrames(path, index)
     return DecodedFile(frames, found.num_frames, found.fps, found.damage)
 

@@ -305,6 +305,7 @@ def _load_images(images: Sequence, names: Sequence[str], origin: object, limits:
     for index, (image, name) in enumerate(zip(images, names, strict=True)):
         frame = to_frame(image, f"frame {index}")
         if isinstance(image, (str, os.PathLike, Image.Image)):
+            budget.name = image if len(images) == 1 and not isinstance(image, Image.Image) else origin
             budget.add(*frame.shape[:2])
         check_like_first(name, frame, frames[0] if frames else frame)
         frames.append(frame)

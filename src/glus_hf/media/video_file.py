@@ -6,7 +6,7 @@ import errno
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -15,7 +15,7 @@ from av.sidedata.sidedata import SideDataContainer
 
 from ..errors import VideoError
 from ..safe_files import check_regular
-from .decode_limits import DecodeLimits, FrameBudget
+from .decode_limits import UNLIMITED, DecodeLimits, FrameBudget
 from .display_matrix import turn_frame
 from .file_end import missing_end
 from .sizes import check_like_first
@@ -24,7 +24,7 @@ from .sizes import check_like_first
 _CONTAINER_FORMATS = "mov,matroska,webm,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,ivf,mxf,h264,hevc,av1,obu,m4v,mpegvideo"
 _COVER = 0x0400  # AV_DISPOSITION_ATTACHED_PIC
 _DEFAULT = 0x0001  # AV_DISPOSITION_DEFAULT
-UNLIMITED = 1 << 62
+USUAL_BITS = 12  # of a pixel, where the header does not say
 PADDING_PIXELS = 5_000_000  # a column of 65535 pixels is padded to a width of 64
 UNREADABLE = (av.error.FFmpegError, OSError, ValueError)
 
@@ -70,13 +70,8 @@ def decode_file(
         if not (only_first and frames):
             frames.append(frame)
 
-    found = read_pictures(path, take, max_frames, without_memory(limits) if only_first else limits)
+    found = read_pictures(path, take, max_frames, limits, holds_frames=not only_first)
     return DecodedFile(frames, found.num_frames, found.fps, found.damage)
-
-
-def without_memory(limits: DecodeLimits | None) -> DecodeLimits:
-    """The limits of a video whose frames are not held together."""
-    return replace(limits or DecodeLimits(), memory=UNLIMITED)
 
 
 def read_pictures(
@@ -84,23 +79,29 @@ def read_pictures(
     take: Callable[[int, av.VideoFrame], None],
     max_frames: int | None = None,
     limits: DecodeLimits | None = None,
+    holds_frames: bool = True,
 ) -> Reading:
-    """Decode a file once, from its start; `take` gets the index of every picture and the picture.
+    """Decode a file once, from its start; `take` gets the index of every picture and the picture, and `holds_frames`
+    or lets go of them before the next.
 
     Raises:
         VideoError: as [`decode_file`].
     """
-    budget = FrameBudget(path, limits)
-    size = check_regular(path, "video", VideoError).st_size
-    if size == 0:
-        raise VideoError(f"{path}: the file is empty: download or copy it again")
-    budget.check_file(size)
+    budget = FrameBudget(path, limits, holds_frames)
+    _check_file(path, budget)
     try:
         _check_length(path, max_frames, budget)
         with _open(path, budget) as container:
             return _decode(container, path, take, max_frames, budget)
     except MemoryError:
         raise _out_of_memory(path) from None
+
+
+def _check_file(path: Path, budget: FrameBudget) -> None:
+    size = check_regular(path, "video", VideoError).st_size
+    if size == 0:
+        raise VideoError(f"{path}: the file is empty: download or copy it again")
+    budget.check_file(size)
 
 
 def _out_of_memory(path: Path) -> VideoError:
@@ -159,6 +160,7 @@ def _check_length(path: Path, max_frames: int | None, budget: FrameBudget) -> No
         stream = _video_stream(container, path)
         height, width = stream.height, stream.width
         budget.check_size(height, width)
+        _count_decoder(container, path, budget)
         if max_frames is None:
             budget.check_seconds(_duration(container, stream))
         if budget.memory >= UNLIMITED:
@@ -171,6 +173,18 @@ def _check_length(path: Path, max_frames: int | None, budget: FrameBudget) -> No
             if count % 100 == 0:
                 budget.check_count(count, height, width, more=True)
         budget.check_count(count, height, width)
+
+
+def _count_decoder(container: av.container.InputContainer, path: Path, budget: FrameBudget) -> None:
+    stream = _video_stream(container, path)
+    bits, is_intra = _bits_per_pixel(stream), stream.codec_context.codec.intra_only
+    budget.count_decoder(stream.height, stream.width, bits, is_intra)
+
+
+def _bits_per_pixel(stream: av.VideoStream) -> int:
+    """What a decoded picture takes for each pixel, as the header says."""
+    format = stream.codec_context.format
+    return format.padded_bits_per_pixel if format is not None else USUAL_BITS
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
@@ -202,21 +216,24 @@ def _announced_frames(container: av.container.InputContainer, stream: av.VideoSt
 
 def open_stream(path: Path, limits: DecodeLimits | None) -> tuple[av.container.InputContainer, av.VideoStream]:
     """A file and its stream of pictures, set up to decode as [`read_pictures`] does."""
-    budget = FrameBudget(path, without_memory(limits))
+    budget = FrameBudget(path, limits, holds_frames=False)
     container = _open(path, budget)
+    _count_decoder(container, path, budget)
     return container, _prepared_stream(container, path, budget)
 
 
 def announced_frames(path: Path, limits: DecodeLimits | None) -> int:
     """How many frames the header of a file announces, 0 if it does not say."""
-    check_regular(path, "video", VideoError)
-    with _open(path, FrameBudget(path, without_memory(limits))) as container:
+    budget = FrameBudget(path, limits, holds_frames=False)
+    _check_file(path, budget)
+    with _open(path, budget) as container:
         return _announced_frames(container, _video_stream(container, path))
 
 
 def _prepared_stream(container: av.container.InputContainer, path: Path, budget: FrameBudget) -> av.VideoStream:
     stream = _video_stream(container, path)
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = budget.threads
     stream.codec_context.options = {"max_pixels": _decoder_pixels(budget)}
     return stream
 
@@ -229,9 +246,10 @@ def _decode(
     budget: FrameBudget,
 ) -> Reading:
     stream = _prepared_stream(container, path, budget)
-    count, damage = 0, None
+    count, broken, damage = 0, 0, None
     try:
         for picture in container.decode(stream):
+            broken += picture.is_corrupt
             budget.add(picture.height, picture.width)
             if max_frames is None and picture.time is not None:
                 budget.check_time(picture.time)
@@ -254,6 +272,8 @@ def _decode(
         damage = f"its header announces {announced}"
     if damage is None and count != max_frames:
         damage = missing_end(path)
+    if damage is None and broken:
+        damage = f"{broken} of them damaged"
     return Reading(count, _rate(stream), damage)
 
 
@@ -313,5 +333,4 @@ __all__ = [
     "open_container",
     "open_stream",
     "read_pictures",
-    "without_memory",
 ]

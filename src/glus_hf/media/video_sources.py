@@ -6,6 +6,7 @@ read; a decoder of torchcodec gives its frames.
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -115,13 +116,19 @@ def _copy_open_file(path: Path, source, name: str, max_bytes: int) -> None:
         source.seek(0)
     size = 0
     with open(path, "wb") as file:
-        while chunk := source.read(CHUNK):
-            if isinstance(chunk, str):
-                raise VideoError(f"{name}: is open as text: open it with mode 'rb'")
+        while chunk := _read_bytes(source, CHUNK, name):
             size += len(chunk)
             if size > max_bytes:
                 raise VideoError(f"{name}: is larger than {max_bytes:,} bytes: raise max_download_bytes")
             file.write(chunk)
+
+
+def _read_bytes(source, size: int, name: str) -> bytes:
+    is_text = isinstance(source, io.TextIOBase)
+    data = "" if is_text else source.read(size)
+    if isinstance(data, str):
+        raise VideoError(f"{name}: is open as text: open it with mode 'rb'")
+    return data
 
 
 def _suffix(path: Path) -> str:
@@ -198,7 +205,7 @@ def is_frame(source) -> bool:
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return source.ndim < 4
     if isinstance(source, (str, os.PathLike)):
-        path = Path(urlsplit(source).path if is_url(source) else source)
+        path = Path(urlsplit(without_query(source)).path if is_url(source) else source)
         return not path.is_dir() and (path.suffix.lower() in FRAME_SUFFIXES or _starts_as_image(path))
     if isinstance(source, BYTES):
         return image_suffix(bytes(source[:_HEAD])) is not None
@@ -218,9 +225,9 @@ def _head_of_open_file(source) -> bytes:
     if not (hasattr(source, "seekable") and source.seekable()):
         return b""
     source.seek(0)
-    head = source.read(_HEAD)
+    head = _read_bytes(source, _HEAD, name_of(source))
     source.seek(0)
-    return head if isinstance(head, bytes) else b""
+    return head
 
 
 def decoder_frames(decoder) -> Iterator:

@@ -15,6 +15,7 @@ from ..media.decode_limits import DecodeLimits
 from ..media.download import DownloadOptions
 from ..media.video import Video, load_video, open_video
 from ..media.video_sources import is_decoder, is_file_row, is_frame, is_to_copy
+from .dataset_videos import say_what_decodes, undecoded
 
 
 SAMPLE_KEYS = ("video", "text", "key_frame", "context_frames")
@@ -180,6 +181,10 @@ def _is_dataset(inputs) -> bool:
 
 
 def _elements(dataset) -> Iterator:
+    return say_what_decodes(_iterate(undecoded(dataset)))
+
+
+def _iterate(dataset) -> Iterator:
     if not isinstance(dataset, Iterator) and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
         return (dataset[index] for index in range(len(dataset)))
     return iter(dataset)
@@ -241,7 +246,7 @@ def _is_to_read(frame) -> bool:
 
 
 def _frames_of_generator(frames: Iterator) -> Iterator:
-    for frame in frames:
+    for frame in say_what_decodes(frames):
         if _is_video(frame):
             raise UserError(
                 "a generator with text= gives the frames of one clip, but this one gives videos: pass a list of "

@@ -6,6 +6,8 @@ from pathlib import Path
 from PIL import ImageFont
 from transformers.utils import logging
 
+from ..control_characters import is_unseen
+
 
 logger = logging.get_logger(__name__)
 
@@ -25,7 +27,13 @@ def find_font(size: int, text: str) -> ImageFont.FreeTypeFont:
         >>> find_font(12, "der Hund, собака").getname()
         ('DejaVu Sans', 'Book')
     """
-    return ImageFont.truetype(_font_file("".join(sorted({letter for letter in text if not letter.isspace()}))), size)
+    letters = {letter for letter in _seen(text) if not letter.isspace()}
+    return ImageFont.truetype(_font_file("".join(sorted(letters))), size)
+
+
+def _seen(text: str) -> str:
+    """The text without control characters and the like; white space stays."""
+    return "".join(letter for letter in text if letter.isspace() or not is_unseen(letter))
 
 
 @lru_cache(maxsize=64)
@@ -68,9 +76,10 @@ def _system_fonts() -> tuple[str, ...]:
 
 
 def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Break `text` into lines of at most `width` pixels, inside a word only where the word alone is too long."""
+    """Break `text` into lines of at most `width` pixels, inside a word only where the word alone is too long. Control
+    characters are left out."""
     lines, line = [], ""
-    for word in text.split():
+    for word in _seen(text).split():
         while word:
             candidate = f"{line} {word}" if line else word
             if font.getlength(candidate) <= width:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from ...atomic_write import new_folder
 from ...errors import DatasetFileError
@@ -40,6 +43,33 @@ class OwnFolder:
                     self._place(file, target / file.name)
         else:
             self._place(source, target.parent / (target.name + source.suffix))
+        return self._opened(name)
+
+    def add_frames(
+        self, paths: Sequence[str], names: Sequence[str], name: str, read: Callable[[str], np.ndarray]
+    ) -> OwnVideo:
+        """Link or copy the frames of a video that are image files, write the others as PNG, and open it.
+
+        Args:
+            paths: addresses of the frames, in order.
+            names: their names without suffix.
+            name: of the video.
+            read: from the address to `[height, width, 3]`, uint8.
+
+        Raises:
+            ValueError: the name is no plain path, or a frame cannot be read.
+        """
+        target = self.folder / VIDEOS / check_name(name, "video", str(self.folder))
+        target.mkdir(parents=True)
+        for path, frame in zip(paths, names, strict=True):
+            file = Path(path)
+            if "://" not in path and file.suffix.lower() in IMAGE_SUFFIXES:
+                self._place(file, target / f"{frame}{file.suffix}")
+            else:
+                Image.fromarray(read(path)).save(target / f"{frame}.png")
+        return self._opened(name)
+
+    def _opened(self, name: str) -> OwnVideo:
         video = open_video(self.folder, name)
         self.counts["videos"] += 1
         self.counts["frames"] += len(video.frames)

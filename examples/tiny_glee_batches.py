@@ -1,0 +1,122 @@
+"""Batches of MotionShapes stills for glee-tiny: frames with a sentence each, frames with names, objects with texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tiny_glee import SIZE
+from torch import Tensor
+
+from glus_hf import GLEECollator, GLEEProcessor
+from glus_hf.data.motion_shapes import COLORS, SHAPES, Scene, sample_expressions, sample_scene
+from glus_hf.data.motion_shapes.language import Filter, phrase
+from glus_hf.models.glee.targets_glee import image_targets
+
+
+KINDS = {"static": 0.5, "motion": 0.13, "conjunction": 0.1, "multi": 0.18, "relation": 0.02, "no_target": 0.07}
+PER_SCENE = 2  # sentences of one scene, each with a frame of its own
+LEAST_PIXELS = 12  # of an object that texts are compared with
+LOOKS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1))  # shape, colour, size
+LOOK_PARTS = (0.34, 0.06, 0.1, 0.2, 0.1, 0.05, 0.15)  # shapes are the hardest to learn
+NAME_LISTS = ("shapes", "colors", "both")
+
+
+def sample_frame(rng, scene: Scene, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """A frame `[size, size, 3]` at any time of a scene, and the visible masks of its sprites."""
+    frames, masks = scene.render(rng.random(1), size)
+    return frames[0], masks[:, 0]
+
+
+def referring_batch(rng, processor: GLEEProcessor, images: int, kinds: dict[str, float] | None = None) -> dict:
+    """Frames with a sentence each; what it means in the whole clip is one target, if the frame shows it."""
+    samples = []
+    while len(samples) < images:
+        scene = sample_scene(rng)
+        for expression in sample_expressions(rng, scene, PER_SCENE, kinds or KINDS):
+            frame, masks = sample_frame(rng, scene)
+            target = masks[expression.object_ids].any(0)[None]
+            samples.append({"frames": [frame], "expressions": [expression.text], "masks": [target]})
+    return GLEECollator(processor)(samples[:images])
+
+
+def names_batch(rng, processor: GLEEProcessor, images: int) -> dict:
+    """Frames and names for all of them, with every object that the frames show and a name means."""
+    scenes = [sample_scene(rng) for _ in range(images)]
+    kind = str(rng.choice(NAME_LISTS, p=[0.4, 0.2, 0.4]))
+    names = choose_names(rng, kind)
+    frames, masks = zip(*(sample_frame(rng, scene) for scene in scenes), strict=True)
+    inputs, size = processor(list(frames), names), (SIZE, SIZE)
+    labels = []
+    for scene, visible in zip(scenes, masks, strict=True):
+        named = [name_of(kind, sprite) in names for sprite in scene.sprites]
+        classes = [names.index(name_of(kind, s)) for s, there in zip(scene.sprites, named, strict=True) if there]
+        masks_of_named = torch.from_numpy(visible[np.array(named)])
+        labels.append(image_targets(masks_of_named, torch.tensor(classes, dtype=torch.long), size, size))
+    return {**inputs, "labels": labels}
+
+
+def name_of(kind: str, sprite) -> str:
+    """What a sprite is called in a list of names.
+
+    Example:
+
+        >>> name_of("both", sample_scene(np.random.default_rng(0)).sprites[0])
+        'yellow cross'
+    """
+    return {"shapes": sprite.shape, "colors": f"{sprite.color} thing", "both": f"{sprite.color} {sprite.shape}"}[kind]
+
+
+def choose_names(rng, kind: str) -> list[str]:
+    """All names of a kind in any order, or some of them."""
+    every = {
+        "shapes": list(SHAPES),
+        "colors": [f"{color} thing" for color in COLORS],
+        "both": [f"{color} {shape}" for color in COLORS for shape in SHAPES],
+    }[kind]
+    count = len(every) if rng.random() < 0.6 else int(rng.integers(1, len(every) + 1))
+    return [str(name) for name in rng.permutation(every)[:count]]
+
+
+@dataclass
+class ContrastiveBatch:
+    """Images, the masks of their objects, texts, and which object each text means: `matches [objects, texts]`."""
+
+    pixel_values: Tensor
+    masks: list[Tensor]
+    input_ids: Tensor
+    attention_mask: Tensor
+    matches: Tensor
+
+
+def contrastive_batch(rng, processor: GLEEProcessor, images: int, texts: int) -> ContrastiveBatch:
+    """Objects of some frames, and texts about looks, each made of some attributes of one of them."""
+    frames, masks, sprites = [], [], []
+    for _ in range(images):
+        scene = sample_scene(rng)
+        frame, visible = sample_frame(rng, scene)
+        shown = np.flatnonzero(visible.sum((1, 2)) >= LEAST_PIXELS)
+        frames.append(frame)
+        masks.append(torch.from_numpy(visible[shown]))
+        sprites += [scene.sprites[index] for index in shown]
+    wanted = [look_of_some(rng, sprites) for _ in range(texts)]
+    said = [processor.clean_expression(say(rng, each)) for each in wanted]
+    matches = torch.tensor([[each.matches(sprite) for each in wanted] for sprite in sprites])
+    pixels = processor.image_processor(frames).pixel_values
+    return ContrastiveBatch(pixels, masks, **processor.tokenize(said), matches=matches)
+
+
+def look_of_some(rng, sprites: list) -> Filter:
+    """Some attributes of one of the sprites; no size of those that change it."""
+    sprite = sprites[rng.integers(len(sprites))]
+    shape, color, size = LOOKS[rng.choice(len(LOOKS), p=LOOK_PARTS)]
+    size = size and sprite.motion not in ("grow", "shrink")
+    shape = shape or not (color or size)
+    return Filter(sprite.shape if shape else None, sprite.color if color else None, sprite.size if size else None)
+
+
+def say(rng, wanted: Filter) -> str:
+    """A look in words: a sentence for one or for several, or a name without its article."""
+    words = phrase(rng, wanted, int(rng.choice([1, 1, 2, 3])))
+    return words.removeprefix("the ") if rng.random() < 0.3 else words

@@ -1,0 +1,138 @@
+"""The training of glee-tiny: batches say what they show, the stages learn from it, and runs go on."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from tests.paths import EXAMPLES
+
+
+sys.path.insert(0, str(EXAMPLES))
+
+from ablate_tiny_glee import table  # noqa: E402
+from tiny_glee import SIZE, ContrastiveImages, build_tiny_glee  # noqa: E402
+from tiny_glee_ap import NAMES, annotations_of, still  # noqa: E402
+from tiny_glee_batches import contrastive_batch, names_batch, referring_batch  # noqa: E402
+from train_tiny_glee import LocationLogits, location_loss, remove_fusion, start_from_contrast  # noqa: E402
+
+from glus_hf.data.motion_shapes import COLORS  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return build_tiny_glee()
+
+
+def test_a_batch_of_sentences_has_one_target_at_most(tiny):
+    batch = referring_batch(np.random.default_rng(0), tiny[1], images=8)
+    assert batch["pixel_values"].shape == (8, 3, SIZE, SIZE) and len(batch["input_ids"]) == 8
+    counts = [len(target["masks"]) for target in batch["labels"]]
+    assert max(counts) == 1 and sum(counts) >= 5
+
+
+def test_names_point_at_objects_of_their_colour(tiny):
+    model, processor = tiny
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    seen = 0
+    for seed in range(6):
+        batch = names_batch(np.random.default_rng(seed), processor, images=4)
+        names = processor.tokenizer.batch_decode(batch["input_ids"], skip_special_tokens=True)
+        for pixels, target in zip(batch["pixel_values"] * std + mean, batch["labels"], strict=True):
+            for label, mask in zip(target["class_labels"].tolist(), target["masks"], strict=True):
+                color = names[label].split()[0]
+                if color in COLORS and mask.sum() > 200:
+                    distances = {
+                        name: (pixels[:, mask].mean(1) * 255 - torch.tensor(rgb).float()).norm()
+                        for name, rgb in COLORS.items()
+                    }
+                    assert min(distances, key=distances.get) == color
+                    seen += 1
+    assert seen > 10
+
+
+def test_objects_and_texts_match_by_look(tiny):
+    batch = contrastive_batch(np.random.default_rng(0), tiny[1], images=4, texts=20)
+    assert batch.matches.shape == (sum(len(masks) for masks in batch.masks), 20)
+    assert batch.matches.any(0).all() and not batch.matches.all()
+    images = ContrastiveImages(tiny[0].config)
+    vectors = images(batch.pixel_values, batch.masks)
+    assert vectors.shape == (3, len(batch.matches), 64) and vectors.isfinite().all()
+
+
+def test_locations_are_taught_by_what_covers_them(tiny):
+    """The loss is zero where every covered location says its name and all others none."""
+    side = SIZE // 8
+    masks = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
+    masks[0, 32:64, 64:96] = True  # whole cells of both strides
+    labels = [{"class_labels": torch.tensor([1]), "masks": masks}]
+    logits = torch.full((1, 4 + 16 + side * side // 4 + side * side, 2), -30.0)
+    rows, columns = torch.meshgrid(torch.arange(4, 8), torch.arange(8, 12), indexing="ij")
+    logits[0, -side * side + (rows * side + columns).flatten(), 1] = 30
+    coarse = side // 2
+    rows, columns = torch.meshgrid(torch.arange(2, 4), torch.arange(4, 6), indexing="ij")
+    logits[0, -side * side - coarse * coarse + (rows * coarse + columns).flatten(), 1] = 30
+    assert location_loss(logits, labels) < 1e-6
+    assert location_loss(logits.flip(-1), labels) > 10
+
+
+def test_logits_of_locations_are_those_the_queries_are_selected_by(tiny):
+    model, processor = tiny
+    locations = LocationLogits(model)
+    batch = names_batch(np.random.default_rng(3), processor, images=2)
+    with torch.no_grad():
+        output = model.eval()(**batch)
+        logits = locations.of(batch)
+    torch.testing.assert_close(logits.amax(-1), output.location_scores)
+
+
+def test_without_fusion_words_do_not_change_what_the_image_is_encoded_as():
+    model, processor = build_tiny_glee()
+    model.eval()
+    features = model.model.encode_images(torch.randn(1, 3, 64, 64))
+    texts = [
+        model.model.encode_text(**processor.tokenize([text]), is_referring=True) for text in ("red", "the circle")
+    ]
+    encode = lambda: [model.model.pixel_decoder(features, text)[0][0] for text in texts]
+    first, second = encode()
+    assert not torch.allclose(first, second)
+    remove_fusion(model)
+    first, second = encode()
+    assert torch.equal(first, second)
+
+
+def test_stills_are_annotated_as_coco_expects():
+    frame, objects = still(0, "validation", 0, 96)
+    found = annotations_of(5, objects, "pairs")
+    assert frame.shape == (96, 96, 3) and len(found) == len(objects)
+    for annotation, (sprite, mask) in zip(found, objects, strict=True):
+        rows, columns = np.nonzero(mask)
+        x, y, width, height = annotation["bbox"]
+        assert (x, y, x + width, y + height) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert NAMES["pairs"][annotation["category_id"]] == f"{sprite.color} {sprite.shape}"
+        assert annotation["image_id"] == 5 and annotation["area"] == mask.sum()
+
+
+def test_the_table_has_means_and_spreads():
+    text = table({"a": [{"x": 1.0, "y": 2.0}, {"x": 3.0}], "b": [{"x": 5.0}, {"x": 5.0}]})
+    assert text.splitlines()[2:] == ["| a | 2.0 (1.0 to 3.0) |", "| b | 5.0 (5.0 to 5.0) |"]
+
+
+@pytest.mark.slow
+def test_both_stages_run_go_on_and_export(tmp_path):
+    command = [sys.executable, str(EXAMPLES / "train_tiny_glee.py"), "--output", str(tmp_path)]
+    steps = []
+    for minutes in ("0.05", "0.1"):
+        times = ["--contrast-minutes", minutes, "--minutes", minutes]
+        subprocess.run([*command, *times], check=True, timeout=300)
+        steps.append(
+            [json.loads((tmp_path / part / "state.json").read_text())["step"] for part in ("contrast", "main")]
+        )
+    assert all(0 < before < after for before, after in zip(*steps, strict=True))
+    model, processor = build_tiny_glee()
+    start_from_contrast(model, processor, tmp_path / "contrast")
+    exported = type(model).from_pretrained(tmp_path / "glee-tiny")
+    assert exported.config.d_model == model.config.d_model and not exported.config.text_teacher
