@@ -236,7 +236,7 @@ def test_a_limit_of_address_space_counts(tmp_path):
 
 @pytest.mark.parametrize("error", [MemoryError(), av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")])
 def test_out_of_memory_is_an_error_not_a_short_file(tmp_path, error, monkeypatch):
-    original, calls = video_file._frame, []
+    original, calls = video_file.ShownPictures.frame, []
 
     def run_out(*arguments):
         calls.append(arguments)
@@ -244,7 +244,7 @@ def test_out_of_memory_is_an_error_not_a_short_file(tmp_path, error, monkeypatch
             raise error
         return original(*arguments)
 
-    monkeypatch.setattr(video_file, "_frame", run_out)
+    monkeypatch.setattr(video_file.ShownPictures, "frame", run_out)
     with pytest.raises(VideoError, match=r"clip.mp4: memory ran out while it was decoded"):
         load_video(write_clip(tmp_path / "clip.mp4", num_frames=10))
 

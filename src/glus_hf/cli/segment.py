@@ -88,7 +88,7 @@ def segment(
     start, limits = _key_frame(key_frame), decode_limits(decode_limit)
     from ..inference.frame_selector import require_selector
     from ..media.download import DownloadOptions
-    from ..media.video import load_video
+    from ..media.video import open_video
     from ..media.video_sources import as_local
 
     require_selector(selector, no_target_threshold, [start])
@@ -101,19 +101,20 @@ def segment(
         claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, export),
         as_local(video, download) as source,
     ):
-        clip = load_video(source, max_frames, limits)
+        clip = open_video(source, max_frames, limits)
         if not quiet:
             tell_of_footage(model, source)
         pipe = load_pipeline(model, device, dtype, compat)
         fit_mask_size(pipe.model, mask_size)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
-        results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)
+        choice |= {"threshold": threshold, "batch_size": batch_size, "output": "file"}
+        results, notice = pipe(clip, texts, progress=not quiet, **choice), notice_of(pipe.model)
+        del pipe  # what the model took is free for the overlay
         _save_overlay(overlay, source, clip, results, legend)
         if masks is not None:
             _save_masks(masks, video, results, clip)
         if export is not None:
             _export(export, names, video, results, clip, with_frames)
-    notice = notice_of(pipe.model)
     if not quiet and not as_json:
         _print_results(results, output, masks_dir)
         if notice:
@@ -211,7 +212,7 @@ def _name_of(video: str) -> str:
 def _summary(result: dict) -> dict:
     return {
         "label": result["label"],
-        "frames_with_mask": int(result["masks"].any(axis=(1, 2)).sum()),
+        "frames_with_mask": result["masks"].num_visible,
         "mean_score": round(float(result["scores"].mean()), 4),
         MISSING_FRAMES: result[MISSING_FRAMES],
         UNKNOWN_WORDS: result[UNKNOWN_WORDS],
