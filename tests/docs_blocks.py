@@ -41,7 +41,7 @@ class Block:
 
 def pages() -> list[str]:
     """README, all pages of the documentation and the model cards, relative to the repository."""
-    folders = ("docs/*.md", "src/glus_hf/checkpoints/*/README.md", "datasets_scripts/*/README.md")
+    folders = ("docs/**/*.md", "src/glus_hf/checkpoints/*/README.md", "datasets_scripts/*/README.md")
     return ["README.md", *(str(path.relative_to(ROOT)) for name in folders for path in sorted(ROOT.glob(name)))]
 
 

@@ -24,6 +24,7 @@ GROUND = (
     "hub",
     "hub_access",
     "rows",
+    "json_text",
     "moved_modules",
 )
 FAMILY = "models/<family>"

@@ -62,7 +62,7 @@ def test_import_is_light():
     modules = run("import sys, glus_hf; print(*sys.modules)").split()
     assert not {name.split(".")[0] for name in modules} & set(NOT_IMPORTED)
     # under this name transformers finds our models; see glus_hf/registration.py
-    ours = {"transformers.models." + name for name in ("chat_univi", "glee", "glus", "glus_selector")}
+    ours = {"transformers.models." + name for name in ("chat_univi", "glee", "glus", "glus_selector", "grounded")}
     assert {name for name in modules if name.startswith("transformers")} == ours
 
 

@@ -26,6 +26,11 @@ FAMILIES = {
         "processor": "GLEEProcessor",
         "image_processor": {"pil": "GLEEImageProcessor"},
     },
+    "grounded": {
+        "config": "GroundedConfig",
+        "model": "GroundedForVideoSegmentation",
+        "processor": "GroundedProcessor",
+    },
 }
 """Per model type that segments, the public names of its classes in `glus_hf`."""
 
@@ -70,12 +75,14 @@ EXPORTERS = {"upstream": "models.glus.convert_glus_to_original"}
 RELEASED = {
     **dict.fromkeys(("glus-7b", "glus-s", "glus-s-partial", "glus-a"), "models.glus.released_glus"),
     **dict.fromkeys(("glee-lite", "glee-plus"), "models.glee.released_glee"),
+    **dict.fromkeys(("grounded-tiny", "grounded-base"), "models.grounded.released_grounded"),
 }
 """By alias of a released checkpoint, the module that fetches it."""
 
 RUNS = {
     "glus": ("training.glus_run", "load_run_config", "build_trainer"),
     "glus_selector": ("training.selector_run", "load_selector_config", "build_selector_trainer"),
+    "glee": ("training.glee_run", "load_glee_config", "build_glee_trainer"),
 }
 """By model type, the module of its training runs, with its functions that read a configuration and build a trainer."""
 

@@ -38,6 +38,7 @@ class Command:
         again: added when it is run again after a fault.
         processes: how many run it together.
         resumes: what is done is kept by the next run; a fault leaves parts of the result. Else a fault leaves nothing.
+        refuses: a part of `out` that a run which was done is refused for, when it is run again.
         compared: whether a file of `out` must be equal to that of the undisturbed run.
     """
 
@@ -46,6 +47,7 @@ class Command:
     again: tuple[str, ...] = ()
     processes: int = 1
     resumes: bool = False
+    refuses: str | None = None
     compared: Callable[[str], bool] = lambda name: True
 
 
@@ -116,6 +118,7 @@ COMMANDS = {
         _training_file,
         again=("--resume",),
         resumes=True,
+        refuses="model",
         compared=lambda name: name.startswith("model/") and name.endswith((".safetensors", "config.json")),
     ),
 }

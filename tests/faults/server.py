@@ -87,14 +87,19 @@ def _kill(command: Command, work: Path, seconds: float, times: int, rng: random.
             problems += [f"{name}: is there after a kill" for name in visible if not _is_whole(work, name)]
             shutil.rmtree(work / "out")  # it was done, and would refuse its own place
             (work / "out").mkdir()
+        if command.refuses is not None and (work / "out" / command.refuses).exists():
+            if not _is_whole(work, command.refuses, command.compared):
+                problems.append(f"{command.refuses}: is there after a kill, and not whole")
+            shutil.rmtree(work / "out" / command.refuses)  # the line of the refusal says that the run is done
     _to_the_end(command, work, command.arguments + command.again)
     return problems, done
 
 
-def _is_whole(work: Path, name: str) -> bool:
+def _is_whole(work: Path, name: str, compared=lambda name: True) -> bool:
     """Whether what a kill left in the place of a result is that of a run that was done."""
     wanted = work.parent / "undisturbed" / "out" / name
     files = [path for path in wanted.rglob("*") if path.is_file()] if wanted.is_dir() else [wanted]
+    files = [path for path in files if compared(path.relative_to(wanted.parent).as_posix())]
     place = work / "out" / name
     pairs = [(file, place / file.relative_to(wanted) if wanted.is_dir() else place) for file in files]
     return all(found.is_file() and found.read_bytes() == file.read_bytes() for file, found in pairs)

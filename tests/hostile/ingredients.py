@@ -214,5 +214,9 @@ def no_file(*names: str) -> Callable[[Path, str], None]:
 
 
 def last_json(out: str) -> dict:
-    """The JSON object in the last line of stdout."""
-    return json.loads(out.splitlines()[-1])
+    """The JSON object in the last line of stdout; NaN and infinity are none."""
+    return json.loads(out.splitlines()[-1], parse_constant=_no_json)
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -6,6 +6,7 @@ import json
 import re
 
 from tests.hostile.cases import ONE_LINE, PROBLEMS, USAGE, WORKS, Case
+from tests.hostile.ingredients import last_json
 from tests.hostile.watch import differences
 
 
@@ -67,7 +68,19 @@ def _works(case: Case, result: dict) -> list[str]:
     problems = [] if result["code"] == 0 else [f"exit code {result['code']}, not 0"]
     if _lines(result) and not case.warns:
         problems.append("something on stderr")
+    problems += _json_problems(case, result)
     return problems + [f"stdout does not hold {word!r}" for word in case.words if word not in result["out"]]
+
+
+def _json_problems(case: Case, result: dict) -> list[str]:
+    """Whether the last line is JSON for every reader, where it was asked for: no NaN, no infinity."""
+    if callable(case.call) or "--json" not in case.call:
+        return []
+    try:
+        last_json(result["out"])
+    except (ValueError, LookupError) as error:
+        return [f"no JSON at the end of stdout: {error}"]
+    return []
 
 
 def _usage(case: Case, result: dict) -> list[str]:
@@ -79,7 +92,7 @@ def _usage(case: Case, result: dict) -> list[str]:
 def _listed(case: Case, result: dict) -> list[str]:
     problems = [] if result["code"] == 2 else [f"exit code {result['code']}, not 2"]
     try:
-        errors = json.loads(result["out"].splitlines()[-1])["errors"]
+        errors = last_json(result["out"])["errors"]
     except (ValueError, LookupError):
         return [*problems, "no JSON with errors at the end of stdout"]
     if not errors:

@@ -172,6 +172,18 @@ CASES = [
         connects=True,
     ),
     Case(
+        "video: half an address",
+        lambda work: None,
+        ("segment", "http://[::1", "x", "-o", "out.mp4", "-q"),
+        words=("http://[::1",),
+    ),
+    Case(
+        "video: half an address, without a name for the output",
+        lambda work: None,
+        ("segment", "http://[::1", "x", "-q"),
+        words=("http://[::1",),
+    ),
+    Case(
         "video: a protocol",
         lambda work: clip(work),
         ("segment", "concat:clip.mp4|clip.mp4", "x", "-o", "out.mp4", "-q"),
@@ -207,6 +219,17 @@ CASES = [
         ("segment", "clip.gif", "x", "-o", "out.mp4", "-q"),
         words=("clip.gif",),
     ),
+    *[
+        Case(
+            f"video: a canvas of {width} x {height}",
+            file(gif(width, height, 3), "clip.gif"),
+            ("segment", "clip.gif", "the red square", "-o", "out.gif", "--json", "-q"),
+            WORKS,
+            writes=("out.gif",),
+            warns=True,
+        )
+        for width, height in ((65535, 1), (1, 65535))
+    ],
     Case("video: 4000 frames of 1280 x 1280", long_clip(4000, 1280), SEGMENT, words=("clip.mp4",), slow=True),
     Case("video: 40000 small frames", long_clip(40000, 16), load(), WORKS, slow=True),
     Case(

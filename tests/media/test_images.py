@@ -1,9 +1,10 @@
 """Image processors are tried before a video is read."""
 
+import numpy as np
 import pytest
 
 from glus_hf import UserError
-from glus_hf.media.images import check_views
+from glus_hf.media.images import check_views, without_far_ends
 from glus_hf.models.glus.image_processing_glus import GLUSImageProcessor
 
 
@@ -38,3 +39,19 @@ def test_settings_that_make_no_images_are_one_line(change, words):
     with pytest.raises(UserError, match=f"^the image processor.*{words}") as error:
         check_views(GLUSImageProcessor(**SMALL | change))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 65535, 3), (65535, 1, 3)])
+def test_the_view_of_an_endless_image_takes_no_endless_memory(shape):
+    """Its short side is made 224 pixels long; the long side is cut before, not after."""
+    image = np.zeros(shape, np.uint8)
+    image[shape[0] // 2 : shape[0] // 2 + 1, shape[1] // 2 : shape[1] // 2 + 1] = 255
+    view = GLUSImageProcessor().clip_view([image])
+    assert view.shape == (1, 3, 224, 224)
+    assert view[0, 0, 112, 112] > view[0, 0, 0, 0] == view[0, 0, -1, -1]  # the middle stays the middle
+
+
+def test_usual_images_keep_their_ends():
+    for shape in [(48, 64, 3), (10, 320, 3), (320, 10, 3)]:
+        image = np.zeros(shape, np.uint8)
+        assert without_far_ends(image).shape == shape

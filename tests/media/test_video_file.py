@@ -11,6 +11,7 @@ from glus_hf.errors import VideoError
 from glus_hf.media import decode_limits, video_file
 from glus_hf.media.decode_limits import DecodeLimits
 from glus_hf.media.video import load_video, write_video
+from tests.hostile.small_media import clip_frames, video_bytes
 from tests.media.limited_child import run_limited
 
 
@@ -200,11 +201,28 @@ def test_folders_and_lists_have_the_limit_too(tmp_path):
 
 
 def test_default_memory_is_a_third_of_what_is_free(monkeypatch):
-    monkeypatch.setattr(decode_limits, "free_memory", lambda: 3 * 10**9)
-    assert DecodeLimits().usable_memory == 10**9
+    monkeypatch.setattr(decode_limits, "free_memory", lambda: 2_400_000_000)
+    assert DecodeLimits().usable_memory == 800_000_000
     monkeypatch.setattr(decode_limits, "free_memory", lambda: 64 * 10**9)
-    assert DecodeLimits().usable_memory == 6 * 10**9
+    assert DecodeLimits().usable_memory == 1_000_000_000
     assert DecodeLimits(memory=20 * 10**9).usable_memory == 20 * 10**9
+
+
+def test_what_a_decoder_keeps_counts(tmp_path):
+    """18 pictures and one for each thread: 16 that others refer to are what H.264 and HEVC allow."""
+    budget = decode_limits.FrameBudget("clip.mp4")
+    budget.count_decoder(1080, 1920, bits=12)
+    kept = (decode_limits.DECODER_PICTURES + budget.threads) * 1080 * 1920 * 12 // 8
+    assert budget.memory == DecodeLimits().usable_memory - kept
+    budget.count_decoder(4320, 7680, bits=12)  # 8K
+    assert budget.threads == 1
+    budget.count_decoder(6000, 8000, bits=24, is_intra=True)
+    for size in ({"height": 6000, "width": 8000, "bits": 12}, {"height": 4320, "width": 7680, "bits": 48}):
+        with pytest.raises(
+            VideoError, match=r"^clip.mp4: its decoder may take [^\n]* raise the limit memory \(limits="
+        ):
+            decode_limits.FrameBudget("clip.mp4").count_decoder(**size)
+    decode_limits.FrameBudget("clip.mp4", DecodeLimits(memory=10**10)).count_decoder(6000, 8000, 12)
 
 
 def test_a_limit_of_address_space_counts(tmp_path):
@@ -218,7 +236,7 @@ def test_a_limit_of_address_space_counts(tmp_path):
 
 @pytest.mark.parametrize("error", [MemoryError(), av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")])
 def test_out_of_memory_is_an_error_not_a_short_file(tmp_path, error, monkeypatch):
-    original, calls = video_file._frame, []
+    original, calls = video_file.ShownPictures.frame, []
 
     def run_out(*arguments):
         calls.append(arguments)
@@ -226,7 +244,7 @@ def test_out_of_memory_is_an_error_not_a_short_file(tmp_path, error, monkeypatch
             raise error
         return original(*arguments)
 
-    monkeypatch.setattr(video_file, "_frame", run_out)
+    monkeypatch.setattr(video_file.ShownPictures, "frame", run_out)
     with pytest.raises(VideoError, match=r"clip.mp4: memory ran out while it was decoded"):
         load_video(write_clip(tmp_path / "clip.mp4", num_frames=10))
 
@@ -289,12 +307,12 @@ def test_damage_is_told(tmp_path):
     assert video.damage
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".gif", ".ts", ".avi", ".mov"])
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".gif", ".ts", ".avi", ".mov", ".flv"])
 def test_a_cut_of_any_container_is_told(tmp_path, suffix):
     path = tmp_path / f"clip{suffix}"
-    if suffix in (".mkv", ".ts", ".avi"):
+    if suffix in (".mkv", ".ts", ".avi", ".flv"):
         with av.open(str(path), "w", format={".ts": "mpegts"}.get(suffix)) as container:
-            stream = container.add_stream("mpeg4", rate=10)
+            stream = container.add_stream("flv1" if suffix == ".flv" else "mpeg4", rate=10)
             stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
             for frame in np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), np.uint8):
                 picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
@@ -308,6 +326,17 @@ def test_a_cut_of_any_container_is_told(tmp_path, suffix):
         path.write_bytes(data[: int(len(data) * share) + 1])
         assert load_video(path).damage is not None
     assert load_video(path, 2).damage is None
+
+
+@pytest.mark.parametrize("format", ["webm", "mkv", "gif", "flv"])
+def test_a_hole_in_the_middle_is_told(tmp_path, format):
+    """The decoder passes over it, and the video seems shorter or whole."""
+    content, path = video_bytes(format, clip_frames(12, 48, 64)), tmp_path / f"clip.{format}"
+    path.write_bytes(content)
+    assert load_video(path).damage is None
+    middle = len(content) * 7 // 10
+    path.write_bytes(content[:middle] + bytes(len(content) // 5) + content[middle + len(content) // 5 :])
+    assert load_video(path).damage is not None
 
 
 def test_frames_that_are_only_counted_take_no_memory(tmp_path):

@@ -121,6 +121,7 @@ def test_weights_that_are_no_numbers_are_refused(folder, label):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)  # about 5,000 processes
 def test_every_field_times_every_value(saved, tmp_path):
     found = {}
     for name, mutate in all_mutations(saved).items():

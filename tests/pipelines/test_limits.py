@@ -24,15 +24,18 @@ def clip(tmp_path):
 def test_inputs_of_the_pipeline(clip):
     addresses = [f"motion_shapes://test/0/64/8/0/{index}" for index in range(4)]
     for source in (clip, f"file://{clip}", clip.read_bytes(), FrameAddresses(addresses, list("0123"))):
-        with pytest.raises(VideoError, match="memory"):
-            load_input(source, None, None, SMALL)
+        assert not isinstance(load_input(source, None, None, SMALL).frames, list)  # they are not held together
+        assert isinstance(load_input(source, None, None, None).frames, list)
+    with pytest.raises(VideoError, match="memory"):
+        load_input((np.zeros((32, 48, 3), np.uint8) for _ in range(5)), None, None, SMALL)
     with pytest.raises(ValueError, match="limits must be a DecodeLimits or None, got 5"):
         check_parameters({"limits": 5})
 
 
 def test_frames_of_rows(clip):
-    with pytest.raises(VideoError, match="memory"):
-        read_frame(f"video://0::{clip}", SMALL)
+    with pytest.raises(VideoError, match="frame_pixels"):
+        read_frame(f"video://0::{clip}", DecodeLimits(frame_pixels=100))
+    assert read_frame(f"video://4::{clip}", SMALL).shape == (32, 48, 3)
     assert len(read_frames([f"video://{index}::{clip}" for index in range(5)])) == 5
 
 

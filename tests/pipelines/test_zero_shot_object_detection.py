@@ -74,3 +74,15 @@ def test_without_names(pipe, names):
     with pytest.raises(UserError, match="names") as error:
         pipe(IMAGE, candidate_labels=names)
     assert "\n" not in str(error.value)
+
+
+def test_masks_on_request(pipe):
+    plain = pipe(IMAGE, candidate_labels=NAMES, threshold=0.3)
+    found = pipe(IMAGE, candidate_labels=NAMES, threshold=0.3, masks=True)
+    assert [{name: value for name, value in each.items() if name != "mask"} for each in found] == plain
+    assert found and all(each["mask"].shape == (40, 60) and each["mask"].dtype == bool for each in found)
+
+
+def test_a_family_that_finds_no_names_is_refused():
+    with pytest.raises(UserError, match="glus-tiny does not find objects by names; use a model of the family glee"):
+        glus_hf.pipeline("zero-shot-object-detection", model="glus-tiny")

@@ -1,6 +1,7 @@
 """Trained adapters become models of their own, with the same outputs."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -9,8 +10,12 @@ from safetensors.torch import load_file
 
 import glus_hf
 from glus_hf import CheckpointError, GLUSForVideoSegmentation, GLUSProcessor
+from glus_hf.models.adapters import BASE_CONFIG
+from glus_hf.training.checkpoints import check_same_parts
 from glus_hf.training.export import export_adapter
 from glus_hf.training.trainable_parameters import prepare_model
+from tests.hostile.ingredients import set_fields
+from tests.models.glus.small_glus import small_model
 from tests.training.small_training import quick_trainer, saved_model, videos
 
 
@@ -136,3 +141,39 @@ def test_the_adapter_names_its_base(tmp_path, base):
     trainer = quick_trainer(tmp_path / "run", load(base))
     trainer.save_model(str(tmp_path / "adapter"))
     assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == base
+
+
+SPOILED = {
+    "no JSON": lambda file: file.write_text("{"),
+    "nested too deeply": lambda file: file.write_text("[" * 200_000),
+    "a key twice": lambda file: file.write_text('{"r": 4, "r": 8}'),
+    "a rank of a billion": lambda file: set_fields(file, r=10**9),
+    "a rank that is text": lambda file: set_fields(file, r="many"),
+    "an alpha that is no number": lambda file: set_fields(file, lora_alpha=float("nan")),
+    "a regular expression without end": lambda file: set_fields(file, target_modules=r"(\w+\.?)*Q"),
+    "a kind that is not there": lambda file: set_fields(file, peft_type="EVIL"),
+    "a pipe": lambda file: (file.unlink(), os.mkfifo(file)),
+}
+
+
+@pytest.mark.parametrize("damage", SPOILED)
+def test_settings_of_an_adapter_are_looked_at_before_peft_reads_them(tmp_path, base, damage):
+    model = prepare_model(load(base), base_name=str(base))
+    model.save_pretrained(tmp_path / "adapter")
+    SPOILED[damage](tmp_path / "adapter" / "adapter_config.json")
+    for read in (lambda: export_adapter(tmp_path / "adapter", tmp_path / "exported", base), lambda: resumed(tmp_path)):
+        with pytest.raises(CheckpointError, match=r"^[^\n]*adapter[^\n]*$"):
+            read()
+    assert not (tmp_path / "exported").exists()
+
+
+def resumed(folder):
+    check_same_parts(folder / "adapter", prepare_model(small_model()))
+
+
+@pytest.mark.parametrize("content", ["{", '{"memory_stride": 0}', '{"num_context_frames": 1000000000}'])
+def test_options_of_a_run_that_are_damaged_are_one_line(tmp_path, base, content):
+    prepare_model(load(base), base_name=str(base)).save_pretrained(tmp_path / "adapter")
+    (tmp_path / "adapter" / BASE_CONFIG).write_text(content)
+    with pytest.raises(CheckpointError, match=rf"^[^\n]*{BASE_CONFIG}[^\n]*$"):
+        export_adapter(tmp_path / "adapter", tmp_path / "exported")

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from glus_hf import GLEECollator, GLEETrainer, GLEETrainingArguments, ReferringVideoDataset, UserError
+from glus_hf import (
+    GLEECollator,
+    GLEEConfig,
+    GLEEForVideoSegmentation,
+    GLEETrainer,
+    GLEETrainingArguments,
+    ReferringVideoDataset,
+    UserError,
+)
 from glus_hf.models.glee.targets_glee import boxes_of_masks, image_targets
-from glus_hf.training.glee_trainer import parameter_groups
+from glus_hf.training.glee_parameters import parameter_groups
 from glus_hf.training.samples.ratio_mixture import RatioMixture
 from tests.evaluation.evaluation_data import shape_rows
 from tests.models.glee.small_glee import LENGTH, small_model, small_processor
@@ -86,6 +94,63 @@ def test_rates_and_decays_of_the_parts(tmp_path):
     assert found["model.decoder.heads.norm.weight"] == (1e-4, 0.0)
     assert found["model.decoder.heads.box.layers.0.bias"] == (1e-4, 0.0)
     assert found["model.pixel_decoder.mask_projection.weight"] == (1e-4, 0.05)
+
+
+def rates_of_backbone(config, tmp_path, **options):
+    model = GLEEForVideoSegmentation(config)
+    groups = parameter_groups(model, GLEETrainingArguments(str(tmp_path), learning_rate=1.0, **options))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {names[id(each)]: group["lr"] for group in groups for each in group["params"]}
+    return {name.removeprefix("model.backbone."): rate for name, rate in rates.items() if "backbone" in name}
+
+
+def test_layers_of_the_backbone_are_the_slower_the_earlier(tmp_path):
+    rates = rates_of_backbone(GLEEConfig.tiny(), tmp_path, backbone_rate=1.0, layer_decay=0.8)
+    assert rates["embedder.embedder.convolution.weight"] == pytest.approx(0.8**5)
+    stages = {int(name.split(".")[2]): rate for name, rate in rates.items() if name.startswith("encoder")}
+    assert stages == {stage: pytest.approx(0.8 ** (4 - stage)) for stage in range(4)}
+
+
+def test_layers_of_a_swin(tmp_path):
+    swin = {"model_type": "swin", "embed_dim": 8, "depths": [1, 2, 1, 1], "num_heads": [1, 2, 2, 4], "window_size": 3}
+    swin["out_features"] = ["stage1", "stage2", "stage3", "stage4"]
+    rates = rates_of_backbone(GLEEConfig.tiny(backbone_config=swin), tmp_path, backbone_rate=0.5, layer_decay=0.5)
+    expected = {"embeddings.norm.bias": 6, "encoder.layers.0.blocks.0.layernorm_before.bias": 5}
+    expected |= {"encoder.layers.1.blocks.1.layernorm_before.bias": 3, "encoder.layers.1.downsample.norm.bias": 3}
+    for name, power in expected.items():
+        assert rates[f"swin.{name}"] == pytest.approx(0.5 * 0.5**power), name
+    assert rates["hidden_states_norms.stage1.bias"] == 0.5
+
+
+def test_the_rate_rises_and_falls_in_steps(data, collator, tmp_path):
+    options = {"max_steps": 8, "lr_drop_steps": [4, 6], "warmup_steps": 1, "learning_rate": 1e-3}
+    trainer = train(data, collator, tmp_path, **options)
+    rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
+    expected = [5e-4] + [1e-3] * 3 + [1e-4] * 2 + [1e-5] * 2
+    assert rates == pytest.approx([0.1 * rate for rate in expected])  # the backbone's, which is logged
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer_decay": 0.0}, "layer_decay must be more than 0 and at most 1, got 0.0"),
+        ({"backbone_rate": -1.0}, "backbone_rate must be 0 or more"),
+        ({"lr_drop_steps": [0]}, "lr_drop_steps are whole numbers from 1 up"),
+        ({"total_train_batch_size": 3, "per_device_train_batch_size": 2}, "3 is no multiple of 2 images on 1 devices"),
+    ],
+)
+def test_wrong_arguments_are_one_line(tmp_path, options, message):
+    with pytest.raises(UserError, match=message) as error:
+        GLEETrainingArguments(str(tmp_path), **options)
+    assert "\n" not in str(error.value)
+
+
+def test_gradient_checkpointing_changes_no_gradient(data, collator, tmp_path):
+    plain = train(data, collator, tmp_path, max_steps=1)
+    saving = train(data, collator, tmp_path, max_steps=1, gradient_checkpointing=True)
+    assert saving.model.is_gradient_checkpointing
+    for (name, ours), theirs in zip(plain.model.named_parameters(), saving.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_a_rate_of_zero_freezes(data, collator, tmp_path):

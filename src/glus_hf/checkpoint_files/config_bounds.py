@@ -153,6 +153,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     # ours
     "num_context_frames": (0, 1024),
     "num_query_frames": (1, 1024),
+    "num_detection_frames": (1, 1024),
     "image_token_pooling": (1, 4096),
     "vision_feature_layer": (-1024, 1024),
     "memory_stride": (1, 10**6),

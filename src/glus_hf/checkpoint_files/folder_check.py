@@ -15,7 +15,9 @@ from .tokenizer_rules import check_regex, check_tokenizer
 from .weight_folder import INDEX_FILES, SINGLE_FILES, refuse_packed, refuse_pointer, shards_of
 
 
-CONFIG, ADAPTER, TOKENIZER = "config.json", "adapter_config.json", "tokenizer.json"
+CONFIG, ADAPTER_CONFIG, TOKENIZER = "config.json", "adapter_config.json", "tokenizer.json"
+BASE_CONFIG = "base_config.json"
+"""Beside an adapter: the config of the model it was trained on, with the options set for that run."""
 MODEL_FILES = (CONFIG, "generation_config.json")
 PROCESSOR_FILES = (
     "processor_config.json",
@@ -44,8 +46,33 @@ def check_model_files(folder: Path) -> None:
         check_numbers(fields, str(folder / name))
         if name == CONFIG:
             _check_weight_name(folder, fields)
-    if _present(folder, [ADAPTER]):
-        _check_adapter(folder)
+    if _present(folder, [ADAPTER_CONFIG]):
+        check_adapter_files(folder)
+
+
+def check_adapter_files(folder: Path, needs_base: bool = True) -> None:
+    """Refuse an adapter of peft whose files are damaged, or could take all time or memory.
+
+    Args:
+        folder: of the adapter.
+        needs_base: it must name the model it was trained on.
+
+    Raises:
+        CheckpointError: one line that names the file.
+    """
+    file = folder / ADAPTER_CONFIG
+    fields = read_fields(file, remedy="save the adapter again")
+    check_numbers({name: value for name, value in fields.items() if name != "target_modules"}, str(file))
+    if needs_base:
+        _check_base(folder, fields.get("base_model_name_or_path"))
+    _check_ranks(file, fields)
+    _check_patterns(file, fields)
+    for name in _present(folder, [BASE_CONFIG]):
+        check_numbers(read_fields(folder / name), str(folder / name))
+    for name in _present(folder, ADAPTER_WEIGHTS):
+        refuse_pointer(folder / name)
+        if name.endswith(".safetensors"):
+            read_header(folder / name)
 
 
 def check_processor_files(folder: Path) -> None:
@@ -135,22 +162,26 @@ def _check_special_tokens(file: Path, fields: dict) -> None:
             raise CheckpointError(f"{file}: {message}")
 
 
-def _check_adapter(folder: Path) -> None:
-    file = folder / ADAPTER
-    fields = read_fields(file, remedy="save the adapter again")
-    check_numbers({name: value for name, value in fields.items() if name != "target_modules"}, str(file))
-    base = fields.get("base_model_name_or_path")
+def _check_base(folder: Path, base: object) -> None:
     if not isinstance(base, str) or not base:
         raise CheckpointError(
             f"{folder}: does not name the model it was trained on; load that model and put the adapter on it with "
             "peft's PeftModel.from_pretrained"
         )
     if os.path.isdir(base) and not os.path.exists(os.path.join(base, CONFIG)):
-        raise CheckpointError(f"{file}: its base model {shorten(base)} holds no model; write the folder of one there")
+        raise CheckpointError(
+            f"{folder / ADAPTER_CONFIG}: its base model {shorten(base)} holds no model; write the folder of one there"
+        )
+
+
+def _check_ranks(file: Path, fields: dict) -> None:
     ranks = fields.get("rank_pattern")
     for rank in [fields.get("r"), *(ranks.values() if isinstance(ranks, dict) else ())]:
         if rank is not None and (type(rank) is not int or not 1 <= rank <= MAX_RANK):
             raise CheckpointError(f"{file}: its rank is {shorten(repr(rank))}; it must be from 1 to {MAX_RANK}")
+
+
+def _check_patterns(file: Path, fields: dict) -> None:
     for name in PATTERNS:
         value = fields.get(name)
         for pattern in [value] if isinstance(value, str) else list(value) if isinstance(value, (list, dict)) else ():
@@ -158,10 +189,13 @@ def _check_adapter(folder: Path) -> None:
                 check_regex(str(pattern))
             except ValueError as error:
                 raise CheckpointError(f"{file}: {name} {error}; name the modules instead") from None
-    for name in _present(folder, ADAPTER_WEIGHTS):
-        refuse_pointer(folder / name)
-        if name.endswith(".safetensors"):
-            read_header(folder / name)
 
 
-__all__ = ["check_model_files", "check_processor_files", "read_weight_headers"]
+__all__ = [
+    "ADAPTER_CONFIG",
+    "BASE_CONFIG",
+    "check_adapter_files",
+    "check_model_files",
+    "check_processor_files",
+    "read_weight_headers",
+]

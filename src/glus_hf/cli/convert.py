@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,7 @@ from ..errors import UserError
 from ..model_families import CONVERTERS, EXPORTERS, FILE_CONVERTER, STARTING_WEIGHTS, load_module
 from ..output_claim import OutputFolder, claim_outputs
 from .options import Json, Overwrite, model_folders
-from .output import echo
+from .output import echo, print_json
 
 
 CLIP = "openai/clip-vit-large-patch14"
@@ -166,6 +165,6 @@ def _check_mode(source, llm, sam2, replace_sam2, model, compat, options) -> None
 def _report(folder: Path, as_json: bool) -> None:
     size = sum(file.stat().st_size for file in folder.iterdir())
     if as_json:
-        print(json.dumps({"output": str(folder), "bytes": size}))
+        print_json({"output": str(folder), "bytes": size})
     else:
         echo(f"Wrote {folder} ({size / 1e9:.2f} GB)")

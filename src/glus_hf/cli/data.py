@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from ..output_claim import OutputFolder, claim_outputs
 from . import data_export, data_masks
 from .options import Json, Overwrite
-from .output import echo, report_errors, set_progress
+from .output import echo, print_json, report_errors, set_progress
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
@@ -34,7 +33,7 @@ def check(
     set_progress(quiet)
     report = check_own_data(folder)
     if as_json:
-        print(json.dumps(report.to_dict()))
+        print_json(report.to_dict())
     else:
         for kind, problems in (("error", report.errors), ("warning", report.warnings)):
             for problem in problems:
@@ -65,7 +64,7 @@ def convert_coco(
     with claim_outputs(OutputFolder(output), inputs=[annotations, frames], overwrite=overwrite) as (folder,):
         counts = convert_coco_video(annotations, frames, folder, copy=copy)
     if as_json:
-        print(json.dumps({"output": str(output), **counts}))
+        print_json({"output": str(output), **counts})
         return
     empty = counts["empty_videos"]
     left_out = f"; left out {_count(empty, 'video')} without annotations" if empty else ""

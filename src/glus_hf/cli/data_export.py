@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from ..output_claim import OutputFile, claim_outputs
 from . import dataset_options
 from .options import Json, Overwrite
-from .output import echo, set_progress
+from .output import echo, print_json, set_progress
 
 
 def export(
@@ -46,6 +45,6 @@ def export(
         rows = load_referring_dataset(dataset, data_dir, split, **options)
         export_parquet(rows, file, embed_images=embed_images)
     if as_json:
-        print(json.dumps({"output": str(output), "rows": len(rows)}))
+        print_json({"output": str(output), "rows": len(rows)})
     else:
         echo(f"Wrote {output}: {len(rows)} rows")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from ..output_claim import OutputFolder, claim_outputs
 from .options import Json, Overwrite
-from .output import echo, set_progress
+from .output import echo, print_json, set_progress
 
 
 Masks = Annotated[Path, typer.Option(help="Folder of the mask PNGs.")]
@@ -81,7 +80,7 @@ def convert_cvat(
 
 def _report(output: Path, counts: dict[str, int], as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"output": str(output), **counts}))
+        print_json({"output": str(output), **counts})
     else:
         echo(f"Wrote {output}: {', '.join(_count(number, noun) for noun, number in counts.items())}")
 

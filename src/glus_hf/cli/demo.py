@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from ..output_claim import OutputFolder, claim_outputs
 from .options import Json, load_pipeline
-from .output import echo
+from .output import echo, print_json
 
 
 DEMO_FPS, DEMO_SIZE, DEMO_FRAMES = 8, 128, 16
@@ -38,7 +37,7 @@ def demo(
     files = {name: output / file for name, file in DEMO_FILES.items()}
     if as_json:
         paths = {name: str(file) for name, file in files.items()}
-        print(json.dumps({**scores, "expression": expression.text, **paths}))
+        print_json({**scores, "expression": expression.text, **paths})
     else:
         _print_demo(expression.text, scores, files)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -28,7 +27,7 @@ from .options import (
     model_folders,
     set_memory_stride,
 )
-from .output import echo, set_progress
+from .output import echo, print_json, set_progress
 
 
 def evaluate(
@@ -170,7 +169,7 @@ def _derived(zip_file: Path | None, plots: Path | None) -> tuple[Output | None, 
 def _print_results(report, extra: dict, as_json: bool, quiet: bool) -> None:
     """What the first process prints at the end: table, further files, JSON."""
     if as_json:
-        print(json.dumps({**report.to_dict(), **extra}))
+        print_json({**report.to_dict(), **extra})
     elif not quiet:
         _print_report(report)
         for path in [*extra.get("plots", []), *([extra["zip"]] if "zip" in extra else [])]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from ..errors import UserError
 from ..output_claim import OutputFolder, claim_outputs
 from .options import Json, Overwrite
-from .output import echo, set_progress
+from .output import echo, print_json, set_progress
 
 
 Formats = Annotated[
@@ -80,7 +79,7 @@ def _with_video(entry, source: Path, is_only: bool, keep: bool):
 def _report(folders: dict[str, Path], num_videos: int, num_expressions: int, as_json: bool, quiet: bool) -> None:
     if as_json:
         names = {name: str(folder) for name, folder in folders.items()}
-        print(json.dumps({"formats": names, "videos": num_videos, "expressions": num_expressions}))
+        print_json({"formats": names, "videos": num_videos, "expressions": num_expressions})
     elif not quiet:
         for name, folder in folders.items():
             echo(f"{name}: {folder}")

@@ -10,6 +10,7 @@ import typer
 from . import data as data_commands
 from .convert import convert, export
 from .demo import demo
+from .detect import detect
 from .evaluate import evaluate
 from .export_masks import export_masks
 from .info import info
@@ -51,7 +52,7 @@ def options(
     """Referring video segmentation: describe an object in words, get its mask in every frame."""
 
 
-for command in (segment, demo, export_masks):
+for command in (segment, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
 for command in (evaluate, score, convert, export, pseudo_label, info):

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
+from ..model_families import TASK
 
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -30,6 +31,10 @@ NoTargetThreshold = Annotated[
 Threshold = Annotated[float, typer.Option(help="Mask logits above it are foreground; 0 is probability 0.5.")]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Windows the language model reads at once. Default: as fits in memory.")
+]
+MaskSize = Annotated[
+    int | None,
+    typer.Option(help="Side in pixels at which masks are drawn, where the model has a choice: a multiple of 32."),
 ]
 MaxDownload = Annotated[int, typer.Option(min=1, help="Largest file to download, in MB.")]
 AllowPrivate = Annotated[
@@ -68,7 +73,7 @@ def decode_limits(texts: list[str] | None):
     return DecodeLimits(**values)
 
 
-def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None):
+def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None, task: str = TASK):
     """The pipeline of `--model`, `--device`, `--dtype` and `--compat`."""
     from ..pipelines.factory import pipeline
 
@@ -78,7 +83,7 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
         _check_device(device)
     _tell_of_the_hub(model)
     preset = {} if compat is None else {"compat": compat}
-    return pipeline(model=model, device=device, dtype=dtype, **preset)
+    return pipeline(task=task, model=model, device=device, dtype=dtype, **preset)
 
 
 def set_memory_stride(model, stride: int) -> None:
@@ -125,6 +130,7 @@ __all__ = [
     "Device",
     "Dtype",
     "Json",
+    "MaskSize",
     "MaxDownload",
     "Model",
     "NoTargetThreshold",

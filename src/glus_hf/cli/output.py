@@ -14,6 +14,7 @@ import typer
 
 from ..control_characters import is_unseen
 from ..errors import UserError
+from ..json_text import json_text
 
 
 READER_LEFT = 141  # as a program that ends by SIGPIPE
@@ -86,6 +87,11 @@ def echo(message: object, err: bool = False) -> None:
     print(printable(message), file=sys.stderr if err else sys.stdout)
 
 
+def print_json(content: object) -> None:
+    """Print the result of `--json`, one object in one line; a number that is not finite is null."""
+    print(json_text(content))
+
+
 def set_progress(quiet: bool) -> None:
     """With `quiet`, no progress bars and no warnings."""
     from transformers.utils import logging
@@ -109,4 +115,13 @@ def print_table(header: list[str], rows: list) -> None:
     Console(highlight=False).print(table)
 
 
-__all__ = ["echo", "end_without_reader", "print_table", "printable", "report_errors", "set_progress", "stop"]
+__all__ = [
+    "echo",
+    "end_without_reader",
+    "print_json",
+    "print_table",
+    "printable",
+    "report_errors",
+    "set_progress",
+    "stop",
+]

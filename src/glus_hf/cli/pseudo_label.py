@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from ..errors import UserError
 from ..output_claim import OutputFolder, check_outputs, check_place, claim_outputs
 from . import dataset_options
 from .options import Device, Dtype, Json, Model, Overwrite, load_pipeline, model_folders
-from .output import echo, set_progress
+from .output import echo, print_json, set_progress
 
 
 def pseudo_label(
@@ -112,7 +111,7 @@ def pseudo_label(
         name = f"video {failure.video_id}, expression {failure.expression_id}"
         echo(f"Failed: {name}: {failure.error}", err=True)
     if as_json:
-        print(json.dumps(report.to_dict()))
+        print_json(report.to_dict())
     elif not quiet:
         mean = "none" if report.mean_label is None else f"{report.mean_label:.3f}"
         echo(f"{report.num_expressions} expressions, {report.num_labels} labels (mean {mean}) in {report.output}")
@@ -146,7 +145,7 @@ def _label_masks(pipe, rows, output: Path, thresholds: tuple, common: dict, as_j
                 f"{report.mean_agreement}); lower --min-score or --min-agreement"
             )
     if as_json:
-        print(json.dumps(report.to_dict() | {"clips": str(clips)}))
+        print_json(report.to_dict() | {"clips": str(clips)})
     elif not quiet:
         means = f"on average: agreement {report.mean_agreement:.2f}, score {report.mean_score:.2f}"
         echo(f"{report.num_kept} of {report.num_expressions} expressions in {clips} ({means})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from ..output_claim import OutputFile, claim_outputs
 from . import dataset_options
 from .options import Json, Overwrite
-from .output import echo, print_table, set_progress
+from .output import echo, print_json, print_table, set_progress
 
 
 EXTRA_SCORES = ("A", "R", "N-acc", "T-acc", "Final", "tIoU", "vIoU")
@@ -63,7 +62,7 @@ def score(
     if not quiet and not as_json:
         print_totals(report.totals)
     if as_json:
-        print(json.dumps(report.totals))
+        print_json(report.totals)
 
 
 def print_totals(totals: dict) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..errors import UserError
 from ..inference.expression_notes import SAME_AS, UNKNOWN_WORDS
 from ..inference.frame_masks import MISSING_FRAMES
 from ..output_claim import OutputFile, OutputFolder, claim_outputs
+from .engine_notes import fit_mask_size, notice_of, tell_of_footage
 from .export_masks import Formats, WithFrames
 from .options import (
     MB,
@@ -25,6 +25,7 @@ from .options import (
     Device,
     Dtype,
     Json,
+    MaskSize,
     MaxDownload,
     Model,
     NoTargetThreshold,
@@ -35,7 +36,7 @@ from .options import (
     load_pipeline,
     model_folders,
 )
-from .output import echo, print_table, set_progress
+from .output import echo, print_json, print_table, set_progress
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
@@ -71,6 +72,7 @@ def segment(
     compat: Compat = None,
     legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Name the colours on the overlay.")] = True,
     threshold: Threshold = 0.0,
+    mask_size: MaskSize = None,
     batch_size: BatchSize = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
     decode_limit: DecodeLimit = None,
@@ -86,7 +88,7 @@ def segment(
     start, limits = _key_frame(key_frame), decode_limits(decode_limit)
     from ..inference.frame_selector import require_selector
     from ..media.download import DownloadOptions
-    from ..media.video import load_video
+    from ..media.video import open_video
     from ..media.video_sources import as_local
 
     require_selector(selector, no_target_threshold, [start])
@@ -99,10 +101,15 @@ def segment(
         claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, export),
         as_local(video, download) as source,
     ):
-        clip = load_video(source, max_frames, limits)
+        clip = open_video(source, max_frames, limits)
+        if not quiet:
+            tell_of_footage(model, source)
         pipe = load_pipeline(model, device, dtype, compat)
+        fit_mask_size(pipe.model, mask_size)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
-        results = pipe(clip, texts, threshold=threshold, batch_size=batch_size, progress=not quiet, **choice)
+        choice |= {"threshold": threshold, "batch_size": batch_size, "output": "file"}
+        results, notice = pipe(clip, texts, progress=not quiet, **choice), notice_of(pipe.model)
+        del pipe  # what the model took is free for the overlay
         _save_overlay(overlay, source, clip, results, legend)
         if masks is not None:
             _save_masks(masks, video, results, clip)
@@ -110,13 +117,16 @@ def segment(
             _export(export, names, video, results, clip, with_frames)
     if not quiet and not as_json:
         _print_results(results, output, masks_dir)
+        if notice:
+            echo(notice)
         for name in names:
             echo(f"{name}: {export_dir / name}")
     if as_json:
         rows = [_summary(result) for result in results]
         places = {"output": str(output), "masks_dir": None if masks_dir is None else str(masks_dir)}
+        places |= {"notice": notice} if notice else {}
         places["formats"] = {name: str(export_dir / name) for name in names}
-        print(json.dumps({**places, "num_frames": len(clip), "expressions": rows}))
+        print_json({**places, "num_frames": len(clip), "expressions": rows})
 
 
 def _key_frame(text: str | None) -> int | str | None:
@@ -129,16 +139,19 @@ def _key_frame(text: str | None) -> int | str | None:
 
 def _checked_output(video: str, output: Path | None) -> Path:
     """The overlay's path, with a suffix that can be written."""
-    output = output or Path(f"{_stem(video)}_segmented.mp4")
+    output = output or Path(f"{stem_of(video)}_segmented.mp4")
     if output.suffix.lower() not in OUTPUT_SUFFIXES:
         raise UserError(f"{output}: is no name of an overlay; let it end in {', '.join(OUTPUT_SUFFIXES)}")
     return output
 
 
-def _stem(video: str) -> str:
+def stem_of(video: str) -> str:
     """What the overlay of a video is named after: `clip` of `folder/clip.mp4` and of `https://host/clip.mp4?id=1`."""
     is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video)
-    path = Path(unquote(urlsplit(video).path)) if is_address else Path(os.path.realpath(video))
+    try:
+        path = Path(unquote(urlsplit(video).path)) if is_address else Path(os.path.realpath(video))
+    except ValueError as error:
+        raise UserError(f"{video}: is no valid address ({error}): check it") from None
     return path.stem or "video"
 
 
@@ -193,13 +206,13 @@ def _export(folder: Path, formats: list[str], video: str, results: list[dict], c
 
 def _name_of(video: str) -> str:
     """Name of the video in exported files: without suffix, of a folder its last name."""
-    return Path(os.path.realpath(video)).name if Path(video).is_dir() else _stem(video)
+    return Path(os.path.realpath(video)).name if Path(video).is_dir() else stem_of(video)
 
 
 def _summary(result: dict) -> dict:
     return {
         "label": result["label"],
-        "frames_with_mask": int(result["masks"].any(axis=(1, 2)).sum()),
+        "frames_with_mask": result["masks"].num_visible,
         "mean_score": round(float(result["scores"].mean()), 4),
         MISSING_FRAMES: result[MISSING_FRAMES],
         UNKNOWN_WORDS: result[UNKNOWN_WORDS],

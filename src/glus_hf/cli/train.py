@@ -58,7 +58,7 @@ def train(
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the file, to copy and change it, and stop.")] = False,
 ) -> None:
-    """Train GLUS or its key-frame selector; the model to start from decides. Runs under accelerate and torchrun.
+    """Train GLUS, its key-frame selector or GLEE; the model to start from decides. Runs under accelerate and torchrun.
 
     Ctrl-C finishes the step, saves it and stops; --resume goes on.
 

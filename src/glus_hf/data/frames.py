@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,7 @@ def read_frame(path: str, limits: DecodeLimits | None = None) -> np.ndarray:
 
             - a path of an image
             - `tar://MEMBER::/path/to/JPEGImages.tar`: a member of an uncompressed tar, read in place
-            - `video://INDEX::/path/to/clip.mp4`: a frame of a video file; the last two files stay decoded in memory
+            - `video://INDEX::/path/to/clip.mp4`: a frame of a video file; the last two files stay open
             - `motion_shapes://SPLIT/SEED/SIZE/NUM_FRAMES or auto/INDEX/FRAME`: drawn, see [`generate_clip`]
         limits: what a video file may ask for.
 
@@ -67,6 +67,32 @@ def read_frames(paths: Iterable[str], limits: DecodeLimits | None = None) -> lis
     return frames
 
 
+def open_frames(
+    paths: Sequence[str], limits: DecodeLimits | None = None, size: tuple[int, int] | None = None
+) -> Sequence[np.ndarray]:
+    """[`read_frames`], for videos of any length: more than 256 MB of frames are read when they are asked for.
+
+    Args:
+        paths: addresses of the frames of one video.
+        limits: as for [`read_frame`]; `memory` only bounds the frames that are held.
+        size: `(height, width)` that they must have; by default that of the first.
+
+    Raises:
+        UserError: a frame has another size.
+
+    Example:
+        >>> frames = open_frames([f"motion_shapes://test/0/64/8/0/{index}" for index in range(3)])
+        >>> len(frames), frames[2].shape
+        (3, (64, 64, 3))
+    """
+    from ..media.frames_on_demand import FramesOnDemand, fits
+
+    paths = list(paths)
+    size = size or read_frame(paths[0], limits).shape[:2]
+    frames = FramesOnDemand(len(paths), size, lambda index: read_frame(paths[index], limits), paths)
+    return [frames[index] for index in range(len(paths))] if fits(len(paths), *size, limits) else frames
+
+
 def _split_address(path: str, scheme: str, example: str) -> tuple[str, str]:
     inside, separator, file = path.removeprefix(scheme).partition("::")
     if not separator or not inside or not file:
@@ -91,10 +117,10 @@ def _read_video_frame(path: str, limits: DecodeLimits | None) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=2)
-def _decode_video(file: str, stamp: Stamp, limits: DecodeLimits | None) -> list[np.ndarray]:
-    from ..media.video import load_video
+def _decode_video(file: str, stamp: Stamp, limits: DecodeLimits | None) -> Sequence[np.ndarray]:
+    from ..media.video import open_video
 
-    return load_video(file, limits=limits).frames
+    return open_video(file, limits=limits).frames
 
 
 def _read_motion_shapes(path: str) -> np.ndarray:

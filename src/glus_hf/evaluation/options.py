@@ -22,8 +22,8 @@ class EvaluationOptions:
     Attributes:
         texts_per_pass: expressions of a video that go through the model together, and so share its features.
         threshold: mask logits above it are foreground; 0 is probability 0.5.
-        batch_size: windows the language model reads at once. A fixed number makes an interrupted run equal an
-            uninterrupted one on accelerators too, where None chooses by the free memory.
+        batch_size: windows the language model reads at once; None is the model's own number, the same on every machine
+            of a kind.
         context_frames: strategy or indices for the processor's `init_video_session`; None is its own.
         key_frame: index of the frame to start from, for all videos.
         key_frames: instead, `{"<video>_<expression>": name of the frame as a number}`; others start from the first.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
+from ..json_text import json_text
 from .runs.expression_result import ExpressionFailure, ExpressionResult, by_key
 from .runs.jobs import Job
 from .runs.run_files import write_result
@@ -64,10 +64,10 @@ def write_report(
     failed = by_key(failures)
     records = [_record(rows[job.index], job, scores, results, failed) for job in jobs]
     report = EvaluationReport(output, records, totals, _counts(records))
-    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    lines = "".join(json_text(record, ensure_ascii=False) + "\n" for record in records)
     write_result(output / "results.jsonl", lines)
     content = {"settings": settings, "totals": totals, **report.counts}
-    write_result(output / "summary.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_result(output / "summary.json", json_text(content, indent=1, ensure_ascii=False) + "\n")
     return report
 
 

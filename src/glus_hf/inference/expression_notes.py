@@ -35,15 +35,20 @@ def unknown_words(tokenizer, text: str) -> list[str]:
     return list(dict.fromkeys(word for word in words if any(letter.isalnum() for letter in word)))
 
 
-def add_notes(results: Sequence[dict], unknown: Sequence[list[str]]) -> None:
-    """Add `unknown_words` and `same_as` to the results of the texts of one video: `label`, `masks`, `scores` each."""
+def add_notes(
+    results: Sequence[dict], unknown: Sequence[list[str]], masks: Sequence[Sequence[np.ndarray]] | None = None
+) -> None:
+    """Add `unknown_words` and `same_as` to the results of the texts of one video: `label`, `scores` and `masks` each,
+    or `masks` apart."""
     for result, words in zip(results, unknown, strict=True):
         result |= {UNKNOWN_WORDS: words, SAME_AS: []}
-    areas = [int(result["masks"].sum()) for result in results]
+    masks = [result["masks"] for result in results] if masks is None else masks
+    areas = [_area(of_text) for of_text in masks] if len(results) > 1 else []
     for first, second in combinations(range(len(results)), 2):
         one, other = results[first], results[second]
         can_be = areas[first] and areas[second] and _are_close(areas[first], areas[second])
-        if can_be and one["label"] != other["label"] and is_same_answer(one, other):
+        pair = [{"masks": masks[text], "scores": results[text]["scores"]} for text in (first, second)]
+        if can_be and one["label"] != other["label"] and is_same_answer(*pair):
             one[SAME_AS].append(other["label"])
             other[SAME_AS].append(one["label"])
 
@@ -58,8 +63,15 @@ def is_same_answer(one: dict, other: dict) -> bool:
     """
     if abs(float(one["scores"].mean() - other["scores"].mean())) > MAX_SCORE_DIFFERENCE:
         return False
-    common = np.count_nonzero(one["masks"] & other["masks"])
-    return bool(common >= MIN_IOU * np.count_nonzero(one["masks"] | other["masks"]))
+    common = union = 0
+    for mask, other_mask in zip(one["masks"], other["masks"], strict=True):
+        common += np.count_nonzero(mask & other_mask)
+        union += np.count_nonzero(mask | other_mask)
+    return bool(common >= MIN_IOU * union)
+
+
+def _area(masks: Sequence[np.ndarray]) -> int:
+    return masks.area if hasattr(masks, "area") else sum(np.count_nonzero(mask) for mask in masks)
 
 
 def _are_close(area: int, other: int) -> bool:

@@ -28,6 +28,7 @@ class FrameMasks:
         masks: `[n, height, width]`, bool, at the video's own size.
         scores: `[n]`, float32 in `[0, 1]`.
         missing: those of `text_indices` that the model gave no answer for; their masks are empty.
+        logits: `[n, height, width]`, float32, where they were asked for.
     """
 
     frame_idx: int
@@ -35,6 +36,7 @@ class FrameMasks:
     masks: np.ndarray
     scores: np.ndarray
     missing: list[int]
+    logits: np.ndarray | None = None
 
 
 def iterate_frame_masks(
@@ -44,6 +46,7 @@ def iterate_frame_masks(
     key_frame: int | Sequence[int] | None = None,
     threshold: float = 0.0,
     batch_size: int | None = None,
+    keep_logits: bool = False,
 ) -> Iterator[FrameMasks]:
     """Segment the video of a session. For every text each frame comes exactly once, from the key frame forward, then
     backward; texts with different key frames reach a frame at different times.
@@ -55,6 +58,7 @@ def iterate_frame_masks(
         key_frame: frame to start from, 0..T-1; the first by default. Or one per text.
         threshold: mask logits above it are foreground.
         batch_size: windows the language model reads at once; by default the model chooses.
+        keep_logits: give the logits too.
 
     Yields:
         [`FrameMasks`], on the CPU.
@@ -68,11 +72,17 @@ def iterate_frame_masks(
     if isinstance(key_frame, Sequence) and len(set(key_frame)) == 1:
         key_frame = key_frame[0]
     for output in model.propagate_in_video_iterator(session, key_frame=key_frame, **kwargs):
-        _refuse_nan(output)
-        masks = processor.post_process_masks(output.mask_logits, threshold=threshold)
-        texts = range(len(masks)) if output.text_indices is None else map(int, output.text_indices)
-        scores, missing = output.scores.float().cpu().numpy(), [int(text) for text in output.missing or ()]
-        yield FrameMasks(int(output.frame_idx), list(texts), masks.cpu().numpy(), scores, missing)
+        yield frame_masks(output, processor, threshold, keep_logits)
+
+
+def frame_masks(output, processor, threshold: float = 0.0, keep_logits: bool = False) -> FrameMasks:
+    """The masks of one output of a model; see [`iterate_frame_masks`]."""
+    _refuse_nan(output)
+    masks = processor.post_process_masks(output.mask_logits, threshold=threshold)
+    texts = range(len(masks)) if output.text_indices is None else map(int, output.text_indices)
+    scores, missing = output.scores.float().cpu().numpy(), [int(text) for text in output.missing or ()]
+    logits = output.mask_logits.float().cpu().numpy() if keep_logits else None
+    return FrameMasks(int(output.frame_idx), list(texts), masks.cpu().numpy(), scores, missing, logits)
 
 
 def _refuse_nan(output) -> None:
@@ -88,4 +98,11 @@ def add_missing(missing: list[list[int]], frame: FrameMasks) -> None:
         missing[text].append(frame.frame_idx)
 
 
-__all__ = ["EXPRESSIONS_WITH_MISSING", "MISSING_FRAMES", "FrameMasks", "add_missing", "iterate_frame_masks"]
+__all__ = [
+    "EXPRESSIONS_WITH_MISSING",
+    "MISSING_FRAMES",
+    "FrameMasks",
+    "add_missing",
+    "frame_masks",
+    "iterate_frame_masks",
+]

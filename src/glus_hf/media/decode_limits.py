@@ -10,7 +10,13 @@ from ..errors import UserError, VideoError
 from ..safe_files import GB, readable_size
 
 
-DEFAULT_MEMORY = 6 * GB
+DEFAULT_MEMORY = 1_000_000_000  # features, masks, model and libraries add 2 GB: the process stays under 3 GB
+LEAST_MEMORY = 500_000_000  # for frames, whatever the decoder keeps
+DECODER_MEMORY = 1_200_000_000
+DECODER_PICTURES = 18  # at most 16 that later ones refer to, the one being decoded and the one shown
+THREAD_MEMORY = 64_000_000  # each thread of a decoder holds a picture more
+MAX_THREADS = 16
+UNLIMITED = 1 << 62
 HOW_TO_RAISE = "(limits=DecodeLimits(...) or --decode-limit)"
 FREE_SHARE = 3  # masks, features and the model need the rest
 FRAME_OVERHEAD = 256  # bytes of an array beside its pixels
@@ -18,11 +24,12 @@ FRAME_OVERHEAD = 256  # bytes of an array beside its pixels
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What a video may ask for. The defaults suit a machine with 24 GB.
+    """What a video may ask for. With the defaults a process stays under 3 GB.
 
     Attributes:
-        memory: bytes that the decoded frames hold at once, 3 per pixel. None: 6 GB, or a third of the memory that is
-            free if that is less.
+        memory: bytes that the decoded frames hold at once, 3 per pixel. None: 1 GB less what the decoder keeps (but at
+            least 0.5 GB), or a third of the memory that is free if that is less. The decoder itself may keep 1.2 GB,
+            or so many bytes if that is more.
         frame_pixels: width x height of a frame.
         seconds: duration, where `max_frames` does not bound it.
         file_bytes: size of the file.
@@ -53,12 +60,40 @@ class DecodeLimits:
 
 
 class FrameBudget:
-    """Counts frames as they are decoded and refuses the one that is too much."""
+    """Counts frames as they are decoded and refuses the one that is too much.
 
-    def __init__(self, name: object, limits: DecodeLimits | None = None):
+    Args:
+        name: of the video in errors.
+        limits: what it may ask for.
+        holds_frames: False where each frame is let go before the next one.
+    """
+
+    def __init__(self, name: object, limits: DecodeLimits | None = None, holds_frames: bool = True):
         self.name, self.limits = name, limits or DecodeLimits()
-        self.memory, self.held = self.limits.usable_memory, 0
+        self.memory, self.held = self.limits.usable_memory if holds_frames else UNLIMITED, 0
+        self.threads = 0  # as many as the decoder likes
         self.start: float | None = None
+
+    def count_decoder(self, height: int, width: int, bits: int, is_intra: bool = False) -> None:
+        """Count the pictures that a decoder keeps, before it is opened, and refuse too many bytes of them.
+
+        Args:
+            height: of a picture.
+            width: of a picture.
+            bits: that a pixel takes.
+            is_intra: no picture refers to another one.
+        """
+        picture = max(1, height * width * bits // 8)
+        self.threads = max(1, min(os.cpu_count() or 1, MAX_THREADS, THREAD_MEMORY // picture))
+        needed = ((2 if is_intra else DECODER_PICTURES) + self.threads) * picture
+        raised = self.limits.memory or 0
+        if needed > max(DECODER_MEMORY, raised if raised < UNLIMITED else 0):
+            raise VideoError(
+                f"{self.name}: its decoder may take {readable_size(needed)} for frames of {width} x {height} pixels: "
+                f"make it smaller, or raise the limit memory {HOW_TO_RAISE}"
+            )
+        if self.limits.memory is None:
+            self.memory = max(min(self.memory, LEAST_MEMORY), self.memory - needed)
 
     def check_size(self, height: int, width: int) -> None:
         """Refuse frames that are too large, before one is decoded."""

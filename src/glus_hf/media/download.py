@@ -75,8 +75,15 @@ def is_url(source) -> bool:
 
 
 def without_query(url: str) -> str:
-    """An address as messages show it: what follows `?`, and a password, may be secrets."""
-    parts = urlsplit(url)
+    """An address as messages show it: what follows `?`, and a password, may be secrets.
+
+    Raises:
+        VideoError: it is no address; one line.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise VideoError(f"{url}: is no valid address ({error}): check it") from None
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -89,7 +96,7 @@ def download(url: str, path: Path, options: DownloadOptions) -> None:
     Example:
         >>> download("https://example.org/clip.mp4", Path("clip.mp4"), DownloadOptions())  # doctest: +SKIP
     """
-    name, deadline = _shown(url), time.monotonic() + options.timeout
+    name, deadline = without_query(url), time.monotonic() + options.timeout
     too_slow = VideoError(f"{name}: took longer than {options.timeout:g} s: download it yourself, or raise timeout")
     try:
         for _ in range(MAX_REDIRECTS + 1):
@@ -105,13 +112,6 @@ def download(url: str, path: Path, options: DownloadOptions) -> None:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise VideoError(f"{name}: cannot be downloaded ({reason}): check the address and the network") from None
     raise VideoError(f"{name}: is redirected more than {MAX_REDIRECTS} times: pass the address of the file itself")
-
-
-def _shown(url: str) -> str:
-    try:
-        return without_query(url)
-    except ValueError:
-        raise VideoError(f"{url}: is no valid address: check it") from None
 
 
 @contextmanager

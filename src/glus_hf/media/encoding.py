@@ -11,6 +11,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from .sound import Sound
+from .writer_tag import KEY, TAG
 
 
 CODECS = {
@@ -31,6 +32,7 @@ def write_encoded(path: Path, frames: Iterator[np.ndarray], fps: float, sound: S
     stream = None
     sound = None if sound is None or sound.source is None else sound
     with av.open(str(path), "w", options=container_options) as container:
+        container.metadata[KEY] = TAG
         for index, frame in enumerate(frames):
             frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
             if stream is None:

@@ -1,18 +1,23 @@
-"""Whether a video file ends before its own header says: decoders take such an end for the end of the video."""
+"""Whether a video file ends before its own structure says: decoders take such an end for the end of the video, and
+pass over what they cannot read."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
 
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _TS_PACKET = 188
-_TAIL = 4096
+_FLV_TAG = 11
+_GIF_EXTENSION, _GIF_IMAGE, _GIF_END = b"\x21", b"\x2c", b"\x3b"
+_BROKEN = "a part of it is damaged"
 
 
 def missing_end(path: Path) -> str | None:
-    """What tells that a Matroska, WebM, GIF or MPEG transport file is cut short; None if nothing does.
+    """What tells that a Matroska, WebM, GIF, Flash or MPEG transport file is cut short or damaged; None if nothing
+    does.
 
     The headers of other containers announce their frames.
     """
@@ -20,27 +25,98 @@ def missing_end(path: Path) -> str | None:
     with open(path, "rb") as file:
         head = file.read(_TS_PACKET + 1)
         if head.startswith(_EBML):
-            end = _end_of_segment(file)
-            return f"its header announces {end} bytes, it has {size}" if end is not None and end > size else None
+            return _matroska_problem(file, size)
         if head.startswith((b"GIF87a", b"GIF89a")):
-            file.seek(max(0, size - _TAIL))
-            return None if file.read().rstrip(b"\0").endswith(b";") else "it has no end mark"
+            return _gif_problem(file, size)
+        if head.startswith(b"FLV"):
+            return None if _ends_with_a_tag(file, size) else "it ends in the middle of a tag"
         if head[:1] == head[-1:] == b"G" and len(head) > _TS_PACKET and size % _TS_PACKET:
             return "it ends in the middle of a packet"
     return None
 
 
-def _end_of_segment(file: BinaryIO) -> int | None:
-    """Where the segment of a Matroska file ends; None if its header leaves that open."""
+def _ends_with_a_tag(file: BinaryIO, size: int) -> bool:
+    """Whether the tags of a Flash video fill it: 11 bytes, as many as these say, and the length of it all again."""
+    file.seek(5)
+    end = int.from_bytes(file.read(4), "big") + 4
+    while end + _FLV_TAG <= size:
+        file.seek(end + 1)
+        end += _FLV_TAG + int.from_bytes(file.read(3), "big") + 4
+    return end == size
+
+
+# --- GIF -------------------------------------------------------------------------------------------------------------
+
+
+def _gif_problem(file: BinaryIO, size: int) -> str | None:
+    """Blocks from the header to the end mark."""
+    file.seek(10)
+    _skip_colours(file)
+    while (kind := file.read(1)) != _GIF_END:
+        if not kind or file.tell() > size:
+            return "it has no end mark"
+        if kind == _GIF_EXTENSION:
+            file.seek(1, os.SEEK_CUR)
+        elif kind == _GIF_IMAGE:
+            file.seek(8, os.SEEK_CUR)
+            _skip_colours(file, after=0)
+            file.seek(1, os.SEEK_CUR)
+        else:
+            return _BROKEN
+        while length := file.read(1)[:1].rjust(1, b"\0")[0]:
+            file.seek(length, os.SEEK_CUR)
+    return None
+
+
+def _skip_colours(file: BinaryIO, after: int = 2) -> None:
+    """A byte that says how large the table of colours is, so many bytes after it, and the table."""
+    flags = file.read(1 + after)[:1].rjust(1, b"\0")[0]
+    if flags & 0x80:
+        file.seek(3 << (flags & 7) + 1, os.SEEK_CUR)
+
+
+# --- Matroska --------------------------------------------------------------------------------------------------------
+
+
+def _matroska_problem(file: BinaryIO, size: int) -> str | None:
+    """Whether the file holds its whole segment, and its clusters what they say."""
     file.seek(len(_EBML))
     header = _read_size(file)
     if header is None:
         return None
-    file.seek(header, 1)
+    file.seek(header, os.SEEK_CUR)
     if file.read(4) != _SEGMENT:
         return None
     length = _read_size(file)
-    return None if length is None else file.tell() + length
+    if length is None:  # of a stream, whose writer did not know
+        return None
+    end = file.tell() + length
+    if end > size:
+        return f"its header announces {end} bytes, it has {size}"
+    return None if _is_filled(file, end) else _BROKEN
+
+
+def _is_filled(file: BinaryIO, end: int, inside: bytes = _SEGMENT) -> bool:
+    """Whether elements, one after another, lead to `end`; those of clusters too."""
+    while file.tell() < end:
+        name = _read_name(file)
+        length = _read_size(file)
+        if name is None:
+            return False
+        if length is None:
+            return inside == _SEGMENT and name == _CLUSTER  # of a stream
+        last = file.tell() + length
+        if last > end or (name == _CLUSTER and not _is_filled(file, last, _CLUSTER)):
+            return False
+        file.seek(last)
+    return file.tell() == end
+
+
+def _read_name(file: BinaryIO) -> bytes | None:
+    """The name of an element: as many bytes as the first has zeros in front, and one."""
+    first = file.read(1)
+    extra = 8 - first[0].bit_length() if first else 8
+    return None if extra > 3 else first + file.read(extra)
 
 
 def _read_size(file: BinaryIO) -> int | None:

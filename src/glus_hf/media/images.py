@@ -17,6 +17,7 @@ from .open_image import MAX_PIXELS, STARTS_A_PROGRAM, check_pixels, open_image, 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 VIEW_SIZES = ("size", "crop_size", "mask_size")
 MAX_SIDE = 16384  # of a view, in pixels
+MAX_ASPECT = 32
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -166,8 +167,23 @@ def clip_view(image_processor, images) -> torch.Tensor:
 
     The left and right ends of a wide video are cut off, as upstream does.
     """
-    images = as_rgb_arrays(images)
+    images = [without_far_ends(image) for image in as_rgb_arrays(images)]
     return image_processor.preprocess(images, input_data_format="channels_last", return_tensors="pt").pixel_values
+
+
+def without_far_ends(image: np.ndarray) -> np.ndarray:
+    """The middle of an image that is more than 32 times as long as it is wide; any other as it is.
+
+    CLIP's view is a square of the middle, but its processor resizes all of the image first: one of 1 x 65535 pixels to
+    224 x 14679840.
+
+    Example:
+        >>> without_far_ends(np.zeros((2, 1000, 3), np.uint8)).shape
+        (2, 64, 3)
+    """
+    height, width = image.shape[:2]
+    top, left = max(0, height - MAX_ASPECT * width + 1) // 2, max(0, width - MAX_ASPECT * height + 1) // 2
+    return image[top : height - top, left : width - left]
 
 
 def check_views(image_processor) -> None:
@@ -205,4 +221,5 @@ __all__ = [
     "natural_order",
     "open_image",
     "to_frame",
+    "without_far_ends",
 ]

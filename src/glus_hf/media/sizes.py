@@ -42,13 +42,25 @@ def check_size(
 
 
 def check_same_size(frames: Sequence[np.ndarray], names: Sequence[str] | None = None, origin: str = "") -> None:
-    """Refuse frames `[height, width, 3]` of different sizes.
+    """Refuse frames `[height, width, 3]` of different sizes. Those that are read on demand are checked when they are.
 
     Raises:
         VideoError: a frame has another size than the first.
     """
+    if hasattr(frames, "frame_size"):
+        return
     for index, frame in enumerate(frames):
         check_like_first(f"{origin}frame {index if names is None else names[index]}", frame, frames[0])
+
+
+def frame_size(frames: Sequence[np.ndarray]) -> tuple[int, int]:
+    """`(height, width)` of the frames of one video; those that are read on demand know it.
+
+    Example:
+        >>> frame_size([np.zeros((4, 6, 3), np.uint8)])
+        (4, 6)
+    """
+    return getattr(frames, "frame_size", None) or frames[0].shape[:2]
 
 
 def check_like_first(name: str, frame: np.ndarray, first: np.ndarray) -> None:
@@ -85,4 +97,12 @@ def tile_size(size: Sequence[int], width: int) -> tuple[int, int]:
     return height, width
 
 
-__all__ = ["MAX_DRAWN_SIDE", "enlargement", "tile_size", "check_like_first", "check_same_size", "check_size"]
+__all__ = [
+    "MAX_DRAWN_SIDE",
+    "enlargement",
+    "tile_size",
+    "check_like_first",
+    "check_same_size",
+    "check_size",
+    "frame_size",
+]

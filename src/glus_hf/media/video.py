@@ -6,7 +6,8 @@ so that a playlist dressed up as a video cannot make the decoder open other file
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,9 +25,11 @@ from ..errors import VideoError
 from .decode_limits import DecodeLimits, FrameBudget
 from .download import DownloadOptions
 from .encoding import CODECS, write_encoded, write_remedy
+from .file_frames import open_file
+from .frames_on_demand import FrameRange, FramesOnDemand, fits
 from .gif import write_gif
 from .images import IMAGE_SUFFIXES, array_to_frames, existing_path, list_images, to_frame
-from .sizes import check_like_first, check_same_size
+from .sizes import check_like_first, check_same_size, frame_size
 from .sound import Sound
 from .video_file import decode_file, open_container
 from .video_sources import decoder_fps, decoder_frames, is_decoder, is_to_copy, local_copy, plain_source
@@ -40,13 +43,14 @@ class Video:
     """A decoded video.
 
     Attributes:
-        frames: list of `[height, width, 3]` uint8 RGB arrays of one size, in display order.
+        frames: `[height, width, 3]` uint8 RGB arrays of one size, in display order: a list, or of [`open_video`] a
+            sequence that reads them.
         fps: frames per second; None where the source has no clock (a folder of frames, images, an array).
         frame_names: one name per frame: file stems for a folder, else five-digit indices `"00000"`, `"00001"`, ...
         damage: why a file gave fewer frames than it should have; None where it gave all.
     """
 
-    frames: list[np.ndarray]
+    frames: Sequence[np.ndarray]
     fps: float | None = None
     frame_names: list[str] = field(default_factory=list)
     damage: str | None = None
@@ -60,11 +64,11 @@ class Video:
 
     @property
     def height(self) -> int:
-        return self.frames[0].shape[0]
+        return frame_size(self.frames)[0]
 
     @property
     def width(self) -> int:
-        return self.frames[0].shape[1]
+        return frame_size(self.frames)[1]
 
 
 def load_video(
@@ -115,18 +119,58 @@ def load_video(
         >>> len(video), video.height, video.width, video.frame_names
         (2, 48, 64, ['00000', '00001'])
     """
+    return _read_video(source, max_frames, limits, download, _Readers(_load_file, _load_folder))
+
+
+def open_video(
+    source,
+    max_frames: int | None = None,
+    limits: DecodeLimits | None = None,
+    download: DownloadOptions | None = None,
+) -> Video:
+    """As [`load_video`], for videos of any length: frames of a file or a folder are read when they are asked for.
+
+    A file is decoded once, without making frames, to know how many it has. Up to 256 MB of frames are held; those of
+    longer videos are read anew when they are asked for again, by seeking. The file must stay as it is meanwhile.
+
+    Args:
+        source, max_frames, download: as for [`load_video`].
+        limits: as for [`load_video`], but `memory` only bounds the frames that are held.
+
+    Returns:
+        [`Video`], equal to that of [`load_video`].
+
+    Raises:
+        VideoError: as [`load_video`]; an image of a folder that cannot be read is found when it is asked for.
+
+    Example:
+        >>> video = open_video("an_hour.mp4")  # doctest: +SKIP
+        >>> len(video), video.frames[90_000].shape  # doctest: +SKIP
+        (108000, (720, 1280, 3))
+    """
+    return _read_video(source, max_frames, limits, download, _Readers(_open_file, _open_folder))
+
+
+@dataclass(frozen=True)
+class _Readers:
+    """How a file and a folder are read: from path, `max_frames` and limits to a [`Video`]."""
+
+    file: Callable[[Path, int | None, DecodeLimits], Video]
+    folder: Callable[[Path, int | None, DecodeLimits], Video]
+
+
+def _read_video(source, max_frames, limits, download, readers: _Readers) -> Video:
     if max_frames is not None and (type(max_frames) is bool or not isinstance(max_frames, int) or max_frames < 1):
         raise VideoError(f"max_frames must be a positive integer or None, got {max_frames!r}")
     limits = limits or DecodeLimits()
     source = plain_source(source)
     if is_to_copy(source):
-        with local_copy(source, download or DownloadOptions()) as path:
-            return load_video(path, max_frames, limits)
+        return _read_copy(source, max_frames, limits, download or DownloadOptions(), readers)
     if isinstance(source, Video):
         video = Video(source.frames[:max_frames], source.fps, source.frame_names[:max_frames], source.damage)
     elif isinstance(source, (str, os.PathLike)):
         path = existing_path(source)
-        video = (_load_folder if path.is_dir() else _load_file)(path, max_frames, limits)
+        video = (readers.folder if path.is_dir() else readers.file)(path, max_frames, limits)
     elif isinstance(source, (list, tuple)):
         images = source[:max_frames]
         video = Video(
@@ -142,11 +186,21 @@ def load_video(
         raise VideoError(
             f"a video cannot be a {type(source).__name__}: pass a file, a folder, a list of images or an array"
         )
-    if not video.frames:
+    if not len(video.frames):
         raise VideoError("the video has no frames: pass at least one image")
     origin = f"{source}: " if isinstance(source, (str, os.PathLike)) else ""
     check_same_size(video.frames, video.frame_names, origin)
     return video
+
+
+def _read_copy(source, max_frames, limits: DecodeLimits, download: DownloadOptions, readers: _Readers) -> Video:
+    """The video of a local copy, which stays as long as its frames are read from it."""
+    with ExitStack() as stack:
+        path = stack.enter_context(local_copy(source, download))
+        video = _read_video(path, max_frames, limits, None, readers)
+        if isinstance(video.frames, (FramesOnDemand, FrameRange)):
+            weakref.finalize(video.frames, stack.pop_all().close)
+        return video
 
 
 def write_video(
@@ -199,9 +253,17 @@ def write_video(
 
 
 def _load_file(path: Path, max_frames: int | None, limits: DecodeLimits) -> Video:
+    return _video_of_file(path, decode_file, max_frames, limits)
+
+
+def _open_file(path: Path, max_frames: int | None, limits: DecodeLimits) -> Video:
+    return _video_of_file(path, open_file, max_frames, limits)
+
+
+def _video_of_file(path: Path, decode: Callable, max_frames: int | None, limits: DecodeLimits) -> Video:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise VideoError(f"{path}: is an image, not a video: pass a list of images or a folder of frames")
-    decoded = decode_file(path, max_frames, limits)
+    decoded = decode(path, max_frames, limits)
     if decoded.damage is not None:
         logger.warning(
             f"{path}: only {len(decoded.frames)} frames could be decoded ({decoded.damage}); the file may be cut short"
@@ -210,15 +272,31 @@ def _load_file(path: Path, max_frames: int | None, limits: DecodeLimits) -> Vide
 
 
 def _load_folder(path: Path, max_frames: int | None, limits: DecodeLimits) -> Video:
+    files = _files_of_folder(path, max_frames)
+    names = [file.stem for file in files]
+    return Video(_load_images(files, [f"{path}: frame {name}" for name in names], path, limits), None, names)
+
+
+def _open_folder(path: Path, max_frames: int | None, limits: DecodeLimits) -> Video:
+    files = _files_of_folder(path, max_frames)
+    size = to_frame(files[0], "frame 0").shape[:2]
+    if fits(len(files), *size, limits):
+        return _load_folder(path, max_frames, limits)
+    read = lambda index: to_frame(files[index], f"frame {index}")
+    names = [file.stem for file in files]
+    frames = FramesOnDemand(len(files), size, read, [f"{path}: frame {name}" for name in names])
+    return Video(frames, None, names)
+
+
+def _files_of_folder(path: Path, max_frames: int | None) -> list[Path]:
     files = list_images(path)[:max_frames]
     if not files:
         state = "holds no frames" if any(path.iterdir()) else "is an empty folder"
         raise VideoError(f"{path}: {state}: put {', '.join(IMAGE_SUFFIXES)} images into it")
-    names = [file.stem for file in files]
     for first, second in zip(files, files[1:], strict=False):
         if first.stem == second.stem:
             raise VideoError(f"{path}: {first.name} and {second.name} have one name: keep one of them")
-    return Video(_load_images(files, [f"{path}: frame {name}" for name in names], path, limits), None, names)
+    return files
 
 
 def _load_images(images: Sequence, names: Sequence[str], origin: object, limits: DecodeLimits) -> list[np.ndarray]:
@@ -227,6 +305,7 @@ def _load_images(images: Sequence, names: Sequence[str], origin: object, limits:
     for index, (image, name) in enumerate(zip(images, names, strict=True)):
         frame = to_frame(image, f"frame {index}")
         if isinstance(image, (str, os.PathLike, Image.Image)):
+            budget.name = image if len(images) == 1 and not isinstance(image, Image.Image) else origin
             budget.add(*frame.shape[:2])
         check_like_first(name, frame, frames[0] if frames else frame)
         frames.append(frame)

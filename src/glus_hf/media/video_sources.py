@@ -205,7 +205,7 @@ def is_frame(source) -> bool:
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return source.ndim < 4
     if isinstance(source, (str, os.PathLike)):
-        path = Path(urlsplit(source).path if is_url(source) else source)
+        path = Path(urlsplit(without_query(source)).path if is_url(source) else source)
         return not path.is_dir() and (path.suffix.lower() in FRAME_SUFFIXES or _starts_as_image(path))
     if isinstance(source, BYTES):
         return image_suffix(bytes(source[:_HEAD])) is not None

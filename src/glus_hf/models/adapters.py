@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from safetensors import safe_open
 from transformers.utils import cached_file
 
+from ..checkpoint_files.folder_check import ADAPTER_CONFIG, BASE_CONFIG
 from ..checkpoint_files.json_fields import read_fields
 from ..errors import CheckpointError
 from .weight_fit import check_finite
 
 
-ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILE = "adapter_model.safetensors"
-BASE_CONFIG = "base_config.json"
-"""Beside an adapter: the config of the model it was trained on, with the options set for that run."""
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 QUIET = {f"_raise_exceptions_for_{reason}": False for reason in ("missing_entries", "gated_repo", "connection_errors")}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from transformers.utils import cached_file
 
-from ..checkpoint_files.folder_check import ADAPTER, CONFIG, MODEL_FILES, PROCESSOR_FILES, TOKENIZER
+from ..checkpoint_files.folder_check import ADAPTER_CONFIG, CONFIG, MODEL_FILES, PROCESSOR_FILES, TOKENIZER
 from ..checkpoint_files.json_fields import read_fields
 from ..checkpoint_files.weight_folder import INDEX_FILES, SINGLE_FILES
 
 
-MODEL = (CONFIG, *MODEL_FILES[1:], ADAPTER)
+MODEL = (CONFIG, *MODEL_FILES[1:], ADAPTER_CONFIG)
 PROCESSOR = (*PROCESSOR_FILES, TOKENIZER)
 WEIGHTS = (SINGLE_FILES[0], INDEX_FILES[0])
 HUB_OPTIONS = ("cache_dir", "proxies", "token", "revision", "local_files_only", "subfolder")

@@ -25,7 +25,7 @@ from transformers.utils import ModelOutput
 
 from ..errors import UserError
 from ..media.images import as_rgb_arrays
-from ..media.sizes import check_same_size
+from ..media.sizes import check_same_size, frame_size
 from ..model_families import load_module
 
 
@@ -57,11 +57,11 @@ class VideoSession:
 
     @property
     def height(self) -> int:
-        return self.frames[0].shape[0]
+        return frame_size(self.frames)[0]
 
     @property
     def width(self) -> int:
-        return self.frames[0].shape[1]
+        return frame_size(self.frames)[1]
 
 
 @dataclass
@@ -89,7 +89,8 @@ class VideoSegmentationOutput(ModelOutput):
 
 
 def load_frames(video) -> Sequence[np.ndarray]:
-    """Frames `uint8 [height, width, 3]` of anything that `glus_hf.load_video` takes.
+    """Frames `uint8 [height, width, 3]` of anything that `glus_hf.load_video` takes; those of a long file or folder
+    are read when they are asked for.
 
     Where only the code of a pushed model is there, without the package, of a sequence of arrays or PIL images.
 
@@ -98,11 +99,12 @@ def load_frames(video) -> Sequence[np.ndarray]:
     """
     reader = load_module("media.video")  # by name: a pushed model does not need the libraries of the reader
     if reader is not None:
-        frames = reader.load_video(video).frames
+        frames = reader.open_video(video).frames
     elif isinstance(video, (str, os.PathLike)):
         raise UserError("reading a video file needs the package; pip install glus-hf, or pass frames")
     else:
-        frames = getattr(video, "frames", None) or as_rgb_arrays(video)
+        frames = getattr(video, "frames", None)
+        frames = as_rgb_arrays(video) if frames is None else frames
     if len(frames) == 0:
         raise UserError("the video has no frames; pass at least one image")
     check_same_size(frames)

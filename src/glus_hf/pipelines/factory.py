@@ -9,7 +9,7 @@ import transformers.pipelines
 from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
 from ..hub_access import without_waiting
-from ..model_families import DETECTION_TASK, FINDS_NAMES, TASK
+from ..model_families import ALL_FAMILIES, DETECTION_TASK, FINDS_NAMES, TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
 from ..models.checkpoint_loading import check_files, model_type_of, readable_errors, resolve_name
 
@@ -45,11 +45,19 @@ def pipeline(task: str = TASK, model=None, **kwargs):
 
 
 def _finds_names(model) -> bool:
-    """Whether a model, or the checkpoint of an alias or a folder, is of a family that finds objects by names."""
-    if isinstance(model, (str, os.PathLike)):
-        is_here = is_alias(str(model)) or os.path.isdir(model)
-        return is_here and model_type_of(model) in FINDS_NAMES
-    return getattr(getattr(model, "config", None), "model_type", None) in FINDS_NAMES
+    """Whether a model, or the checkpoint of a name, is of a family that finds objects by names.
+
+    Raises:
+        UserError: it is of a family of ours that does not; or the checkpoint cannot be read; one line.
+    """
+    if not model:
+        return False
+    by_name = isinstance(model, (str, os.PathLike))
+    model_type = model_type_of(model) if by_name else getattr(getattr(model, "config", None), "model_type", None)
+    if model_type in ALL_FAMILIES and model_type not in FINDS_NAMES:
+        name = model if by_name else "this model"
+        raise UserError(f"{name} does not find objects by names; use a model of the family {', '.join(FINDS_NAMES)}")
+    return model_type in FINDS_NAMES
 
 
 def is_ours(arguments: dict) -> bool:

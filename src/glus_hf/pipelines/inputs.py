@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from ..errors import UserError
 from ..media.decode_limits import DecodeLimits
 from ..media.download import DownloadOptions
-from ..media.video import Video, load_video
+from ..media.video import Video, load_video, open_video
 from ..media.video_sources import is_decoder, is_file_row, is_frame, is_to_copy
 from .dataset_videos import say_what_decodes, undecoded
 
@@ -216,7 +216,7 @@ def _is_video(element) -> bool:
 
 
 def load_input(source, max_frames: int | None, download: DownloadOptions, limits: DecodeLimits | None = None) -> Video:
-    """The video of a sample.
+    """The video of a sample; frames of long files and folders are read when they are asked for.
 
     Raises:
         VideoError: it cannot be read; one line.
@@ -227,9 +227,9 @@ def load_input(source, max_frames: int | None, download: DownloadOptions, limits
         ['3']
     """
     if isinstance(source, FrameAddresses):
-        from ..data.frames import read_frames
+        from ..data.frames import open_frames
 
-        frames = read_frames(source.paths[:max_frames], limits)
+        frames = open_frames(source.paths[:max_frames], limits)
         return load_video(Video(frames, None, list(source.names[:max_frames])))
     if isinstance(source, (list, tuple)):
         if _videos_of_list(source) is not None:
@@ -238,7 +238,7 @@ def load_input(source, max_frames: int | None, download: DownloadOptions, limits
         source = [read(frame) for frame in source[:max_frames]]
     if isinstance(source, Iterator) and not is_to_copy(source):
         source = _frames_of_generator(source)
-    return load_video(source, max_frames, limits, download)
+    return open_video(source, max_frames, limits, download)
 
 
 def _is_to_read(frame) -> bool:

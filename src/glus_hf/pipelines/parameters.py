@@ -8,6 +8,7 @@ from numbers import Integral, Real
 
 from ..errors import UserError
 from ..inference.frame_selector import check_threshold
+from ..inference.kept_masks import OUTPUTS
 from ..media.decode_limits import DecodeLimits
 
 
@@ -24,7 +25,7 @@ PREPROCESS_PARAMETERS = (
     "allow_private_addresses",
     "progress",
 )
-FORWARD_PARAMETERS = ("threshold", "progress", "batch_size")
+FORWARD_PARAMETERS = ("threshold", "progress", "batch_size", "output", "on_frame")
 CALL_PARAMETERS = tuple(dict.fromkeys((*PREPROCESS_PARAMETERS, *FORWARD_PARAMETERS)))
 
 
@@ -73,6 +74,8 @@ _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "limits": (lambda value: value is None or isinstance(value, DecodeLimits), "a DecodeLimits or None"),
     "context_frames": (_is_context, "the name of a strategy or a list of frame numbers"),
     "threshold": (_is_number, "a finite number"),
+    "output": (lambda value: value in tuple(OUTPUTS), f"one of {', '.join(OUTPUTS)}"),
+    "on_frame": (lambda value: value is None or callable(value), "a function of one argument or None"),
     "timeout": (lambda value: _is_number(value) and value > 0, "a positive number of seconds"),
     "max_download_bytes": (lambda value: value is not None and _is_count(value), "a positive number of bytes"),
     "progress": (_is_switch, "True or False"),

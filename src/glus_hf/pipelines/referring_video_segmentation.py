@@ -19,6 +19,7 @@ from ..inference.frame_selector import (
     load_selector,
     require_selector,
 )
+from ..inference.kept_masks import OUTPUTS
 from ..media.download import MAX_BYTES, TIMEOUT, DownloadOptions
 from ..models.expressions import as_expressions
 from ..models.sessions import AUTO, key_frame_per_text
@@ -105,6 +106,11 @@ class ReferringVideoSegmentationPipeline(Pipeline):
                 addresses. Redirects are followed up to 5 times; each is checked.
             threshold (`float`, defaults to 0): mask logits above it are foreground; 0 is probability 0.5.
             progress (`bool`, defaults to `False`): show bars over downloaded bytes and over frames, on stderr.
+            output (`str`, defaults to "mask"): what is kept of the masks, see `masks` below: "mask", "rle", "logits"
+                or "file".
+            on_frame (`Callable`, *optional*): gets a [`~glus_hf.inference.frame_masks.FrameMasks`] for every frame as
+                it comes: from the key frame to the end, then back to the start. Such as the `write` of
+                [`~glus_hf.inference.mask_sinks.PngSink`].
             batch_size (`int`, *optional*): windows the language model reads at once. By default the model chooses by
                 the free memory. Videos are segmented one after the other.
 
@@ -112,7 +118,10 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             `dict`, or for a list of texts a list of dicts, one per text:
 
             - `label` (`str`): the text.
-            - `masks` (`np.ndarray [T, height, width]` of bool): at the video's own size, frame by frame.
+            - `masks` (`np.ndarray [T, height, width]` of bool): at the video's own size, frame by frame. They take a
+              byte per pixel and frame. With `output="rle"` instead `rle`, a list of T run lengths as of COCO (None for
+              an empty mask); with "logits" instead `logits`, `float32 [T, height, width]`; with "file" `masks` is a
+              [`~glus_hf.inference.kept_masks.StoredMasks`], whose masks are read from a temporary file one by one.
             - `scores` (`np.ndarray [T]` of float32): in `[0, 1]`: probability of [SEG] on that frame x mean
               probability of the pixels inside its mask; 0 where the mask is empty. Their mean scores the expression.
             - `frame_indices` (`np.ndarray [T]` of int64): 0..T-1.
@@ -198,31 +207,45 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             self._selector = key, load_selector(selector, processor, self.device)
         return self._selector[1]
 
-    def _forward(self, inputs: dict, threshold: float = 0.0, progress: bool = False, batch_size=None) -> dict:
-        """Segment all texts; masks go to the CPU as they come. Results per text in `"results"`."""
-        session, num_texts = inputs["session"], len(inputs["texts"])
-        found: list[dict] = [{} for _ in range(num_texts)]
+    def _forward(
+        self,
+        inputs: dict,
+        threshold: float = 0.0,
+        progress: bool = False,
+        batch_size=None,
+        output: str = "mask",
+        on_frame=None,
+    ) -> dict:
+        """Segment all texts; masks leave the model's device as they come and are kept as `output` says."""
+        session, num_texts, num_frames = inputs["session"], len(inputs["texts"]), inputs["num_frames"]
+        kept = OUTPUTS[output](num_texts, num_frames, (session.height, session.width), threshold)
+        scores = np.zeros((num_texts, num_frames), np.float32)
         missing: list[list[int]] = [[] for _ in range(num_texts)]
-        settings = {"threshold": threshold, "batch_size": batch_size}
-        total = inputs["num_frames"] * num_texts
+        settings = {"threshold": threshold, "batch_size": batch_size, "keep_logits": kept.needs_logits}
+        total = num_frames * num_texts
         with logging.tqdm(total=total, desc="segmenting", unit="mask", disable=not progress) as bar:
             for frame in iterate_frame_masks(self.model, self.processor, session, inputs["starts"], **settings):
-                for text, mask, score in zip(frame.text_indices, frame.masks, frame.scores, strict=True):
-                    found[text][frame.frame_idx] = mask, score
+                kept.write(frame)
+                scores[frame.text_indices, frame.frame_idx] = frame.scores
                 add_missing(missing, frame)
+                if on_frame is not None:
+                    on_frame(frame)
                 bar.update(len(frame.text_indices))
-        results = [_one_text(frames, sorted(without)) for frames, without in zip(found, missing, strict=True)]
-        return {**inputs, "session": None, "results": results}
+        return {**inputs, "session": None, "kept": kept, "scores": scores, "missing": missing}
 
     def postprocess(self, outputs: dict) -> dict | list[dict]:
         """One dict per text, or the dict itself for a single text."""
-        pairs = zip(outputs["texts"], outputs["results"], strict=True)
-        results = [{"label": text, **result} for text, result in pairs]
-        add_notes(results, outputs["unknown_words"])
+        texts, kept = outputs["texts"], outputs["kept"]
+        results = [_result(text, outputs, index) for index, text in enumerate(texts)]
+        add_notes(results, outputs["unknown_words"], [kept.masks(index) for index in range(len(texts))])
         self._warn(results)
         if outputs["frame_scores"] is not None:
-            for result, start, scores in zip(results, outputs["starts"], outputs["frame_scores"], strict=True):
+            columns = zip(results, outputs["starts"], outputs["frame_scores"], strict=True)
+            for index, (result, start, scores) in enumerate(columns):
                 _add_selector_result(result, start, scores, outputs["no_target_threshold"])
+                if result["no_target"]:
+                    kept.clear(index)
+                    result |= {**kept.result(index), "scores": np.zeros_like(result["scores"])}
         return results[0] if outputs["is_single"] else results
 
     def _warn(self, results: list[dict]) -> None:
@@ -245,24 +268,19 @@ def _identity(source) -> str | int:
 
 
 def _add_selector_result(result: dict, start: int, frame_scores: np.ndarray, threshold: float | None) -> None:
-    """Add what the selector found; take the masks away where nothing fits."""
-    result |= {
-        "key_frame": start,
-        "frame_scores": frame_scores,
-        **flag_no_target(frame_scores, result["scores"], threshold),
-    }
-    if result["no_target"]:
-        result |= {"masks": np.zeros_like(result["masks"]), "scores": np.zeros_like(result["scores"])}
+    """Add what the selector found."""
+    flags = flag_no_target(frame_scores, result["scores"], threshold)
+    result |= {"key_frame": start, "frame_scores": frame_scores, **flags}
 
 
-def _one_text(frames: dict, missing: list[int]) -> dict:
-    """Results of one text in frame order, from `frame -> (mask [height, width], score)`."""
-    indices = sorted(frames)
+def _result(text: str, outputs: dict, index: int) -> dict:
+    """Results of one text, in frame order."""
     return {
-        "masks": np.stack([frames[index][0] for index in indices]),
-        "scores": np.array([frames[index][1] for index in indices], dtype=np.float32),
-        "frame_indices": np.array(indices, dtype=np.int64),
-        MISSING_FRAMES: missing,
+        "label": text,
+        **outputs["kept"].result(index),
+        "scores": outputs["scores"][index],
+        "frame_indices": np.arange(outputs["num_frames"], dtype=np.int64),
+        MISSING_FRAMES: sorted(outputs["missing"][index]),
     }
 
 

@@ -17,7 +17,8 @@ PREDICTIONS = ("logits", "pred_boxes", "pred_masks")
 class ObjectsByNamePipeline(ZeroShotObjectDetectionPipeline):
     """Takes and gives what transformers' pipeline of this task does, which runs the model once for each name.
 
-    Made by `glus_hf.pipeline("zero-shot-object-detection", model=...)`.
+    Made by `glus_hf.pipeline("zero-shot-object-detection", model=...)`. With `masks=True` every object has its "mask",
+    too: `[height, width]`, bool.
 
     Example:
 
@@ -35,6 +36,10 @@ class ObjectsByNamePipeline(ZeroShotObjectDetectionPipeline):
     def check_model_type(self, supported_models) -> None:
         """The families that look for names are in `model_families.FINDS_NAMES`, not in transformers' table."""
 
+    def _sanitize_parameters(self, masks=None, **kwargs):
+        preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
+        return preprocess, forward, postprocess if masks is None else {**postprocess, "masks": masks}
+
     def preprocess(self, inputs, timeout=None):
         """One part with all names, where transformers has one for each."""
         if not isinstance(inputs, dict) or inputs.get("candidate_labels") is None:
@@ -51,14 +56,17 @@ class ObjectsByNamePipeline(ZeroShotObjectDetectionPipeline):
         output = self.model(**model_inputs)
         return {**kept, **{name: output[name] for name in PREDICTIONS}}
 
-    def postprocess(self, model_outputs, threshold=0.1, top_k=None):
+    def postprocess(self, model_outputs, threshold=0.1, top_k=None, masks=False):
         """Objects of one image, best first."""
         (part,) = model_outputs
         predictions = SimpleNamespace(**{name: part[name] for name in PREDICTIONS})
         options = {"threshold": threshold, "category_names": part["names"]}
-        (found,) = self.processor.post_process_object_detection(predictions, part["target_size"], **options)
+        (found,) = self.processor.post_process_instance_segmentation(predictions, part["target_size"], **options)
         columns = zip(found["scores"].tolist(), found["text_labels"], found["boxes"], strict=True)
         boxed = [{"score": score, "label": name, "box": self._get_bounding_box(box)} for score, name, box in columns]
+        if masks:
+            pairs = zip(boxed, found["masks"].cpu().numpy(), strict=True)
+            boxed = [{**each, "mask": mask} for each, mask in pairs]
         return boxed[:top_k] if top_k else boxed
 
 

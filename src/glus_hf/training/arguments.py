@@ -33,8 +33,9 @@ class GLUSTrainingArguments(RecipeArguments):
         contrastive_bank_size, contrastive_num_negatives, contrastive_temperature: 512, 128, 0.07.
         contrastive_gather: one bank for all processes.
         contrastive_datasets: names of the datasets that take part (upstream: MeViS only); all by default.
-        language_model_training, embedding_training, mask_branch_training, train_projections, train_vision_tower,
-            memory_gradient, lora_rank, lora_alpha, lora_dropout, lora_targets: see [`prepare_model`].
+        language_model_training, embedding_training, mask_branch_training, train_projections: see [`prepare_model`].
+        train_vision_tower, memory_gradient: see [`prepare_model`].
+        lora_rank, lora_alpha, lora_dropout, lora_targets: see [`prepare_model`].
         supervised_text: "seg" computes the cross entropy on [SEG] only, as GLUS; "answer" on whole answers.
         early_stopping_patience: stop when the validation J&F (or `metric_for_best_model`) did not improve for so many
             evaluations, and load the best checkpoint at the end.

@@ -76,7 +76,7 @@ class RecipeArguments(TrainingArguments):
         if self.max_steps == -1 and not self.num_train_epochs > 0:
             raise UserError(f"num_train_epochs must be more than 0, got {self.num_train_epochs}")
         if self.total_train_batch_size is not None:  # before the configuration of DeepSpeed copies the number
-            self.gradient_accumulation_steps = self._accumulation_steps()
+            self.gradient_accumulation_steps = accumulation_steps(self, "videos")
         if self.warmup_steps is None:  # a fraction where the number of steps is not known yet
             self.warmup_steps = min(100, self.max_steps // 10) if self.max_steps > 0 else 0.1
         if not torch.cuda.is_available():  # PyTorch would warn that it pins nothing
@@ -95,17 +95,22 @@ class RecipeArguments(TrainingArguments):
                 if not (value is None or is_unused or is_good(value)):
                     raise UserError(f"{name} must be {bound}, got {value}")
 
-    def _accumulation_steps(self) -> int:
-        num_devices = int(os.environ.get("WORLD_SIZE", 1))  # of torchrun and accelerate
-        per_step = self.per_device_train_batch_size * num_devices
-        steps, rest = divmod(self.total_train_batch_size, per_step)
-        if rest or steps < 1:
-            raise UserError(
-                f"total_train_batch_size {self.total_train_batch_size} is no multiple of "
-                f"{self.per_device_train_batch_size} videos on {num_devices} devices; "
-                "change per_device_train_batch_size"
-            )
-        return steps
+
+def accumulation_steps(args: TrainingArguments, samples: str) -> int:
+    """Batches per optimizer step that give `args.total_train_batch_size`.
+
+    Raises:
+        UserError: no number of them does; one line that calls a sample what `samples` says.
+    """
+    num_devices = int(os.environ.get("WORLD_SIZE", 1))  # of torchrun and accelerate
+    steps, rest = divmod(args.total_train_batch_size, args.per_device_train_batch_size * num_devices)
+    if rest or steps < 1:
+        raise UserError(
+            f"total_train_batch_size {args.total_train_batch_size} is no multiple of "
+            f"{args.per_device_train_batch_size} {samples} on {num_devices} devices; "
+            "change per_device_train_batch_size"
+        )
+    return steps
 
 
-__all__ = ["RecipeArguments", "default"]
+__all__ = ["RecipeArguments", "accumulation_steps", "default"]

@@ -17,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 from transformers import TrainerState
 from transformers.utils import logging
 
+from ..checkpoint_files.folder_check import check_adapter_files
 from ..errors import CheckpointError, UserError
-from ..models.adapters import ADAPTER_FILE, misfit_of
+from ..models.adapters import ADAPTER_CONFIG, ADAPTER_FILE, misfit_of
+from ..models.checkpoint_loading import readable_errors
 from ..safe_files import check_regular, read_text
 
 
@@ -106,6 +108,17 @@ def loading(checkpoint: str | os.PathLike | None) -> Iterator[None]:
         raise CheckpointError(f"{checkpoint}: cannot be loaded ({_reason(error)}); {REMEDY}") from error
 
 
+def read_adapter_config(folder: str | os.PathLike) -> PeftConfig:
+    """The settings of an adapter, whose files are looked at before peft reads them.
+
+    Raises:
+        CheckpointError: one is damaged or out of bounds; one line.
+    """
+    check_adapter_files(Path(folder), needs_base=False)
+    with readable_errors(folder):
+        return PeftConfig.from_pretrained(str(folder))
+
+
 def check_same_parts(checkpoint: str | os.PathLike, model: torch.nn.Module) -> None:
     """Refuse a checkpoint in which other parts of the model were trained.
 
@@ -113,10 +126,10 @@ def check_same_parts(checkpoint: str | os.PathLike, model: torch.nn.Module) -> N
         CheckpointError: they were; one line.
     """
     checkpoint, other = Path(checkpoint), []
-    is_adapter = (checkpoint / "adapter_config.json").is_file()
+    is_adapter = os.path.lexists(checkpoint / ADAPTER_CONFIG)
     if is_adapter and isinstance(model, PeftModel):
         with loading(checkpoint):
-            stored = PeftConfig.from_pretrained(str(checkpoint))
+            stored = read_adapter_config(checkpoint)
         own = model.peft_config[model.active_adapters[0]]
         other = [said for name, said in PARTS.items() if _plain(stored, name) != _plain(own, name)]
     elif is_adapter or (isinstance(model, PeftModel) and (checkpoint / "config.json").is_file()):
@@ -213,4 +226,5 @@ __all__ = [
     "loading",
     "newest_complete",
     "other_options",
+    "read_adapter_config",
 ]

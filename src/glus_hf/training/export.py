@@ -6,15 +6,17 @@ import os
 from pathlib import Path
 
 import torch
-from peft import PeftConfig, PeftModel
+from peft import PeftModel
 
 from ..atomic_write import new_folder
+from ..checkpoint_files.json_fields import read_fields
 from ..errors import CheckpointError
-from ..models.adapters import BASE_CONFIG
+from ..models.adapters import ADAPTER_CONFIG, BASE_CONFIG
+from ..models.checkpoint_loading import readable_errors
 from ..models.glus.configuration_glus import GLUSConfig
 from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 from ..models.glus.processing_glus import GLUSProcessor
-from .checkpoints import check_new_folder
+from .checkpoints import check_new_folder, read_adapter_config
 
 
 ONLY_IN_TRAINING = ("detach_memory",)
@@ -42,17 +44,19 @@ def export_adapter(
         >>> export_adapter("runs/mine/checkpoint-3000", "my-glus")  # doctest: +SKIP
     """
     adapter, folder = Path(adapter), Path(folder)
-    if not (adapter / "adapter_config.json").is_file():
-        raise CheckpointError(f"{adapter}: has no adapter_config.json; pass a checkpoint folder of GLUSTrainer")
+    if not os.path.lexists(adapter / ADAPTER_CONFIG):
+        raise CheckpointError(f"{adapter}: has no {ADAPTER_CONFIG}; pass a checkpoint folder of GLUSTrainer")
     check_new_folder(folder)
-    base = str(base or PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path or "")
+    settings = read_adapter_config(adapter)
+    base = str(base or settings.base_model_name_or_path or "")
     if not base:
         raise CheckpointError(
             f"{adapter}: does not name the model it was trained on; save that model with save_pretrained and pass base"
         )
     stored = GLUSConfig.from_pretrained(base)
     model = GLUSForVideoSegmentation.from_pretrained(base, config=_config(adapter, stored), dtype=torch.float32)
-    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    with readable_errors(adapter):
+        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     return _write(merged, adapter, folder, dtype if dtype is not None else stored.dtype)
 
 
@@ -84,7 +88,8 @@ def _config(adapter: Path, stored: GLUSConfig) -> GLUSConfig:
     file = adapter / BASE_CONFIG
     if not file.is_file():
         return stored
-    config = _for_inference(GLUSConfig.from_json_file(str(file)), stored)
+    with readable_errors(file):
+        config = _for_inference(GLUSConfig.from_dict(read_fields(file)), stored)
     if hasattr(config, "quantization_config"):  # the base was loaded in 4 bit: merge into its full weights
         del config.quantization_config
     return config

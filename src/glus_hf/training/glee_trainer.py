@@ -3,51 +3,28 @@ tower."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer
 
+from ..atomic_write import new_folder
 from ..models.glee.modeling_glee import GLEEForVideoSegmentation
-from .base_arguments import default
 from .base_trainer import StepTrainer, check_size
+from .checkpoints import check_new_folder
+from .glee_arguments import GLEETrainingArguments
+from .glee_parameters import BACKBONE, TEXT, parameter_groups
 from .non_finite import stop_at_samples
 from .samples.ratio_mixture import RatioMixture
 
 
 TERMS = ("loss_ce", "loss_mask", "loss_dice", "loss_bbox", "loss_giou", "dist_loss")
-BACKBONE, TEXT = "model.backbone.", "model.text_encoder."
-
-
-@dataclass
-class GLEETrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with the paper's values: AdamW at 1e-4, weight decay 0.05, a constant rate (the
-    paper divides it by ten after four fifths of the steps), backbone and text tower at a tenth of it; and a clip of
-    gradients at 0.01, which is the released code's.
-
-    Example:
-
-        >>> arguments = GLEETrainingArguments("out", max_steps=10)
-        >>> arguments.learning_rate * arguments.backbone_rate
-        1e-05
-    """
-
-    learning_rate: float = default(1e-4, "Peak learning rate.")
-    weight_decay: float = default(0.05, "Weight decay of AdamW; none for norms, biases and embeddings.")
-    lr_scheduler_type: str = default("constant", "Decay.")
-    max_grad_norm: float = default(0.01, "Gradients are clipped to this norm.")
-    remove_unused_columns: bool = default(False, "The collator needs all columns.")
-    ddp_find_unused_parameters: bool | None = default(True, "The confidence head gets no gradient without prompts.")
-    backbone_rate: float = default(0.1, "Rate of the backbone, times the learning rate; 0 freezes it.")
-    text_rate: float = default(0.1, "Rate of the text tower, times the learning rate; 0 freezes it.")
-
-    def __post_init__(self):
-        if not torch.cuda.is_available():  # PyTorch would warn that it pins nothing
-            self.dataloader_pin_memory = False
-        super().__post_init__()
 
 
 class GLEETrainer(StepTrainer):
@@ -75,7 +52,8 @@ class GLEETrainer(StepTrainer):
         train_dataset=None,
         **kwargs,
     ):
-        check_size(train_dataset, args)
+        if not isinstance(train_dataset, RatioMixture):  # which is drawn from, however small
+            check_size(train_dataset, args)
         for part, rate in ((BACKBONE, args.backbone_rate), (TEXT, args.text_rate)):
             if rate == 0:
                 model.get_submodule(part.rstrip(".")).requires_grad_(False)
@@ -128,33 +106,37 @@ class GLEETrainer(StepTrainer):
             self.optimizer = kind(groups, **options)
         return self.optimizer
 
+    def create_scheduler(self, num_training_steps: int, *args, **kwargs):
+        """As in transformers; with `lr_drop_steps`, a rate that falls after each of them."""
+        if not self.args.lr_drop_steps or self.lr_scheduler is not None:
+            return super().create_scheduler(num_training_steps, *args, **kwargs)
+        self._warn_of_long_warmup(num_training_steps)
+        warmup, drops = self.args.get_warmup_steps(num_training_steps), self.args.lr_drop_steps
+        rate = partial(_stepped_rate, warmup=warmup, drops=drops, factor=self.args.lr_drop_factor)
+        self.lr_scheduler = LambdaLR(self.optimizer, rate)
+        return self.lr_scheduler
 
-def parameter_groups(model: nn.Module, args: GLEETrainingArguments) -> list[dict]:
-    """Trainable parameters by rate and decay: backbone and text tower slower, no decay of norms, biases and
-    embeddings.
+    def export(self, folder: str | os.PathLike) -> Path:
+        """Write the trained model, and the processor beside it, as one that `from_pretrained` loads. To be called by
+        all processes.
 
-    Example:
+        Raises:
+            CheckpointError: the folder is in use; one line.
+        """
+        folder = Path(folder)
+        check_new_folder(folder)
+        self.accelerator.wait_for_everyone()  # nobody writes before all have looked
+        if self.args.should_save:
+            with new_folder(folder) as partial_folder:
+                self.accelerator.unwrap_model(self.model).save_pretrained(partial_folder)
+                if self.processing_class is not None:
+                    self.processing_class.save_pretrained(partial_folder)
+        self.accelerator.wait_for_everyone()
+        return folder
 
-        >>> from glus_hf import GLEEConfig
-        >>> model = GLEEForVideoSegmentation(GLEEConfig.tiny())
-        >>> groups = parameter_groups(model, GLEETrainingArguments("out"))
-        >>> sorted({(round(group["lr"], 6), group["weight_decay"]) for group in groups})
-        [(1e-05, 0.0), (1e-05, 0.05), (0.0001, 0.0), (0.0001, 0.05)]
-    """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    undecayed = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.Embedding))
-        for parameter in module.parameters()
-    }
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        rate = args.backbone_rate if name.startswith(BACKBONE) else args.text_rate if name.startswith(TEXT) else 1.0
-        decay = 0.0 if id(parameter) in undecayed or name.endswith("bias") else args.weight_decay
-        groups.setdefault((rate * args.learning_rate, decay), []).append(parameter)
-    return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
+
+def _stepped_rate(step: int, warmup: int, drops: list[int], factor: float) -> float:
+    return min((step + 1) / (warmup + 1), 1.0) * factor ** sum(step >= drop for drop in drops)
 
 
 __all__ = ["GLEETrainer", "GLEETrainingArguments", "parameter_groups"]

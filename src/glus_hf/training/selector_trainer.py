@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import set_seed
 from transformers.utils import logging
@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..metrics.rank_correlation import spearman
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
 from .base_trainer import StepTrainer, check_size
-from .checkpoints import check_new_folder
+from .checkpoints import check_new_folder, read_adapter_config
 from .non_finite import stop_at_samples
 from .samples.selector_samples import SelectorCollator
 from .selector_arguments import GLUSSelectorTrainingArguments
@@ -230,7 +230,7 @@ def _of_the_model(batch: Mapping) -> dict:
 
 
 def _merged(model: PeftModel, adapter: Path) -> GLUSSelector:
-    base = PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path
+    base = read_adapter_config(adapter).base_model_name_or_path
     if not base:  # made in memory
         return copy.deepcopy(model).merge_and_unload()
     fresh = GLUSSelector.from_pretrained(base, dtype=torch.float32)

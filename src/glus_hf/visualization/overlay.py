@@ -53,11 +53,11 @@ def draw_overlay(
     """
     frame, masks = checked_overlay(frame, masks, labels)
     present = tuple(bool(mask.any()) for mask in masks)
-    picture = _enlarge_frame(frame, enlargement(frame.shape[:2], min_side))
+    picture = enlarge_frame(frame, enlargement(frame.shape[:2], min_side))
     if any(present):
         shown = [index for index, visible in enumerate(present) if visible]
-        large = np.stack([_enlarge_mask(masks[index], picture.shape[:2]) for index in shown])
-        _draw_masks(picture, large, [palette(index) for index in shown], alpha)
+        large = np.stack([enlarge_mask(masks[index], picture.shape[:2]) for index in shown])
+        draw_masks(picture, large, [palette(index) for index in shown], alpha)
     if labels is not None:
         draw_legend(picture, tuple(labels), present, legend_at_top)
     return picture
@@ -129,21 +129,21 @@ class OverlayFrames(Sequence):
 # --- frames and masks ------------------------------------------------------------------------------------------------
 
 
-def _enlarge_frame(frame: np.ndarray, scale: float) -> np.ndarray:
+def enlarge_frame(frame: np.ndarray, scale: float) -> np.ndarray:
     if scale == 1:
         return frame.copy()
     height, width = (round(side * scale) for side in frame.shape[:2])
     return np.array(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def _enlarge_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def enlarge_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if mask.shape == size:
         return mask
     # the level set of an interpolated mask has no staircase
     return cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
-def _draw_masks(picture: np.ndarray, masks: np.ndarray, colours: list, alpha: float) -> None:
+def draw_masks(picture: np.ndarray, masks: np.ndarray, colours: list, alpha: float) -> None:
     """Tints, then dark outlines, then contours; masks `[n, height, width]` have the size of the picture."""
     turns = _turns(masks)
     for mask, turn, colour in zip(masks, turns, colours, strict=True):
@@ -212,4 +212,4 @@ def _line_opacity(contours: Sequence[np.ndarray], size: tuple[int, int], thickne
     return line.astype(np.float32) / 255
 
 
-__all__ = ["OverlayFrames", "draw_overlay", "overlay_video"]
+__all__ = ["OverlayFrames", "draw_masks", "draw_overlay", "enlarge_frame", "enlarge_mask", "overlay_video"]

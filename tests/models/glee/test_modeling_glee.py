@@ -174,6 +174,30 @@ class TestGLEE(ModelTests):
             model(**{**self.batch(model), "label_table": "coco"})
 
 
+def test_new_weights_are_normal_by_their_inputs():
+    """And not uniform in 0..1, as two matrices of the release: the first loss would be many times as large."""
+    torch.manual_seed(0)
+    model = GLEEForVideoSegmentation(GLEEConfig.tiny()).train()
+    encoder, heads, dim = model.model.text_encoder, model.model.decoder.heads, model.config.d_model
+    matrices = encoder.projection.weight, heads.category.weight
+    assert [matrix.std().item() for matrix in matrices] == pytest.approx([dim**-0.5] * 2, rel=0.1)
+    assert all(abs(matrix.mean().item()) < 0.1 * dim**-0.5 for matrix in matrices)
+    assert (heads.box.layers[-1].weight == 0).all()
+    attention = model.model.pixel_decoder.layers[0].self_attn
+    assert (attention.sampling_offsets.weight == 0).all() and (attention.attention_weights.weight == 0).all()
+    offsets = attention.sampling_offsets.bias.view(attention.n_heads, attention.n_levels, attention.n_points, 2)
+    assert offsets[0, :, :, 0].tolist() == [[1, 2, 3, 4]] * attention.n_levels  # the first head looks to the right
+    generator = torch.Generator().manual_seed(0)
+    labels = [random_labels(generator, 2, HEIGHT, WIDTH, classes=2)]
+    batch = {"pixel_values": torch.randn(1, 3, HEIGHT, WIDTH, generator=generator), "labels": labels, "generator": 0}
+    batch |= {"input_ids": torch.tensor([[START, 5, END], [START, 6, END]]), "task": "category"}
+    first = model(**batch).loss.item()
+    with torch.no_grad():
+        for matrix in matrices:
+            matrix.uniform_(0, 1)
+    assert first < 300 and model(**batch).loss.item() > 3 * first
+
+
 def test_the_base_model_gives_queries():
     model = GLEEModel(GLEEConfig.tiny()).eval()
     with torch.no_grad():

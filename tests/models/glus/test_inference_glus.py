@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glus_hf.models.glus.memory_glus import MemoryBank
+from glus_hf.models.glus.window_reader_glus import WindowReader
 from tests.models.glus.small_glus import small_model, small_processor
 
 
@@ -230,18 +231,16 @@ def test_one_expression_failing_on_some_frames_leaves_the_other_alone(model, pro
     frames, texts, failing = random_frames(8), ["the square", "the red circle"], {0, 4, 6}
     expected = [run(model, processor.init_video_session(frames, text), key_frame=key_frame)[7] for text in texts]
     session = processor.init_video_session(frames, texts)
-    read_windows, order = model.read_windows, iter([])
+    read = WindowReader.read
 
-    def fail_sometimes(prefix, input_ids, image_tokens):
-        embeddings, probabilities, emitted = read_windows(prefix, input_ids, image_tokens)
-        for row in range(len(emitted)):
-            frame, text = next(order)
-            emitted[row] &= not (text == 1 and frame in failing)
-        return embeddings, probabilities, emitted
+    def fail_sometimes(reader, frames, active):
+        found = read(reader, frames, active)
+        for frame, passes, predictions in zip(frames, active, found, strict=True):
+            row = [text for each in passes for text in each.texts].index(1)
+            predictions.emitted[row] &= frame not in failing
+        return found
 
-    passes = [range(8)] if key_frame is None else [range(4, 8), range(3, -1, -1)]
-    order = iter([(frame, text) for frames_of_pass in passes for frame in frames_of_pass for text in range(2)])
-    monkeypatch.setattr(model, "read_windows", fail_sometimes)
+    monkeypatch.setattr(WindowReader, "read", fail_sometimes)
     outputs = run(model, session, key_frame=key_frame)
     assert session.missing_seg_frames == [[], sorted(failing, key=lambda f: (f < (key_frame or 0), f))]
     assert all((outputs[frame].mask_logits[1] < 0).all() and outputs[frame].scores[1] == 0 for frame in failing)
@@ -283,3 +282,68 @@ def test_a_training_batch_of_the_processor_fits_the_model(processor):
         timed(**processor([sample]))
     output = timed(**processor([{**sample, "frame_times": np.linspace(0, 1, 8)}]))
     assert torch.isfinite(output.loss)
+
+
+def test_a_whole_window_gives_the_seg_of_each_frame_as_training_does(model, processor, monkeypatch):
+    frames, texts = random_frames(6), ["the red circle", "the small blue cross moving left"]
+    session = processor.init_video_session(frames, texts)
+    reads, read_windows = [], model.read_windows
+    monkeypatch.setattr(model, "read_windows", lambda *args: reads.append(len(args[1])) or read_windows(*args))
+    outputs = run(model, session, window="whole")
+    assert sum(reads) == 2 * 2  # windows of four and of two frames, for two expressions
+    context = [frames[index] for index in session.context_frame_indices]
+    sample = {"frames": [*context, *frames[:4]], "expressions": texts, "masks": np.ones((2, 4, 20, 28), np.uint8)}
+    batch = processor([sample])
+    ids = [session.prefix_input_ids + 4 * turn for turn in session.turn_input_ids]  # the questions of inference
+    rows = [torch.tensor(row) for row in ids]
+    batch["input_ids"] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    batch["attention_mask"] = (
+        torch.arange(batch["input_ids"].shape[1])[None] < torch.tensor([[len(r)] for r in ids])
+    ).long()
+    with torch.no_grad():
+        expected = model.model(
+            batch["input_ids"], batch["pixel_values"], batch["attention_mask"], expressions_per_video=[2]
+        ).seg_embeddings
+    for frame in range(4):
+        torch.testing.assert_close(outputs[frame].seg_embeddings, expected[:, frame], **TOLERANCE)
+
+
+@pytest.mark.parametrize("key_frame", [0, 3, [5, 2]])
+@pytest.mark.parametrize("settings", [{"window": "whole"}, {"frame_stride": 3}], ids=["whole", "stride"])
+def test_fast_modes_give_every_frame_once_and_the_same_together_and_alone(model, processor, key_frame, settings):
+    frames, texts = random_frames(9), ["the red circle", "the tiny green triangle going up"]
+    together = [{}, {}]
+    outputs = model.propagate_in_video_iterator(processor.init_video_session(frames, texts), key_frame, 3, **settings)
+    for output in outputs:
+        for row, text in enumerate(output.text_indices):
+            assert output.frame_idx not in together[text]
+            together[text][output.frame_idx] = output.mask_logits[row]
+    for text, found in enumerate(together):
+        start = key_frame[text] if isinstance(key_frame, list) else key_frame
+        alone = run(model, processor.init_video_session(frames, texts[text]), key_frame=start, **settings)
+        assert sorted(found) == sorted(alone) == list(range(9))
+        for frame, logits in found.items():
+            torch.testing.assert_close(logits, alone[frame].mask_logits[0], **TOLERANCE)
+
+
+def test_a_stride_reads_some_frames_and_carries_their_seg(model, processor):
+    frames = random_frames(8)
+    exact = run(model, processor.init_video_session(frames, "the square"), key_frame=1)
+    strided = run(model, processor.init_video_session(frames, "the square"), key_frame=1, frame_stride=3)
+    for frame, source in {1: 1, 2: 1, 3: 1, 4: 4, 6: 4, 7: 7}.items():
+        torch.testing.assert_close(strided[frame].seg_embeddings, exact[source].seg_embeddings, **TOLERANCE)
+    assert largest_difference(exact, strided) > 100 * TOLERANCE["atol"]
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"window": "half"}, "window must be one of sliding, whole"),
+        ({"frame_stride": 0}, "frame_stride must be a whole number of at least 1"),
+        ({"window": "whole", "frame_stride": 2}, "leave frame_stride at 1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(model, processor, settings, message):
+    session = processor.init_video_session(random_frames(2), "the square")
+    with pytest.raises(ValueError, match=message):
+        next(model.propagate_in_video_iterator(session, **settings))

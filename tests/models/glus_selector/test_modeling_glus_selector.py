@@ -34,7 +34,7 @@ def video(num_frames, seed=0):
 def count_frames(model):
     """A list that gets the number of frames of every call of the tower."""
     counts = []
-    model.model.vision_tower.register_forward_pre_hook(
+    model.model.vision_tower.embeddings.register_forward_pre_hook(
         lambda module, args, kwargs: counts.append(len((args or [kwargs["pixel_values"]])[0])), with_kwargs=True
     )
     return counts
@@ -392,7 +392,7 @@ def test_base_loss(base):
 def test_generation_encodes_the_images_once(base):
     inputs = base_inputs(base.config)
     counts = []
-    base.model.vision_tower.register_forward_hook(lambda *args: counts.append(1))
+    base.model.vision_tower.embeddings.register_forward_hook(lambda *args: counts.append(1))
     ids = base.generate(**inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False, pad_token_id=0)
     assert len(counts) == 1
     expected = inputs["input_ids"]

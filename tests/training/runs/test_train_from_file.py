@@ -6,15 +6,15 @@ from dataclasses import asdict
 import pytest
 
 from glus_hf.errors import ConfigError
+from glus_hf.training.glee_run import load_glee_config
 from glus_hf.training.glus_run_config import load_run_config
 from glus_hf.training.runs.train_from_file import RECIPES, recipe_file, train_from_file
 from glus_hf.training.selector_run import load_selector_config
 from tests.paths import ROOT
 
 
-CONFIGS = sorted(
-    file for file in RECIPES.glob("*.yaml") if not file.stem.startswith("selector")
-)  # those of the other trainer
+OTHERS = {"selector": load_selector_config, "glee": load_glee_config}  # those of the other trainers
+CONFIGS = sorted(file for file in RECIPES.glob("*.yaml") if not file.stem.startswith(tuple(OTHERS)))
 
 
 def test_there_are_configurations():
@@ -98,7 +98,7 @@ def test_printed_commands_fit_their_configurations():
     for folder in ("docs", "examples/accelerate", "src/glus_hf/training/recipes"):
         for file in sorted((ROOT / folder).iterdir()):
             for name, *overrides in printed_commands(file) if file.suffix in (".md", ".yaml") else ():
-                load = load_selector_config if name.startswith("selector") else load_run_config
+                load = OTHERS.get(name.partition("_")[0], load_run_config)
                 printed[file.name, name] = load(recipe_file(name), overrides)
     own, fsdp = printed["own-data.md", "finetune_lora_24gb"], printed["fsdp2.yaml", "glus_s"]
     assert own.data.train[0].data_dir == own.validation.data_dir == "clips"
@@ -119,5 +119,7 @@ def test_an_unknown_recipe_and_a_model_without_training_are_one_line(tmp_path):
         recipe_file("glus_b")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(ConfigError, match="other is a 'llama' model; training starts from glus or glus_selector$"):
+    with pytest.raises(
+        ConfigError, match="other is a 'llama' model; training starts from glus or glus_selector or glee$"
+    ):
         train_from_file("tiny", [f"model.pretrained={tmp_path / 'other'}"])

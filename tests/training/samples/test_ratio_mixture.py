@@ -61,6 +61,26 @@ def test_a_dataset_may_have_batches_of_its_own_size():
     assert lengths == {(False, 2), (True, 3)}
 
 
+def test_every_draw_of_a_sample_is_made_anew():
+    """A dataset of one random sample: all draws of all epochs are asked for with keys of their own."""
+
+    class Random:
+        def __len__(self):
+            return 1
+
+        def sample(self, index, key):
+            return index, key
+
+    mixture = RatioMixture({"a": range(4), "b": Random()}, {"a": 1, "b": 1}, num_batches=40)
+    sampler, keys = mixture.batches(2), []
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        drawn = [mixture[index] for batch in sampler for index in batch]
+        keys += [sample[1] for sample in drawn if isinstance(sample, tuple)]
+        assert {sample for sample in drawn if not isinstance(sample, tuple)} == {0, 1, 2, 3}
+    assert len(keys) == len(set(keys)) > 40
+
+
 def test_batches_follow_from_seed_and_epoch():
     def first(seed, epoch):
         sampler = RatioMixture(datasets(), "glee-stage-2", num_batches=20, seed=seed).batches(2)

@@ -189,11 +189,11 @@ def _expressions_of(where: str, annotation: dict, categories: dict) -> list[str]
 def _track(where: str, segmentations, video: dict) -> list[dict | None]:
     size = (video["height"], video["width"])
     if isinstance(segmentations, list):
-        segmentations = [_polygons_to_rle(f"{where}, frame {i}", item, size) for i, item in enumerate(segmentations)]
+        segmentations = [polygons_to_rle(f"{where}, frame {i}", item, size) for i, item in enumerate(segmentations)]
     return clean_track(segmentations, len(video["file_names"]), size, where)[0]
 
 
-def _polygons_to_rle(where: str, segmentation, size: tuple[int, int]):
+def polygons_to_rle(where: str, segmentation, size: tuple[int, int]):
     """Run lengths of a list of polygons; everything else as it is, None for no polygon."""
     if not isinstance(segmentation, list):
         return segmentation

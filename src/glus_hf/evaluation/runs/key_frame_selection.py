@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data.frames import read_frames
+from ...data.frames import open_frames
 from ...inference.frame_selector import FrameSelector, key_frames_of
 from ...predictions.key_frame_file import key_frame_name, key_frames_text
 from ...predictions.prediction_tree import PRIVATE_FOLDER
@@ -111,7 +111,7 @@ def _score_group(
 ) -> list[ExpressionScores | ExpressionFailure]:
     of_group = [rows[job.index] for job in group.jobs]
     try:
-        frames = read_frames(of_group[0]["frame_paths"], options.limits)
+        frames = open_frames(of_group[0]["frame_paths"], options.limits)
         scores = selector.score(frames, [row["expression"] for row in of_group], options.batch_size)
     except Exception as error:
         if options.on_error != "skip":

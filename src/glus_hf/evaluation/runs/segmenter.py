@@ -11,11 +11,10 @@ from typing import NoReturn
 
 import numpy as np
 
-from ...data.frames import read_frames
+from ...data.frames import open_frames
 from ...errors import UserError
 from ...inference.frame_masks import add_missing, iterate_frame_masks
 from ...inference.frame_selector import flag_no_target
-from ...media.sizes import check_size
 from ...output_claim import FileRecord
 from ...predictions.prediction_tree import ExpressionWriter
 from ..options import EvaluationOptions
@@ -67,7 +66,7 @@ class Segmenter:
             UserError: a video cannot be read or segmented; one line that names video and expressions.
         """
         failures: list[ExpressionFailure] = []
-        clip: tuple[str, list] | None = None
+        clip: tuple[str, Sequence] | None = None
         for group in groups:
             video_id = group.jobs[0].video_id
             try:
@@ -80,7 +79,9 @@ class Segmenter:
             failures += self._run_group(group, clip[1], done, on_finished)
         return failures
 
-    def _run_group(self, group: Group, frames: list, done: Mapping, on_finished: Callable) -> list[ExpressionFailure]:
+    def _run_group(
+        self, group: Group, frames: Sequence, done: Mapping, on_finished: Callable
+    ) -> list[ExpressionFailure]:
         try:
             for result in self._segment(group, frames, done):
                 on_finished(result)
@@ -100,14 +101,11 @@ class Segmenter:
             return [ExpressionFailure(*job.key, message) for job in group.jobs if job.key not in done]
         raise_for_group(group, error)
 
-    def _read_video(self, job: Job) -> list[np.ndarray]:
+    def _read_video(self, job: Job) -> Sequence[np.ndarray]:
         row = self.rows[job.index]
-        frames = read_frames(row["frame_paths"], self.options.limits)
-        for path, frame in zip(row["frame_paths"], frames, strict=True):
-            check_size(path, frame.shape[:2], (row["height"], row["width"]))
-        return frames
+        return open_frames(row["frame_paths"], self.options.limits, (row["height"], row["width"]))
 
-    def _segment(self, group: Group, frames: list, done: Mapping) -> Iterator[ExpressionResult]:
+    def _segment(self, group: Group, frames: Sequence, done: Mapping) -> Iterator[ExpressionResult]:
         """The result of each expression of the group that was not done, when its folder is in place."""
         begin, rows, options = time.perf_counter(), [self.rows[job.index] for job in group.jobs], self.options
         session = self.processor.init_video_session(frames, [row["expression"] for row in rows], **options.context)

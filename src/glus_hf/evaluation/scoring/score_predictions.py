@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from multiprocessing import get_context
 
 from ...atomic_write import atomic_path
 from ...errors import UserError
+from ...json_text import json_text
 from ...rows import only_columns
 from .aggregate import aggregate
 from .protocols import Protocol, default_protocol, get_protocol
@@ -94,7 +94,7 @@ def write_records(path: str | os.PathLike, records: Iterable[Mapping]) -> None:
         >>> write_records("records.jsonl", report.records)  # doctest: +SKIP
     """
     with atomic_path(path) as temporary:
-        temporary.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+        temporary.write_text("".join(f"{json_text(record)}\n" for record in records), encoding="utf-8")
 
 
 def _groups(rows: Sequence[Mapping], protocol: Protocol) -> list[list[int]]:

@@ -30,10 +30,10 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
         encoder_n_points, decoder_n_points (`int`): 4.
         num_queries (`int`, defaults to 300): locations that become queries.
         fusion_dim, fusion_heads (`int`): width and heads of the early fusion of words and image, 2048 and 8.
-        fusion_dropout (`float`, defaults to 0.1).
+        fusion_dropout (`float`, defaults to 0.1): dropout of the early fusion.
         fusion_text_mask (`bool`, defaults to `True`): the image does not attend to padding words. The mask of the
             released code has no effect, so its checkpoints need `False`.
-        group_norm_groups (`int`, defaults to 32).
+        group_norm_groups (`int`, defaults to 32): groups of the group norms.
         query_sine_features (`int`, defaults to 128): sine features of each coordinate of a query's box.
         label_tables (`dict[str, int]`): learned label embeddings for denoising, by dataset: name and number of labels.
         text_teacher (`bool`, defaults to `False`): hold a frozen copy of the text tower for distillation.
@@ -47,7 +47,7 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
             4, 5, 5, 5, 2, 4. The first five are the costs of matching, too.
         temporal_similarity (`"cosine"`, `"dot"` or `None`): how the query of a frame is compared with that of the
             frame before; `None` chooses in every frame alone.
-        temporal_similarity_weight (`float`, defaults to 1.0).
+        temporal_similarity_weight (`float`, defaults to 1.0): factor of that comparison.
         multi_object_threshold (`float`, *optional*): join all queries whose score is above it. Not in the paper, which
             answers one object.
         no_target_threshold (`float`, *optional*): an empty mask where the best score is below it. Not in the paper.

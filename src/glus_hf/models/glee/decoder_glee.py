@@ -14,6 +14,7 @@ from transformers.models.deformable_detr.modeling_deformable_detr import (
 )
 
 from .configuration_glee import GLEEConfig
+from .deformable_sampling_glee import use_fast_sampling
 from .denoising_glee import DenoisingQueries
 from .float32_glee import Float32Module
 from .heads_glee import GLEEHeads, GLEEPredictions
@@ -123,6 +124,7 @@ class GLEEDecoder(Float32Module):
         self.layers = nn.ModuleList(GLEEDecoderLayer(config) for _ in range(config.decoder_layers))
         self.heads = GLEEHeads(config)
         self.label_tables = nn.ModuleDict({name: nn.Embedding(n, dim) for name, n in config.label_tables.items()})
+        use_fast_sampling(self)
 
     def forward(
         self,

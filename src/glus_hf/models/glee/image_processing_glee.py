@@ -11,7 +11,7 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.processing_utils import ImagesKwargs
 
-from ...media.images import as_rgb_arrays
+from ...media.images import MAX_SIDE, as_rgb_arrays
 from ..checkpoint_loading import CheckpointMixin
 
 
@@ -63,7 +63,8 @@ class GLEEImageProcessor(CheckpointMixin, PilBackend):
         Args:
             images: one image, a list of images or an array `[N, height, width, 3]`; `uint8` RGB or PIL.
             return_tensors (`str`): "pt" or "np".
-            kwargs: `size`, `image_mean`, `image_std` or `size_divisor` for this call.
+            kwargs: `size`, `image_mean`, `image_std` or `size_divisor` for this call; `do_resize=False` leaves the
+                images at their sizes.
 
         Returns:
             `BatchFeature`: `pixel_values [N, 3, height, width]`, float32, and `resized_sizes`, the (height, width) of
@@ -72,7 +73,8 @@ class GLEEImageProcessor(CheckpointMixin, PilBackend):
         """
         arrays = as_rgb_arrays(images)
         size = kwargs.get("size") or self.size
-        sizes = [self.resized_size(array.shape[:2], size) for array in arrays]
+        is_resized = kwargs.get("do_resize") is not False
+        sizes = [self.resized_size(array.shape[:2], size) if is_resized else array.shape[:2] for array in arrays]
         divisor = kwargs.get("size_divisor") or self.size_divisor
         padded = [-(-max(sides) // divisor) * divisor for sides in zip(*sizes, strict=True)]
         mean = FULL * torch.tensor(kwargs.get("image_mean") or self.image_mean).view(3, 1, 1)
@@ -93,8 +95,7 @@ class GLEEImageProcessor(CheckpointMixin, PilBackend):
         """
         size = size or self.size
         scale = size["shortest_edge"] / min(original)
-        if size.get("longest_edge"):
-            scale = min(scale, size["longest_edge"] / max(original))
+        scale = min(scale, (size.get("longest_edge") or MAX_SIDE) / max(original))
         return tuple(max(int(side * scale + 0.5), 1) for side in original)
 
 

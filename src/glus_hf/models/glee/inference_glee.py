@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..sessions import VideoSegmentationOutput, VideoSession, check_inference, key_frame_per_text
 from .geometry_glee import boxes_in_pixels, mask_confidence, to_original_size
+from .pixel_decoder_glee import PixelMaps
 from .text_encoder_glee import GLEEText
 
 
@@ -156,16 +157,15 @@ class Sweep:
         row_of = {frame_idx: row for row, frame_idx in enumerate(window)}
         for begin in range(0, len(jobs), self.batch_size):
             batch = jobs[begin : begin + self.batch_size]
-            rows = torch.tensor([row_of[frame_idx] for frame_idx, _ in batch], device=features[0].device)
+            rows = torch.tensor([row_of[frame_idx] for frame_idx, _ in batch], device=features.lateral.device)
             texts = torch.tensor([track.text for _, track in batch], device=self.text.words.device)
-            decoded = self.model.model.decode([maps[rows] for maps in features], self.text.select(texts))
+            decoded = self.model.model.decode(features.select(rows), self.text.select(texts))
             size = tuple(images.pixel_values.shape[-2:]), images.resized_sizes[0]
             for index, (frame_idx, track) in enumerate(batch):
                 yield frame_idx, track, self._choose(decoded, index, track, frame_idx, *size)
 
-    def _encode(self, pixels: Tensor) -> list[Tensor]:
-        parts = [self.model.model.encode_images(part) for part in pixels.split(self.batch_size)]
-        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
+    def _encode(self, pixels: Tensor) -> PixelMaps:
+        return PixelMaps.join([self.model.model.prepare_images(part) for part in pixels.split(self.batch_size)])
 
     def _choose(self, decoded, index: int, track: Track, frame_idx: int, padded: tuple, resized: tuple) -> Answer:
         config = self.model.config

@@ -7,6 +7,7 @@ shared.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from .draws_glee import GLEEDraws
 from .heads_glee import GLEEHeads, GLEEPredictions
 from .inference_glee import GLEEInferenceSession, GLEEVideoSegmentationOutput, propagate_in_video
 from .loss_glee import glee_losses, total_loss
-from .pixel_decoder_glee import FUSION_SCALE, GLEEPixelDecoder
+from .pixel_decoder_glee import FUSION_SCALE, GLEEPixelDecoder, PixelMaps
 from .text_encoder_glee import GLEEText, GLEETextEncoder
 
 
@@ -47,7 +48,7 @@ class GLEESegmentationOutput(ModelOutput):
         location_scores (`FloatTensor [images, locations]`): logits of all locations, from which the queries were
             selected; strides 64, 32, 16, 8.
         query_indices (`LongTensor [images, queries]`): the selected locations.
-        mask_features (`FloatTensor [images, dim, height / 4, width / 4]`).
+        mask_features (`FloatTensor [images, dim, height / 4, width / 4]`): times queries, they give masks.
         losses (`dict[str, FloatTensor]`, *optional*): unweighted, see `loss_glee.glee_losses`.
         matches (`dict[str, list]`, *optional*): by stage and image, matched queries and their targets.
         auxiliary (`list[GLEEPredictions]`, *optional*): of the selected queries, then of all layers but the last.
@@ -84,6 +85,10 @@ class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
     _supports_attention_backend = True
     _no_split_modules = ["GLEEPixelDecoder", "GLEEDecoder", "CLIPEncoderLayer"]
     _keep_in_fp32_modules_strict = ["pixel_decoder", "decoder"]
+
+    def _initialize_weights(self, module, *args):
+        # of code that is not its own, transformers takes a module without direct weights for initialised
+        super()._initialize_weights(module)
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -153,13 +158,17 @@ class GLEEModel(GLEEPreTrainedModel):
         """`[images, 3, height, width]` -> maps of strides 4, 8, 16 and 32."""
         return list(self.backbone(pixel_values.to(self.device, self.backbone.dtype)).feature_maps)
 
+    def prepare_images(self, pixel_values: Tensor) -> PixelMaps:
+        """All that does not depend on a text, of images `[images, 3, height, width]`; see `decode`."""
+        return self.pixel_decoder(self.encode_images(pixel_values))
+
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor, is_referring: bool) -> GLEEText:
         """Names for all images, or one sentence per image: ids and mask `[texts, length]`."""
         input_ids, attention_mask = input_ids.to(self.device), attention_mask.to(self.device)
         states = self.text_encoder.read(input_ids, attention_mask)
         return self.text_encoder.project(states, attention_mask, is_referring)
 
-    def decode(self, features: list[Tensor], text: GLEEText) -> DecoderOutput:
+    def decode(self, features: list[Tensor] | PixelMaps, text: GLEEText) -> DecoderOutput:
         """Predictions of images whose maps are known, for names or for one sentence per image."""
         return self.decoder(*self.pixel_decoder(features, text), text)
 
@@ -187,6 +196,13 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
 
     def set_input_embeddings(self, value):
         self.model.set_input_embeddings(value)
+
+    def add_text_teacher(self) -> None:
+        """Keep a frozen copy of the text tower as it is now, for distillation; one that is there already stays."""
+        encoder = self.model.text_encoder
+        if encoder.teacher is None:
+            encoder.teacher = copy.deepcopy(encoder.student).requires_grad_(False)
+        self.config.text_teacher = True
 
     def forward(
         self,

@@ -17,6 +17,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import Grounding
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
 from .configuration_glee import GLEEConfig
+from .deformable_sampling_glee import use_fast_sampling
 from .float32_glee import Float32Module
 from .text_encoder_glee import GLEEText
 
@@ -64,6 +65,29 @@ def flatten_levels(maps: list[Tensor]) -> tuple[Tensor, Levels]:
     return sequence, Levels([tuple(features.shape[-2:]) for features in maps], sequence.device)
 
 
+@dataclass
+class PixelMaps:
+    """What the pixel decoder makes of images before it reads words; texts about the same images share it.
+
+    Args:
+        levels: strides 8, 16, 32, ..., `[images, dim, height, width]`.
+        lateral: stride 4, `[images, dim, height, width]`.
+    """
+
+    levels: list[Tensor]
+    lateral: Tensor
+
+    def select(self, indices: Tensor) -> PixelMaps:
+        """Images by index, also several times."""
+        return PixelMaps([level[indices] for level in self.levels], self.lateral[indices])
+
+    @classmethod
+    def join(cls, parts: list[PixelMaps]) -> PixelMaps:
+        """Several batches as one."""
+        levels = [torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True)]
+        return cls(levels, torch.cat([part.lateral for part in parts]))
+
+
 class GLEEPixelDecoder(Float32Module):
     """Backbone maps and words -> encoded maps of strides 8, 16, 32, 64 and mask features of stride 4."""
 
@@ -85,23 +109,31 @@ class GLEEPixelDecoder(Float32Module):
         output = nn.Conv2d(dim, dim, 3, padding=1, bias=False), nn.GroupNorm(groups, dim), nn.ReLU()
         self.lateral, self.output = nn.Sequential(*lateral), nn.Sequential(*output)
         self.mask_projection = nn.Conv2d(dim, dim, 1)
+        use_fast_sampling(self)
 
-    def forward(self, features: list[Tensor], text: GLEEText) -> tuple[list[Tensor], Tensor]:
+    def forward(
+        self, features: list[Tensor] | PixelMaps, text: GLEEText | None = None
+    ) -> tuple[list[Tensor], Tensor] | PixelMaps:
         """Encode images.
 
         Args:
-            features: four maps `[images, channels, height, width]` of strides 4, 8, 16, 32.
+            features: four maps `[images, channels, height, width]` of strides 4, 8, 16, 32; or what this gives without
+                a text.
             text: names, or one sentence per image.
 
         Returns:
             The encoded levels, finest first, `[images, dim, height, width]` each, and mask features
-            `[images, dim, height / 4, width / 4]`.
+            `[images, dim, height / 4, width / 4]`. Without a text, [`PixelMaps`].
         """
-        features = [values.float() for values in features]
-        states, levels = flatten_levels(self.project(features))
+        if not isinstance(features, PixelMaps):
+            features = [values.float() for values in features]
+            features = PixelMaps(self.project(features), self.lateral(features[0]))
+        if text is None:
+            return features
+        states, levels = flatten_levels(features.levels)
         states = self.encode(self.fuse(states, text), levels)
         encoded = levels.split(states)
-        return encoded, self.make_mask_features(features[0], encoded[0])
+        return encoded, self.make_mask_features(features.lateral, encoded[0])
 
     def project(self, features: list[Tensor]) -> list[Tensor]:
         """Maps of strides 8 and more in the width of the model; those above 32 come from the ones before them."""
@@ -138,8 +170,7 @@ class GLEEPixelDecoder(Float32Module):
         sine = self.position_embedding(shape, levels.device, torch.float32)
         return sine.flatten(2).transpose(1, 2) + self.level_embedding[index]
 
-    def make_mask_features(self, finest_map: Tensor, encoded: Tensor) -> Tensor:
-        lateral = self.lateral(finest_map)
+    def make_mask_features(self, lateral: Tensor, encoded: Tensor) -> Tensor:
         upsampled = F.interpolate(encoded, lateral.shape[-2:], mode="bilinear", align_corners=False)
         return self.mask_projection(self.output(lateral + upsampled))
 
@@ -156,4 +187,4 @@ def fusion_config(config: GLEEConfig) -> SimpleNamespace:
     )
 
 
-__all__ = ["GLEEPixelDecoder", "Levels", "flatten_levels"]
+__all__ = ["GLEEPixelDecoder", "Levels", "PixelMaps", "flatten_levels"]

@@ -38,6 +38,33 @@ def image_targets(
     return {"class_labels": classes[is_there], "boxes": boxes_of_masks(placed), "masks": placed}
 
 
+def box_targets(
+    boxes: Tensor, classes: Tensor, original: tuple[int, int], resized: tuple[int, int], padded: tuple[int, int]
+) -> dict[str, Tensor]:
+    """Labels of one image of whose objects only the boxes are known; those without an area are left out.
+
+    Args:
+        boxes: `[n, 4]`, x0, y0, x1, y1 in pixels of the image.
+        classes: `[n]`.
+        original, resized, padded: (height, width) of the image itself, and in the batch without and with padding.
+
+    Returns:
+        `class_labels [k]` and `boxes [k, 4]`, as of [`image_targets`].
+
+    Example:
+
+        >>> box = torch.tensor([[4.0, 0.0, 8.0, 2.0]])
+        >>> box_targets(box, torch.tensor([3]), (4, 8), (8, 16), (32, 32))["boxes"].tolist()
+        [[0.375, 0.0625, 0.25, 0.125]]
+    """
+    (height, width), limits = original, boxes.new_tensor([original[1], original[0]] * 2)
+    corners = torch.minimum(boxes.clamp(min=0), limits)
+    is_there = (corners[:, 2:] > corners[:, :2]).all(1)
+    scale = boxes.new_tensor([resized[1] / width / padded[1], resized[0] / height / padded[0]])
+    first, last = corners[is_there, :2] * scale, corners[is_there, 2:] * scale
+    return {"class_labels": classes[is_there], "boxes": torch.cat([(first + last) / 2, last - first], 1)}
+
+
 def boxes_of_masks(masks: Tensor) -> Tensor:
     """Boxes `[n, 4]` around masks `[n, height, width]` that have pixels: centre and size as parts of the image."""
     edges = []
@@ -52,4 +79,4 @@ def boxes_of_masks(masks: Tensor) -> Tensor:
     return torch.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1)
 
 
-__all__ = ["boxes_of_masks", "image_targets"]
+__all__ = ["box_targets", "boxes_of_masks", "image_targets"]

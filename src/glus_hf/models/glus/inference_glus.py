@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...errors import UserError
+from ..mask_scores import resize_and_score
 from ..prefix_cache import default_batch_size
 from ..sessions import (
     VideoSegmentationOutput,
@@ -20,9 +20,10 @@ from ..sessions import (
     sides,
 )
 from .memory_glus import MemoryBank
+from .window_reader_glus import SegPredictions, WindowReader
+from .window_schedule_glus import SlidingWindows, WindowSchedule
 
 
-NO_SEG_LOGIT = -100.0
 CHUNK = 16
 
 
@@ -71,15 +72,6 @@ class GLUSVideoSegmentationOutput(VideoSegmentationOutput):
 
 
 @dataclass
-class SegPredictions:
-    """What the language model said on one frame: `embeddings [n, dim]`, `probabilities` and `emitted` `[n]`."""
-
-    embeddings: Tensor
-    probabilities: Tensor
-    emitted: Tensor
-
-
-@dataclass
 class PropagationPass:
     """The way of some expressions through the video, from their key frame on: `step` is 1, or -1 on the way back."""
 
@@ -97,11 +89,6 @@ class PropagationPass:
         """Whether the pass segments a frame; the key frame belongs to the way forward."""
         return self.position(frame_idx) >= (0 if self.step == 1 else 1)
 
-    def window(self, frame_idx: int, size: int) -> list[int]:
-        """The frames that are read to segment `frame_idx`, itself last."""
-        length = min(self.position(frame_idx) + 1, size)
-        return [frame_idx - age * self.step for age in range(length - 1, -1, -1)]
-
     def reversed_pass(self) -> PropagationPass:
         """The pass back: its bank starts with the memory of the key frame, which is decoded already."""
         bank = MemoryBank(self.bank.num_maskmem, self.bank.stride)
@@ -114,6 +101,7 @@ def propagate_in_video(
     session: GLUSInferenceSession,
     key_frame: int | Sequence[int] | None = None,
     batch_size: int | None = None,
+    schedule: WindowSchedule | None = None,
 ) -> Iterator[GLUSVideoSegmentationOutput]:
     """The loop behind [`GLUSForVideoSegmentation.propagate_in_video_iterator`]: encode, read, decode.
 
@@ -124,7 +112,8 @@ def propagate_in_video(
     _check_fit(model, session, batch_size)
     session.missing_seg_frames = [[] for _ in session.texts]
     first, last = min(starts), max(starts)
-    reader = WindowReader(model, session, batch_size or _default_batch_size(model, session), kept_frame=last)
+    schedule = schedule or SlidingWindows(model.config.num_query_frames)
+    reader = WindowReader(model, session, batch_size or default_batch_size(model), last, schedule)
     passes = [
         PropagationPass(start, 1, texts, MemoryBank(model.config.num_maskmem, model.config.memory_stride))
         for start, texts in starts.items()
@@ -142,59 +131,6 @@ def _sweep(model, session, reader: WindowReader, passes: list[PropagationPass], 
             yield _decode_frame(model, session, covering, predictions, frame_idx)
 
 
-class WindowReader:
-    """Reads windows of frames; keeps the image tokens of the context frames, of the current windows and of
-    `kept_frame` only."""
-
-    def __init__(self, model, session: GLUSInferenceSession, batch_size: int, kept_frame: int = 0):
-        self.model, self.session, self.batch_size, self.kept_frame = model, session, batch_size, kept_frame
-        self.tokens: dict[int, Tensor] = {}
-        context = session.context_frame_indices
-        self._encode(sorted(set(context)))
-        self.context = {index: self.tokens[index] for index in context}
-        nothing = torch.empty(0, 0, model.config.text_config.hidden_size, device=model.device, dtype=model.dtype)
-        tokens = torch.stack([self.context[index] for index in context]) if context else nothing
-        self.prefix = model.read_prefix(session.prefix_input_ids, tokens)
-
-    @torch.no_grad()
-    def read(self, frames: Sequence[int], active: list[list[PropagationPass]]) -> list[SegPredictions]:
-        """[SEG] of each of `frames` for the expressions of its `active` passes, in their order."""
-        size = self.model.config.num_query_frames
-        windows = [
-            [each.window(frame_idx, size) for each in passes] for frame_idx, passes in zip(frames, active, strict=True)
-        ]
-        needed = sorted({frame_idx for row in windows for window in row for frame_idx in window})
-        self._encode([frame_idx for frame_idx in needed if frame_idx not in self.tokens])
-        jobs = [
-            (window, text)
-            for row, passes in zip(windows, active, strict=True)
-            for window, each in zip(row, passes, strict=True)
-            for text in each.texts
-        ]
-        results = [self._read_batch(jobs[at : at + self.batch_size]) for at in range(0, len(jobs), self.batch_size)]
-        counts = [sum(len(each.texts) for each in passes) for passes in active]
-        parts = [torch.cat(part).split(counts) for part in zip(*results, strict=True)]
-        kept = {self.kept_frame}.union(*windows[-1])
-        tokens = {frame_idx: self.tokens[frame_idx] for frame_idx in self.tokens if frame_idx in kept}
-        self.tokens = tokens | self.context
-        return [SegPredictions(*part) for part in zip(*parts, strict=True)]
-
-    def _read_batch(self, jobs: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor, Tensor]:
-        turns, lasts = self.session.turn_input_ids, self.session.last_turn_input_ids
-        ids = [turns[text] * (len(window) - 1) + lasts[text] for window, text in jobs]
-        tokens = [torch.stack([self.tokens[frame_idx] for frame_idx in window]) for window, _ in jobs]
-        return self.model.read_windows(self.prefix, ids, tokens)
-
-    @torch.no_grad()
-    def _encode(self, frames: list[int]) -> None:
-        length = max(self.session.num_frames - 1, 1)
-        for at in range(0, len(frames), self.batch_size):
-            part = frames[at : at + self.batch_size]
-            pixels = self.session.image_processor.clip_view([self.session.frames[frame_idx] for frame_idx in part])
-            times = torch.tensor([frame_idx / length for frame_idx in part])
-            self.tokens.update(zip(part, self.model.model.encode_frames(pixels, times), strict=True))
-
-
 @torch.no_grad()
 def _decode_frame(
     model, session: GLUSInferenceSession, passes: list[PropagationPass], predictions: SegPredictions, frame_idx: int
@@ -205,19 +141,18 @@ def _decode_frame(
     for text in missing:
         session.missing_seg_frames[text].append(frame_idx)
     embeddings, size = predictions.embeddings, (session.height, session.width)
-    logits = torch.full((len(texts), *size), NO_SEG_LOGIT, device=embeddings.device)
     if any(emitted):
         pixels = session.image_processor.mask_view([session.frames[frame_idx]])
         low = _decode_passes(model, passes, model.model.encode_mask_frames(pixels), embeddings, emitted, frame_idx)
-        decoded = F.interpolate(low[:, None].float(), size=size, mode="bilinear", align_corners=False)[:, 0]
-        logits = torch.where(torch.tensor(emitted, device=decoded.device)[:, None, None], decoded, NO_SEG_LOGIT)
-    scores = predictions.probabilities.to(logits.device) * _mask_confidence(logits)
+    else:
+        low = embeddings.new_zeros(len(texts), 1, 1)
     order = sorted(range(len(texts)), key=texts.__getitem__)
+    logits, scores = resize_and_score(low, size, predictions.probabilities, emitted, order)
     return GLUSVideoSegmentationOutput(
         frame_idx=frame_idx,
         text_indices=sorted(texts),
-        mask_logits=logits[order],
-        scores=scores[order],
+        mask_logits=logits,
+        scores=scores,
         missing=missing,
         seg_embeddings=embeddings[order],
     )
@@ -237,16 +172,6 @@ def _decode_passes(
             each.key_frame_memory = dict(each.bank.entries)
         begin = part.stop
     return torch.cat(low)
-
-
-def _mask_confidence(logits: Tensor) -> Tensor:
-    """Mean probability of the pixels inside each mask, 0 for an empty one: `[n, H, W]` -> `[n]`.
-
-    Summed row by row, and these sums: threads that share one long sum would change its last digits.
-    """
-    inside = logits > 0
-    area = inside.flatten(1).sum(1)
-    return torch.where(inside, logits.sigmoid(), 0).sum(-1).sum(-1) / area.clamp(min=1)
 
 
 def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> None:
@@ -270,12 +195,6 @@ def _texts_by_key_frame(key_frame, session: GLUSInferenceSession) -> dict[int, l
     starts = key_frame_per_text(key_frame, len(session.texts), session.num_frames)
     starts = [int(start or 0) for start in starts]
     return {start: [text for text, own in enumerate(starts) if own == start] for start in sorted(set(starts))}
-
-
-def _default_batch_size(model, session: GLUSInferenceSession) -> int:
-    turns = max(len(ids) for ids in session.turn_input_ids) * model.config.num_query_frames
-    length = len(session.prefix_input_ids) + turns
-    return default_batch_size(model, cache_length=length, read_length=length)
 
 
 __all__ = ["GLUSInferenceSession", "GLUSVideoSegmentationOutput", "propagate_in_video"]

@@ -13,19 +13,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPVisionModel, DynamicCache, LlamaModel, PreTrainedModel, Sam2VideoModel
+from transformers import CLIPVisionModel, LlamaModel, PreTrainedModel, Sam2VideoModel
 from transformers.utils import ModelOutput
 
 from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
+from ..clip_features import clip_hidden_state
 from ..conversation_batch import counts_per_video
-from ..prefix_cache import CACHE, pad_behind_prefix, repeat_cache
+from ..prefix_cache import CACHE, PromptCache, pad_prompts, read_at, read_beginning
 from ..sessions import sides
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
 from .loss_glus import mask_losses
 from .memory_glus import MemoryBank
 from .presets_glus import apply_compat
+from .window_schedule_glus import make_schedule
 
 
 @dataclass
@@ -37,7 +39,7 @@ class GLUSSegmentationOutput(ModelOutput):
         ce_loss (`torch.FloatTensor`, *optional*): cross entropy over the supervised positions of `labels`.
         mask_bce_loss, mask_dice_loss (`torch.FloatTensor`, *optional*): mean over all masks of the batch.
         mask_logits (`tuple[torch.FloatTensor]`, *optional*): per video `[expressions, num_query_frames, h, w]`.
-        seg_embeddings (`torch.FloatTensor [conversations, num_query_frames, dim]`).
+        seg_embeddings (`torch.FloatTensor [conversations, num_query_frames, dim]`): the projected [SEG] states.
         hidden_states (`torch.FloatTensor [conversations, length, hidden]`): last states of the language model.
     """
 
@@ -205,8 +207,7 @@ class GLUSModel(GLUSPreTrainedModel):
         pixel_values = pixel_values.to(self.dtype)
         if self.vision_tower.device.type != "meta":  # offloaded weights: accelerate's hook moves the input
             pixel_values = pixel_values.to(self.vision_tower.device)
-        outputs = self.vision_tower(pixel_values, output_hidden_states=True)
-        patches = outputs.hidden_states[self.config.vision_feature_layer][:, 1:]
+        patches = clip_hidden_state(self.vision_tower, pixel_values, self.config.vision_feature_layer)[:, 1:]
         tokens = self.mm_projector(self.token_pooling(patches.transpose(1, 2)).transpose(1, 2))
         if self.frame_position is None:
             return tokens
@@ -278,12 +279,19 @@ class GLUSModel(GLUSPreTrainedModel):
 
     def read_states(self, inputs_embeds: Tensor, attention_mask: Tensor | None, **kwargs) -> tuple[Tensor, Tensor]:
         """Run the language model; returns its last states and the states that carry [SEG] (see `seg_hidden_state`)."""
-        penultimate = self.config.seg_hidden_state == "penultimate"
         outputs = self.language_model(
-            inputs_embeds=inputs_embeds, attention_mask=attention_mask, output_hidden_states=penultimate, **kwargs
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            output_hidden_states=self.reads_penultimate,
+            **kwargs,
         )
         last = outputs.last_hidden_state
-        return last, outputs.hidden_states[-2] if penultimate else last
+        return last, outputs.hidden_states[-2] if self.reads_penultimate else last
+
+    @property
+    def reads_penultimate(self) -> bool:
+        """Whether [SEG] is the state before the last layer."""
+        return self.config.seg_hidden_state == "penultimate"
 
     # decode -----------------------------------------------------------------------------------------------------
 
@@ -478,6 +486,8 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         session: GLUSInferenceSession,
         key_frame: int | Sequence[int] | None = None,
         batch_size: int | None = None,
+        window: str = "sliding",
+        frame_stride: int = 1,
     ) -> Iterator[GLUSVideoSegmentationOutput]:
         """Segment a video, frame by frame.
 
@@ -487,47 +497,73 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
                 `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
                 expression. Expressions that start from different frames share what is computed per frame: each frame
                 is encoded at most twice.
-            batch_size: windows read by the language model at once; by default chosen from the free memory.
+            batch_size: windows read by the language model at once; by default 8 on a CPU and 16 on an accelerator.
+            window: "sliding", as GLUS: every frame is the last of its own window. "whole" is faster and not the same:
+                the [SEG]s of a window's frames are all read from one pass, as in training.
+            frame_stride: read every so many frames only, counted from the key frame; the frames between have the
+                [SEG] of the last one read, and the memories. 1 is GLUS.
+
+        Raises:
+            UserError: no such window, a stride below 1, or a stride with whole windows.
 
         Yields:
             [`GLUSVideoSegmentationOutput`] per frame, with the expressions that reach it then; those that start later
             get it on the way back. Where an expression gets no [SEG], its mask is empty and
             its score 0; `session.missing_seg_frames` lists the frames.
         """
-        yield from propagate_in_video(self, session, key_frame=key_frame, batch_size=batch_size)
+        schedule = make_schedule(window, frame_stride, self.config, session.num_frames)
+        yield from propagate_in_video(self, session, key_frame, batch_size, schedule)
 
     @torch.no_grad()
-    def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> DynamicCache:
+    def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> PromptCache:
         """Read the part that all windows of a video share; its keys and values are reused by `read_windows`."""
         ids = torch.tensor([input_ids], device=image_tokens.device)
-        embeddings = self.model.embed_prompt(ids, image_tokens[None])
-        cache = DynamicCache(config=self.config.text_config)
-        self.model.read_states(embeddings, None, use_cache=True, **{CACHE: cache})
-        return cache
+        return read_beginning(self.model.language_model, self.model.embed_prompt(ids, image_tokens[None]))
+
+    @torch.no_grad()
+    def read_leads(self, prefix: PromptCache, input_ids: list[int], image_tokens: Tensor) -> PromptCache:
+        """Read behind the prefix what the windows of all expressions begin with, for several first frames.
+
+        Args:
+            prefix: from `read_prefix`.
+            input_ids: up to the first id in which expressions differ, with one image.
+            image_tokens: of n first frames `[n, num_image_tokens, hidden]`.
+
+        Returns:
+            n beginnings; `select` one for each window.
+        """
+        ids = torch.tensor([input_ids] * len(image_tokens), device=image_tokens.device)
+        return read_beginning(self.model.language_model, self.model.embed_prompt(ids, image_tokens[:, None]), prefix)
 
     @torch.no_grad()
     def read_windows(
-        self, prefix: DynamicCache, input_ids: list[list[int]], image_tokens: list[Tensor]
+        self,
+        prefix: PromptCache,
+        input_ids: list[list[int]],
+        image_tokens: list[Tensor],
+        places: list[list[int]] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Read windows that end where [SEG] is predicted, as one right-padded batch behind a cached prefix.
+        """Read windows as one right-padded batch behind what is cached.
 
         Args:
-            prefix: from `read_prefix`; not changed.
+            prefix: from `read_prefix`, or per window a selection of `read_leads`; not changed.
             input_ids: per window, its ids behind the prefix.
             image_tokens: per window `[frames, num_image_tokens, hidden]`.
+            places: per window, k places among its ids at which [SEG] is predicted; by default the last one alone.
 
         Returns:
-            `seg_embeddings [n, dim]`, `seg_probabilities [n]`, `emits_seg [n]` (the arg-max is [SEG]).
+            `seg_embeddings [n, dim]`, `seg_probabilities [n]`, `emits_seg [n]` (the arg-max is [SEG]); with `places`
+            `[n, k, ...]` each.
         """
-        ids, mask, ends = pad_behind_prefix(prefix, input_ids, image_tokens[0].device)
+        ids, ends = pad_prompts(input_ids, image_tokens[0].device)
         embeddings = self.model.embed_prompt(ids, torch.cat(image_tokens))
-        cache = repeat_cache(prefix, len(input_ids), self.config.text_config)
-        last, seg_states = self.model.read_states(embeddings, mask, use_cache=True, **{CACHE: cache})
-        rows, ends = torch.arange(len(ends), device=last.device), ends.to(last.device)
-        probabilities = self.lm_head(last[rows, ends]).float().softmax(-1)
+        at = ends[:, None] if places is None else torch.tensor(places, device=ids.device)
+        last, penultimate = read_at(self.model.language_model, embeddings, at, prefix)
+        probabilities = self.lm_head(last).float().softmax(-1)
         seg_id = self.config.seg_token_id
-        seg_embeddings = self.model.seg_projection(seg_states[rows, ends])
-        return seg_embeddings, probabilities[:, seg_id], probabilities.argmax(-1) == seg_id
+        seg_embeddings = self.model.seg_projection(penultimate if self.model.reads_penultimate else last)
+        found = seg_embeddings, probabilities[..., seg_id], probabilities.argmax(-1) == seg_id
+        return tuple(part[:, 0] for part in found) if places is None else found
 
 
 __all__ = ["GLUSForVideoSegmentation", "GLUSModel", "GLUSPreTrainedModel", "GLUSSegmentationOutput"]

@@ -57,7 +57,7 @@ def score_video(model, session: GLUSSelectorSession, batch_size: int | None = No
     Tokens of a frame live until the last context that needs them is done.
     """
     _check_fit(model, session, batch_size)
-    batch_size = batch_size or _default_batch_size(model, session)
+    batch_size = batch_size or default_batch_size(model)
     targets = [[] for _ in session.contexts]
     for frame_idx, context in enumerate(session.context_of_frame):
         targets[context].append(frame_idx)
@@ -110,11 +110,6 @@ def _check_fit(model, session: GLUSSelectorSession, batch_size: int | None) -> N
         "crop_size": (sides(session.image_processor.crop_size), sides(model.config.vision_config.image_size)),
     }
     check_inference(model, batch_size, fits)
-
-
-def _default_batch_size(model, session: GLUSSelectorSession) -> int:
-    prefix, target = (max(len(ids) for ids in parts) for parts in (session.prefix_input_ids, session.target_input_ids))
-    return default_batch_size(model, cache_length=prefix + target, read_length=target)
 
 
 __all__ = ["GLUSSelectorSession", "score_video"]

@@ -15,6 +15,7 @@ from transformers import CLIPVisionModel, GenerationMixin, LlamaModel, PreTraine
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from ..checkpoint_loading import CheckpointMixin
+from ..clip_features import clip_hidden_state
 from ..prefix_cache import CACHE
 from ..sessions import sides
 from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, ChatUniViConfig
@@ -140,8 +141,7 @@ class ChatUniViModel(ChatUniViPreTrainedModel):
             pixel_values = pixel_values.to(self.vision_tower.device)
         features = []
         for part in pixel_values.split(CLIP_BATCH):  # a long video is a large batch
-            outputs = self.vision_tower(part, output_hidden_states=True)
-            features.append(outputs.hidden_states[self.config.vision_feature_layer][:, 1:])
+            features.append(clip_hidden_state(self.vision_tower, part, self.config.vision_feature_layer)[:, 1:])
         return torch.cat(features)
 
     def _merge_group(self, patches: Tensor, density_noise: DensityNoise) -> Tensor:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import DynamicCache
 from transformers.utils import ModelOutput
 
 from ..conversation_batch import counts_per_video
 from ..frame_scores import best_frames
-from ..prefix_cache import CACHE, pad_behind_prefix, repeat_cache
+from ..prefix_cache import PromptCache, pad_prompts, read_at, read_beginning
 from .configuration_glus_selector import GLUSSelectorConfig
 from .inference_glus_selector import GLUSSelectorSession, score_video
 from .modeling_chat_univi import ChatUniViModel, ChatUniViPreTrainedModel, answer_loss
@@ -198,7 +197,7 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
 
         Args:
             session: from [`GLUSSelectorProcessor.init_video_session`]; its `scores` are set.
-            batch_size: prompts read at once; by default chosen from the free memory.
+            batch_size: prompts read at once; by default 8 on a CPU and 16 on an accelerator.
             density_noise: of the token merger, sampled once per frame; `None` is deterministic.
 
         Returns:
@@ -231,7 +230,7 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
         return torch.from_numpy(best_frames(scores.float().cpu().numpy()))
 
     @torch.no_grad()
-    def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> DynamicCache:
+    def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> PromptCache:
         """Read what prompts of one context share, up to the target frame.
 
         Args:
@@ -240,13 +239,11 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
         """
         ids = torch.tensor([input_ids], device=image_tokens.device)
         embeddings = self.model.embed_prompt(ids, image_tokens.flatten(0, 1))
-        cache = DynamicCache(config=self.config.text_config)
-        self.model.language_model(inputs_embeds=embeddings, use_cache=True, **{CACHE: cache})
-        return cache
+        return read_beginning(self.model.language_model, embeddings)
 
     @torch.no_grad()
     def read_scores(
-        self, prefix: DynamicCache, input_ids: list[list[int]], image_tokens: list[Tensor]
+        self, prefix: PromptCache, input_ids: list[list[int]], image_tokens: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Read prompts that end where `[SCORE]` is predicted, as one right-padded batch behind a cached prefix.
 
@@ -258,13 +255,9 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
         Returns:
             `scores [n]`, float32, and the states they are read off, `[n, hidden]`.
         """
-        ids, mask, last = pad_behind_prefix(prefix, input_ids, image_tokens[0].device)
+        ids, ends = pad_prompts(input_ids, image_tokens[0].device)
         embeddings = self.model.embed_prompt(ids, torch.cat(image_tokens))
-        cache = repeat_cache(prefix, len(input_ids), self.config.text_config)
-        states = self.model.language_model(
-            inputs_embeds=embeddings, attention_mask=mask, use_cache=True, **{CACHE: cache}
-        ).last_hidden_state
-        states = states[torch.arange(len(last), device=states.device), last.to(states.device)]
+        states = read_at(self.model.language_model, embeddings, ends[:, None], prefix)[0][:, 0]
         return self.score_head(states), states
 
 

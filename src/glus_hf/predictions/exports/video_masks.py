@@ -109,12 +109,14 @@ def masks_of_results(
 
 
 def encode_track(masks: np.ndarray) -> Track:
-    """Run lengths of `[T, height, width]` bool masks; None where one is empty.
+    """Run lengths of `[T, height, width]` bool masks, an array or of `output="file"`; None where one is empty.
 
     Example:
         >>> encode_track(np.zeros((2, 4, 6), dtype=bool))
         [None, None]
     """
+    if hasattr(masks, "rle"):  # has them
+        return [masks.rle(index) for index in range(len(masks))]
     return [encode_rle(mask) if mask.any() else None for mask in masks]
 
 

@@ -62,8 +62,9 @@ def read_config(kind: type[Config], file: str | os.PathLike, overrides: Sequence
             raise ConfigError(f"{file}: data.train.{index} has no name; see load_referring_dataset")
         if not dataset.weight > 0:
             raise ConfigError(f"{file}: data.train.{index}.weight must be more than 0, got {dataset.weight}")
-    if config.data.samples_per_epoch is not None and config.data.samples_per_epoch < 1:
-        raise ConfigError(f"{file}: data.samples_per_epoch must be 1 or more, got {config.data.samples_per_epoch}")
+    samples = getattr(config.data, "samples_per_epoch", None)
+    if samples is not None and samples < 1:
+        raise ConfigError(f"{file}: data.samples_per_epoch must be 1 or more, got {samples}")
     if not config.model.pretrained:
         raise ConfigError(f"{file}: model.pretrained is missing; name the model to start from")
     if not config.training.get("output_dir", "trainer_output"):

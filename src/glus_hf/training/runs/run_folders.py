@@ -37,7 +37,8 @@ def check_run_folders(config, resume: str | bool | None = None) -> None:
         try:
             check_new_folder(config.export)
         except CheckpointError as error:
-            raise ConfigError(f"{error}; set export= or --export") from None
+            done = "; if it is the model of this run, the run is done" if resume else ""
+            raise ConfigError(f"{error}{done}; set export= or --export") from None
 
 
 __all__ = ["check_run_folders"]

@@ -3,6 +3,7 @@ images."""
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
@@ -10,7 +11,7 @@ import numpy as np
 from torch.utils.data import ConcatDataset, Dataset, Sampler
 
 from ...errors import UserError
-from .resumable_sampler import MIXTURE_STREAM
+from .resumable_sampler import MIXTURE_STREAM, SAMPLE_STREAM
 
 
 TABLE_2 = {
@@ -36,10 +37,14 @@ RATIOS = {
 """How often GLEE saw each dataset in its stages, from its paper."""
 
 BLOCK = 1024  # draws made at once
+EPOCH = 1 << 40  # more draws than an epoch has
 
 
 class RatioMixture(ConcatDataset):
     """Datasets that are drawn from by ratio, whatever their sizes, with replacement.
+
+    An index `i + k * len(mixture)` is sample `i` as the k-th draw: datasets whose samples are random (which have
+    `sample(index, key)`) make it anew by `(seed, k)`. Batches hold such indices.
 
     Args:
         datasets: by name.
@@ -79,6 +84,14 @@ class RatioMixture(ConcatDataset):
         self.probabilities = np.array([ratios[name] for name in self.names]) / sum(ratios[name] for name in self.names)
         self.kinds, self.num_batches, self.seed = kinds or {}, num_batches, seed
 
+    def __getitem__(self, index: int):
+        draw, index = divmod(index, len(self))
+        part = bisect.bisect_right(self.cumulative_sizes, index)
+        dataset, own = self.datasets[part], index - [0, *self.cumulative_sizes][part]
+        if not hasattr(dataset, "sample"):
+            return dataset[own]
+        return dataset.sample(own, (SAMPLE_STREAM, self.seed, draw))
+
     def set_epoch(self, epoch: int) -> None:
         """Tell the datasets that have epochs."""
         for dataset in self.datasets:
@@ -116,13 +129,14 @@ class RatioBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         starts = dict(zip(self.mixture.names, [0, *self.mixture.cumulative_sizes], strict=False))
         waiting: dict[tuple, list[int]] = {}
-        given = 0
+        given, draw = 0, self.epoch * EPOCH
         for name, sample in self.mixture.draws(self.epoch):
             if given == len(self):
                 return
             kinds = self.mixture.kinds.get(name)
             batch = waiting.setdefault((name, None if kinds is None else kinds[sample]), [])
-            batch.append(starts[name] + sample)
+            batch.append(starts[name] + sample + draw * len(self.mixture))
+            draw += 1
             if len(batch) == self.batch_sizes[name]:
                 yield batch.copy()
                 batch.clear()

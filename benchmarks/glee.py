@@ -1,0 +1,188 @@
+"""GLEE-Lite and GLEE-Plus of full size with random weights: speed, memory, parameters, operations.
+
+    python benchmarks/glee.py sizes
+    OMP_NUM_THREADS=1 python benchmarks/glee.py speed --variant lite --texts 1 16
+
+`sizes` counts on the meta device; nothing is computed. `speed` segments a drawn video by the session contract: shared,
+all sentences in one session, so that the backbone reads a frame once; and unshared, a session for every sentence.
+Every case runs in a process of its own, whose peak memory is measured; its first, short run warms up. On a CPU,
+seconds are those of the processor, not of the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedTokenizerFast
+
+from glus_hf import GLEEConfig, GLEEForVideoSegmentation, GLEEImageProcessor, GLEEProcessor
+from glus_hf.models.glee.text_encoder_glee import GLEEText
+
+
+SWIN_L = {
+    "model_type": "swin",
+    "embed_dim": 192,
+    "depths": [2, 2, 18, 2],
+    "num_heads": [6, 12, 24, 48],
+    "window_size": 12,
+    "drop_path_rate": 0.0,
+    "out_features": ["stage1", "stage2", "stage3", "stage4"],
+}
+BACKBONES = {"lite": None, "plus": SWIN_L}
+PAPER = {
+    "lite": (127.27, 1.17, 7.6),
+    "plus": (295.53, 2.47, 4.2),
+}  # million, TFLOP at 1024 x 1024, frames/s on an A100
+VOCABULARY, START, END = 49408, 49406, 49407
+SENTENCE = "the small dog on the left"
+NAMES, NAME_TOKENS = 80, 4  # COCO's, with start and end
+
+
+def make_model(variant: str) -> GLEEForVideoSegmentation:
+    text = {"vocab_size": VOCABULARY, "bos_token_id": START, "eos_token_id": END, "pad_token_id": END}
+    return GLEEForVideoSegmentation(GLEEConfig(backbone_config=BACKBONES[variant], text_config=text)).eval()
+
+
+def make_processor(side: int) -> GLEEProcessor:
+    """Any words will do: the weights are random."""
+    vocabulary = {"<unk>": 0, "<s>": START, "</s>": END} | {word: 1 + n for n, word in enumerate(SENTENCE.split())}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", START), ("</s>", END)]
+    )
+    names = {"unk_token": "<unk>", "pad_token": "</s>", "bos_token": "<s>", "eos_token": "</s>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+    return GLEEProcessor(GLEEImageProcessor(size={"shortest_edge": side, "longest_edge": 2 * side}), tokenizer)
+
+
+# ---- parameters and operations
+
+
+def count_sizes(variant: str, side: int = 1024) -> dict:
+    with torch.device("meta"):
+        model = make_model(variant)
+        pixels, tokens = torch.zeros(1, 3, side, side), torch.zeros(NAMES, 77, dtype=torch.long)
+        names = GLEEText(
+            torch.zeros(NAMES, model.config.d_model),
+            torch.zeros(1, NAMES * NAME_TOKENS, model.config.d_model),
+            torch.zeros(1, NAMES * NAME_TOKENS, dtype=torch.bool),
+            False,
+        )
+    inner = model.model
+    with torch.no_grad():
+        features, backbone = counted(lambda: inner.encode_images(pixels))
+        _, decoders = counted(lambda: inner.decode(features, names))
+        _, text = counted(lambda: inner.text_encoder.student(input_ids=tokens))
+    parameters, operations, _ = PAPER[variant]
+    return {
+        "variant": variant,
+        "parameters, million": round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 2),
+        "paper, million": parameters,
+        "TFLOP": {
+            "backbone": round(backbone, 3),
+            "decoders, 80 names": round(decoders, 3),
+            "text tower, 80 names": round(text, 3),
+            "image": round(backbone + decoders, 3),
+        },
+        "paper, TFLOP": operations,
+    }
+
+
+def counted(function) -> tuple:
+    """The result, and 10^12 operations of convolutions, products of matrices and attention; a multiply-add is two."""
+    with FlopCounterMode(display=False) as counter:
+        result = function()
+    return result, counter.get_total_flops() / 1e12
+
+
+# ---- speed and memory
+
+
+def clock(device: str) -> float:
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def measure(args) -> dict:
+    """One case, in this process."""
+    torch.manual_seed(0)
+    model, processor = make_model(args.variant).to(args.device), make_processor(args.side)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    height, width = args.side, args.width
+    video = np.random.default_rng(0).integers(0, 256, (args.frames, height, width, 3), dtype=np.uint8)
+    groups = [[SENTENCE] * args.texts[0]] if args.case == "shared" else [[SENTENCE]] * args.texts[0]
+    run(model, processor, video[:1, : height // 4, : width // 4], [SENTENCE], args.batch_size)  # warms up
+    begin = clock(args.device)
+    for texts in groups:
+        run(model, processor, video, texts, args.batch_size)
+    seconds = (clock(args.device) - begin) / args.frames
+    on_gpu = args.device != "cpu"
+    peak = (
+        torch.cuda.max_memory_allocated() / 1e9 if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    )
+    return {
+        "variant": args.variant,
+        "texts": args.texts[0],
+        "case": args.case,
+        "seconds per frame": round(seconds, 2),
+        "frames per second": round(1 / seconds, 4),
+        "peak memory, GB": round(peak, 2),
+        "of these, the model": None if on_gpu else round(before / 1e6, 2),
+    }
+
+
+def run(model, processor, video, texts: list[str], batch_size: int) -> None:
+    session = processor.init_video_session(video, texts)
+    for _ in model.propagate_in_video_iterator(session, batch_size=batch_size):
+        pass
+
+
+def measure_all(args) -> None:
+    for texts in args.texts:
+        seconds = {}
+        for case in ("shared", "unshared") if texts > 1 else ("shared",):
+            options = ["--variant", args.variant, "--texts", texts, "--side", args.side, "--width", args.width]
+            options += ["--frames", args.frames, "--batch-size", args.batch_size, "--device", args.device]
+            command = [sys.executable, __file__, "speed", "--case", case, *map(str, options)]
+            result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            seconds[case] = result["seconds per frame"]
+            print(json.dumps(result), flush=True)
+        if len(seconds) > 1:
+            print(json.dumps({"texts": texts, "unshared / shared": round(seconds["unshared"] / seconds["shared"], 2)}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("sizes", "speed"))
+    parser.add_argument("--variant", choices=BACKBONES, default="lite")
+    parser.add_argument("--texts", type=int, nargs="+", default=[1, 16], help="sentences about the video")
+    parser.add_argument("--side", type=int, default=480, help="height of the frames")
+    parser.add_argument("--width", type=int, default=854)
+    parser.add_argument("--frames", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=4, help="pairs of frame and sentence decoded at once")
+    parser.add_argument("--device", default="cpu", help="cuda: beside the paper's frames per second on an A100")
+    parser.add_argument("--case", choices=("shared", "unshared"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.what == "sizes":
+        for variant in BACKBONES:
+            print(json.dumps(count_sizes(variant)))
+    elif args.case:
+        print(json.dumps(measure(args)))
+    else:
+        measure_all(args)
+
+
+if __name__ == "__main__":
+    main()

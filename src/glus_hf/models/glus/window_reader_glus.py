@@ -1,0 +1,151 @@
+"""The second stage of inference, *read*: [SEG] of frames and expressions, from windows of frames in batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..prefix_cache import PromptCache
+from .window_schedule_glus import WindowSchedule
+
+
+@dataclass
+class SegPredictions:
+    """What the language model said on one frame: `embeddings [n, dim]`, `probabilities` and `emitted` `[n]`."""
+
+    embeddings: Tensor
+    probabilities: Tensor
+    emitted: Tensor
+
+
+@dataclass(frozen=True)
+class WindowJob:
+    """One expression in one window: its frames, and the number of the expression."""
+
+    window: tuple[int, ...]
+    text: int
+
+
+class WindowReader:
+    """Reads windows of frames; keeps the image tokens of the context frames, of the current windows and of
+    `kept_frame` only."""
+
+    def __init__(self, model, session, batch_size: int, kept_frame: int, schedule: WindowSchedule):
+        self.model, self.session, self.batch_size, self.kept_frame = model, session, batch_size, kept_frame
+        self.schedule, self.tokens = schedule, {}
+        self.found: dict[WindowJob, tuple[Tensor, Tensor, Tensor]] = {}
+        context = session.context_frame_indices
+        self._encode(sorted(set(context)))
+        self.context = {index: self.tokens[index] for index in context}
+        nothing = torch.empty(0, 0, model.config.text_config.hidden_size, device=model.device, dtype=model.dtype)
+        tokens = torch.stack([self.context[index] for index in context]) if context else nothing
+        self.prefix = model.read_prefix(session.prefix_input_ids, tokens)
+        self.lead = shared_lead(session, model.config)
+
+    @torch.no_grad()
+    def read(self, frames: Sequence[int], active: list[list]) -> list[SegPredictions]:
+        """[SEG] of each of `frames` for the expressions of its `active` passes, in their order."""
+        wanted = [self._jobs(frame_idx, passes) for frame_idx, passes in zip(frames, active, strict=True)]
+        new = [job for row in wanted for job, _ in row if job not in self.found]
+        self._read_new(list(dict.fromkeys(new)))
+        predictions = [self._predictions(row) for row in wanted]
+        self._forget(wanted[-1])
+        return predictions
+
+    def _jobs(self, frame_idx: int, passes: list) -> list[tuple[WindowJob, int]]:
+        """For each expression of a frame the window that it is read in, and the place of its [SEG] there."""
+        sources = [(each, self.schedule.source(each, frame_idx)) for each in passes]
+        return [(WindowJob(window, text), place) for each, (window, place) in sources for text in each.texts]
+
+    def _predictions(self, row: list[tuple[WindowJob, int]]) -> SegPredictions:
+        found = [[part[place] for part in self.found[job]] for job, place in row]
+        return SegPredictions(*(torch.stack(part) for part in zip(*found, strict=True)))
+
+    def _forget(self, last: list[tuple[WindowJob, int]]) -> None:
+        """Keep what the next frames may need: windows and tokens of the last frame."""
+        jobs = {job for job, _ in last}
+        self.found = {job: found for job, found in self.found.items() if job in jobs}
+        kept = {self.kept_frame}.union(*(job.window for job in jobs))
+        self.tokens = {frame: tokens for frame, tokens in self.tokens.items() if frame in kept} | self.context
+
+    def _read_new(self, jobs: list[WindowJob]) -> None:
+        """From the shortest to the longest, so that batches need no padding."""
+        needed = sorted({frame_idx for job in jobs for frame_idx in job.window})
+        self._encode([frame_idx for frame_idx in needed if frame_idx not in self.tokens])
+        for group in self._groups(jobs):
+            before, rows = self._read_lead(job.window[0] for job in group)
+            by_length = sorted(group, key=lambda job: len(self._ids(job)))
+            for at in range(0, len(group), self.batch_size):
+                part = by_length[at : at + self.batch_size]
+                self.found.update(zip(part, zip(*self._read_batch(part, before, rows), strict=True), strict=True))
+
+    def _groups(self, jobs: list[WindowJob]) -> list[list[WindowJob]]:
+        """Jobs that are read behind the same leads: those of `batch_size` first frames, or all without a lead."""
+        if not self.lead:
+            return [jobs] if jobs else []
+        by_first: dict[int, list[WindowJob]] = {}
+        for job in jobs:
+            by_first.setdefault(job.window[0], []).append(job)
+        groups = list(by_first.values())
+        return [sum(groups[at : at + self.batch_size], []) for at in range(0, len(groups), self.batch_size)]
+
+    def _read_lead(self, first_frames: Iterable[int]) -> tuple[PromptCache, dict[int, int]]:
+        """The beginnings of windows behind the prefix, by first frame, and the row of each; or the prefix alone."""
+        if not self.lead:
+            return self.prefix, {}
+        frames = list(dict.fromkeys(first_frames))
+        ids = self.session.turn_input_ids[0][: self.lead]
+        leads = self.model.read_leads(self.prefix, ids, self._stack(frames))
+        return leads, {frame: row for row, frame in enumerate(frames)}
+
+    def _read_batch(
+        self, jobs: list[WindowJob], before: PromptCache, rows: dict[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if self.lead:
+            before = before.select([rows[job.window[0]] for job in jobs])
+        ids = [self._ids(job)[self.lead :] for job in jobs]
+        tokens = [self._stack(job.window[1 if self.lead else 0 :]) for job in jobs]
+        return self.model.read_windows(before, ids, tokens, self._places(jobs))
+
+    def _places(self, jobs: list[WindowJob]) -> list[list[int]]:
+        """Where [SEG] is predicted, of a window that is shorter than others its last place again and again."""
+        places = [self.schedule.places(*self._parts(job), len(job.window)) for job in jobs]
+        longest = max(map(len, places))
+        return [[at - self.lead for at in own + own[-1:] * (longest - len(own))] for own in places]
+
+    def _parts(self, job: WindowJob) -> tuple[list[int], list[int]]:
+        """Ids of an earlier turn and of the last turn."""
+        return self.session.turn_input_ids[job.text], self.session.last_turn_input_ids[job.text]
+
+    def _ids(self, job: WindowJob) -> list[int]:
+        return self.schedule.ids(*self._parts(job), len(job.window))
+
+    def _stack(self, frames: Sequence[int]) -> Tensor:
+        tokens = [self.tokens[frame_idx] for frame_idx in frames]
+        return torch.stack(tokens) if tokens else next(iter(self.tokens.values()))[None][:0]
+
+    @torch.no_grad()
+    def _encode(self, frames: list[int]) -> None:
+        length = max(self.session.num_frames - 1, 1)
+        for at in range(0, len(frames), self.batch_size):
+            part = frames[at : at + self.batch_size]
+            pixels = self.session.image_processor.clip_view([self.session.frames[frame_idx] for frame_idx in part])
+            times = torch.tensor([frame_idx / length for frame_idx in part])
+            self.tokens.update(zip(part, self.model.model.encode_frames(pixels, times), strict=True))
+
+
+def shared_lead(session, config) -> int:
+    """How many ids all windows begin with, whatever the expression: the first image and the words after it.
+    0 where one expression has nothing to share. What predicts [SEG] is never among them."""
+    if len(session.texts) < 2:
+        return 0
+    lasts = session.last_turn_input_ids
+    shared = os.path.commonprefix([*session.turn_input_ids, *lasts])[: min(map(len, lasts)) - 2]
+    return len(shared) if shared.count(config.image_token_id) == config.num_image_tokens else 0
+
+
+__all__ = ["SegPredictions", "WindowReader", "shared_lead"]

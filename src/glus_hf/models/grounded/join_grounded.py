@@ -1,0 +1,96 @@
+"""A detector and SAM-2, each as its authors released it for transformers, become one checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoTokenizer, Sam2VideoModel
+from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+
+from ...atomic_write import new_folder
+from ...checkpoint_files.json_fields import read_fields
+from ...errors import CheckpointError
+from ..checkpoint_loading import check_files, readable_errors
+from .configuration_grounded import DETECTORS, GroundedConfig
+from .modeling_grounded import GroundedForVideoSegmentation
+from .processing_grounded import IMAGENET_MEAN, IMAGENET_STD, GroundedProcessor
+
+
+BUFFERS = ("position_ids", "relative_position_index", "num_batches_tracked")  # of older versions; computed today
+
+
+def join_checkpoints(
+    detector: str | os.PathLike, mask_model: str | os.PathLike, output: str | os.PathLike, **settings
+) -> Path:
+    """Write a folder for `GroundedForVideoSegmentation.from_pretrained` and `GroundedProcessor.from_pretrained`.
+
+    Args:
+        detector: folder of a Grounding DINO or MM-Grounding-DINO.
+        mask_model: folder of a `Sam2VideoModel`.
+        output: must not exist.
+        settings: of [`GroundedConfig`].
+
+    Raises:
+        CheckpointError: a folder holds another model, its weights do not fit, or `output` exists; one line.
+    """
+    detector, mask_model = Path(detector), Path(mask_model)
+    kind = _config(detector).model_type
+    if kind not in DETECTORS:
+        raise CheckpointError(f"{detector}: holds a {kind!r} model, no detector; use {' or '.join(DETECTORS)}")
+    parts = {
+        "detector": _load(AutoModelForZeroShotObjectDetection, detector),
+        "mask_model": _load(Sam2VideoModel, mask_model),
+    }
+    # copies: a composite model sets the attention of its configs anew, and those of the parts are in use
+    configs = {
+        "detector_config": parts["detector"].config.to_dict(),
+        "mask_config": parts["mask_model"].config.to_dict(),
+    }
+    model = GroundedForVideoSegmentation(GroundedConfig(**configs, **settings), **parts)
+    processor = _join_processors(detector, mask_model)
+    output = Path(output).absolute()
+    with new_folder(output) as folder:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+    return output
+
+
+def _config(folder: Path):
+    check_files(folder, {}, of_model=True)
+    with readable_errors(folder):
+        return AutoConfig.from_pretrained(folder)
+
+
+def _load(model_class, folder: Path):
+    """In float32, as the detector needs it; strictly, but for buffers that are computed today."""
+    check_files(folder, {}, of_model=True)
+    with readable_errors(folder):
+        model, info = model_class.from_pretrained(folder, dtype="float32", output_loading_info=True)
+    unexpected = [key for key in info["unexpected_keys"] if not key.endswith(BUFFERS)]
+    for problem, keys in {"missing": info["missing_keys"], "unexpected": unexpected}.items():
+        if keys:
+            names = ", ".join(sorted(keys)[:3])
+            raise CheckpointError(f"{folder}: {len(keys)} weights are {problem} ({names}); download it again")
+    return model
+
+
+def _join_processors(detector: Path, mask_model: Path) -> GroundedProcessor:
+    check_files(detector, {}, of_model=False)
+    with readable_errors(detector):
+        images = GroundingDinoImageProcessorPil.from_pretrained(detector)
+        tokenizer = AutoTokenizer.from_pretrained(detector)
+    return GroundedProcessor(images, tokenizer, **_mask_statistics(mask_model))
+
+
+def _mask_statistics(folder: Path) -> dict[str, list[float]]:
+    """Mean and deviation of SAM-2's images, from whichever file of its processor has them."""
+    for name in ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"):
+        fields = read_fields(folder / name) if (folder / name).is_file() else {}
+        for found in (fields, fields.get("image_processor"), fields.get("video_processor")):
+            if isinstance(found, dict) and "image_mean" in found and "image_std" in found:
+                return {"mask_image_mean": found["image_mean"], "mask_image_std": found["image_std"]}
+    return {"mask_image_mean": IMAGENET_MEAN, "mask_image_std": IMAGENET_STD}
+
+
+__all__ = ["join_checkpoints"]
