@@ -255,7 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--contrast-minutes", type=float, default=3, help="CPU time of the first stage")
-    parser.add_argument("--minutes", type=float, default=38, help="CPU time of the second; its rate falls at the end")
+    parser.add_argument("--minutes", type=float, default=24, help="CPU time of the second; its rate falls at the end")
     parser.add_argument("--contrast-rate", type=float, default=2e-3)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)

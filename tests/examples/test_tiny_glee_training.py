@@ -93,9 +93,8 @@ def test_without_fusion_words_do_not_change_what_the_image_is_encoded_as():
     model, processor = build_tiny_glee()
     model.eval()
     features = model.model.encode_images(torch.randn(1, 3, 64, 64))
-    texts = [
-        model.model.encode_text(**processor.tokenize([text]), is_referring=True) for text in ("red", "the circle")
-    ]
+    encode_text = lambda text: model.model.encode_text(**processor.tokenize([text]), is_referring=True)
+    texts = [encode_text("red"), encode_text("the circle")]
     encode = lambda: [model.model.pixel_decoder(features, text)[0][0] for text in texts]
     first, second = encode()
     assert not torch.allclose(first, second)
