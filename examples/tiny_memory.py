@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glus_hf.data.motion_shapes import Scene, sample_expressions, sample_scene, sample_veiled_scene
-from glus_hf.models.glus.inference_glus import PropagationPass, WindowReader
+from glus_hf.models.glus.inference_glus import PropagationPass
 from glus_hf.models.glus.memory_glus import MemoryBank
+from glus_hf.models.glus.window_reader_glus import WindowReader
+from glus_hf.models.glus.window_schedule_glus import SlidingWindows
 
 
 # frosted glass over sprites of one shape, over any scene, a target that comes or goes, any scene
@@ -69,7 +71,9 @@ def read_clip(model, processor, scene: Scene, expressions, length: int, frames: 
     images, masks = scene.render(np.linspace(0, 1, length), SIZE)
     session = processor.init_video_session(images, [expression.text for expression in expressions])
     way = PropagationPass(frames.start, frames.step, list(range(len(expressions))), MemoryBank(0, 1))
-    readings = WindowReader(model, session, batch_size=64).read(frames, [[way]] * len(frames))
+    windows = SlidingWindows(model.config.num_query_frames)
+    reader = WindowReader(model, session, batch_size=64, kept_frame=frames.start, schedule=windows)
+    readings = reader.read(frames, [[way]] * len(frames))
     prompts = torch.stack([reading.embeddings for reading in readings], dim=1)
     targets = np.stack([masks[expression.object_ids].any(0) for expression in expressions])[:, frames]
     return prompts, targets, images[frames], masks.any(0)[frames]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
+from ..json_text import json_text
 from ..model_families import DETECTION_TASK
 from ..output_claim import OutputFile, claim_outputs
 from .options import (
@@ -26,7 +26,7 @@ from .options import (
     load_pipeline,
     model_folders,
 )
-from .output import echo, print_table, set_progress
+from .output import echo, print_json, print_table, set_progress
 from .segment import DEFAULT_FPS, OUTPUT_SUFFIXES, stem_of
 
 
@@ -92,10 +92,10 @@ def detect(
         found = Detections(pipe, clip.frames, _without_repetitions(names), threshold, top_k, masks)
         _save(picture, found, clip, local)
         if objects_path is not None:
-            objects_path.write_text(json.dumps(found.content(source)), encoding="utf-8")
+            objects_path.write_text(json_text(found.content(source)), encoding="utf-8")
     if as_json:
         places = {"output": str(output), "objects_file": None if objects_file is None else str(objects_file)}
-        print(json.dumps({**places, **found.content(source, with_masks=False)}))
+        print_json({**places, **found.content(source, with_masks=False)})
     elif not quiet:
         print_table(["name", "objects", "frames", "best score"], found.rows())
         echo(f"Picture: {output}")
