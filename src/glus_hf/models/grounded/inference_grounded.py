@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..mask_scores import mask_confidence
 from ..sessions import VideoSegmentationOutput, VideoSession, check_inference, key_frame_per_text
 from .detection_grounded import Detection, detect, frames_to_search
 from .tracking_grounded import encode_frame, start_tracking, track_frame, turned_back
@@ -128,16 +129,10 @@ def _segment_frame(
             features = encode_frame(mask_model, pixels)
         low, presence = track_frame(mask_model, track.sam, features, pixels, track.position(frame_idx))
         logits[row] = F.interpolate(low[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-        scores[row] = track.score * presence.sigmoid() * _mask_confidence(logits[row])
+        scores[row] = track.score * presence.sigmoid() * mask_confidence(logits[row])
     return VideoSegmentationOutput(
         frame_idx=frame_idx, text_indices=[track.text for track in tracks], mask_logits=logits, scores=scores
     )
-
-
-def _mask_confidence(logits: Tensor) -> Tensor:
-    """Mean probability inside a mask `[height, width]`, 0 for an empty one."""
-    inside = logits > 0
-    return torch.where(inside, logits.sigmoid(), 0).sum(-1).sum(-1) / inside.sum().clamp(min=1)
 
 
 __all__ = ["GroundedInferenceSession", "propagate_in_video"]
