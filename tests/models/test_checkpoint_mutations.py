@@ -120,17 +120,21 @@ def test_weights_that_are_no_numbers_are_refused(folder, label):
         glus_hf.GLUSForVideoSegmentation.from_pretrained(folder)
 
 
+PARTS = 20  # of about 320 mutations, two minutes each
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(4 * 3600)  # about 5,000 processes
-def test_every_field_times_every_value(saved, tmp_path):
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_field_times_every_value(saved, tmp_path, part):
+    mutations = all_mutations(saved)
     found = {}
-    for name, mutate in all_mutations(saved).items():
+    for name in sorted(mutations)[part::PARTS]:
         folder = shutil.copytree(saved, tmp_path / "small")
-        mutate(folder)
+        mutations[name](folder)
         found[name] = outcome_in_fork(folder)
         shutil.rmtree(folder)
-    wrong = {name: text for name, text in found.items() if text not in ("loads", "refused")}
-    assert len(wrong) <= len(found) // 500, wrong
+    assert {name: text for name, text in found.items() if text not in ("loads", "refused")} == {}
 
 
 def outcome_in_fork(folder, seconds: int = 60) -> str:
