@@ -12,6 +12,7 @@ MAX_MESSAGE = 2000  # letters: what a message quotes out of a bad file or argume
 MAX_WORD = 400  # letters without a space: paths are shorter, but for those that no system takes
 MESSAGE_END = 600  # letters kept of the end, where the remedy is
 SHOWN_PROBLEMS = 20
+CORRECT = "correct it or download the file again"
 
 
 def one_line(message: object) -> str:
@@ -54,6 +55,19 @@ class VideoError(UserError):
 
 class DatasetFileError(UserError):
     """A dataset cannot be read: file, id, what is wrong, what to do about it."""
+
+
+class DatasetContentError(DatasetFileError):
+    """What a file of a dataset says is wrong: file, id, what is wrong. What to do about it is added.
+
+    Example:
+        >>> str(DatasetContentError("meta_expressions.json: video 'a' has no 'frames'"))
+        "meta_expressions.json: video 'a' has no 'frames'; correct it or download the file again"
+    """
+
+    def __init__(self, message: str = ""):
+        text = str(message)
+        super().__init__(text if text.endswith(CORRECT) else f"{text}; {CORRECT}")  # an error that was sent has it
 
 
 class TarError(DatasetFileError):
@@ -100,6 +114,7 @@ __all__ = [
     "BrokenSampleError",
     "CheckpointError",
     "ConfigError",
+    "DatasetContentError",
     "DatasetFileError",
     "MissingPrediction",
     "NonFiniteLossError",

@@ -41,6 +41,10 @@ def pipeline(task: str = TASK, model=None, **kwargs):
 
         components = load_components({**kwargs, "model": model}) | {"task": task}
         return transformers.pipelines.pipeline(**components, pipeline_class=ObjectsByNamePipeline)
+    if task == DETECTION_TASK and isinstance(model, (str, os.PathLike)):  # of transformers' own
+        kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
+        with readable_errors(model):
+            return transformers.pipelines.pipeline(task, model, **kwargs)
     return transformers.pipelines.pipeline(task, model, **kwargs)
 
 

@@ -191,7 +191,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         questions = [INFERENCE_QUESTION] * num_query_frames if questions is None else questions
         answers = [INFERENCE_ANSWER] * num_query_frames if answers is None else answers
         if num_query_frames < 1 or not len(questions) == len(answers) == num_query_frames:
-            raise UserError(f"expected {num_query_frames} (at least 1) questions and answers")
+            raise UserError(f"expected {num_query_frames} (at least 1) questions and answers; pass that many")
         context = IMAGE_BLOCK * self.num_context_frames + f"\n{CONTEXT_SENTENCE}\n" if self.num_context_frames else ""
         turns = [
             f"USER: {context if turn == 0 else ''}{IMAGE_BLOCK}\n{QUESTIONS[question].replace('{x}', expression)} "
@@ -265,7 +265,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         count = self.num_context_frames if num_context is None else num_context
         strategy = strategy or self.context_frames
         if num_frames < 1 or count < 0:
-            raise UserError(f"cannot sample {count} context frames from {num_frames} frames")
+            raise UserError(f"cannot sample {count} context frames from {num_frames} frames; use a longer video")
         if strategy not in CONTEXT_STRATEGIES:
             raise UserError(f"unknown context strategy {strategy!r}; use one of {', '.join(CONTEXT_STRATEGIES)}")
         if strategy == "uniform":
@@ -468,7 +468,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         if self.overlap == "union":
             return (masks > 0).float()
         if masks.numel() > 0 and masks.max() == FULL_WHITE:
-            raise UserError(f"with overlap='sum' masks are numbers of objects, got {FULL_WHITE}; divide by it")
+            raise UserError(f"with overlap='sum' masks are numbers of objects, got {FULL_WHITE}; use 0 and 1")
         return masks.float()
 
 
@@ -485,7 +485,7 @@ def _check_choice(name: str, value, choices: tuple[str, ...]):
 def _all_have(samples: list[dict], key: str) -> bool:
     given = [sample.get(key) is not None for sample in samples]
     if any(given) != all(given):
-        raise UserError(f"either all samples have {key} or none")
+        raise UserError(f"either all samples have {key} or none; pass them in two batches")
     return all(given)
 
 
