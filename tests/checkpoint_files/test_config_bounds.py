@@ -35,7 +35,7 @@ def test_the_largest_models_are_within_the_bounds():
         ({"unknown": 10**30}, "unknown is 1000000"),
         ({"blocks_per_stage": [1, -1]}, "blocks_per_stage is -1; it must be from 1 to 512"),
         ({"unknown": list(range(5000))}, "use at most 4096 entries"),
-        ({"unknown": "x" * 5000}, "it may have 4096 letters"),
+        ({"unknown": "x" * 5000}, "use at most 4096 letters"),
         ({"attn_implementation": "owner/kernels"}, "must be one of eager, sdpa"),
         ({"dtype": "int8"}, "must be one of auto, float32"),
     ],
