@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..errors import DatasetContentError, DatasetFileError
+from ..errors import DatasetContentError
 from .masks import boolean_mask
 from .sizes import check_size
 
@@ -152,7 +152,7 @@ def _checked_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, in
     if min(found) < 1 or found[0] * found[1] > MAX_PIXELS:
         raise DatasetContentError(f"{name}: 'size' {list(found)} is not that of a video frame")
     if size is not None:
-        check_size(name, found, size, remedy="it may belong to another video", error=DatasetFileError)
+        check_size(name, found, size, remedy="it may belong to another video", error=DatasetContentError)
     return tuple(found)
 
 
