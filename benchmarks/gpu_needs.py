@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from training_memory import FOUR_BIT, GB, HALF, LiveTensors, flash_attention
+from training_memory import FOUR_BIT, GB, HALF, LiveTensors, MemoryBank, flash_attention
 from transformers import logging as transformers_logging
 
 from glus_hf import (
@@ -28,7 +28,6 @@ from glus_hf import (
     GroundedConfig,
     GroundedForVideoSegmentation,
 )
-from glus_hf.models.glus.memory_glus import MemoryBank
 from glus_hf.models.prefix_cache import ACCELERATOR_BATCH, PromptCache, read_at
 
 
