@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -37,15 +38,19 @@ from .options import (
     model_folders,
 )
 from .output import echo, print_json, print_table, set_progress
+from .segment_live import DEFAULT_FPS, STDIN, check_live_options, limited, report, segment_stream
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
-DEFAULT_FPS = 12.0
 
 
 def segment(
     video: Annotated[
-        str, typer.Argument(metavar="VIDEO", help="Video or image file, folder of frames, or http(s) address.")
+        str,
+        typer.Argument(
+            metavar="VIDEO",
+            help="Video or image file, folder of frames, http(s) address, or - for raw RGB frames on standard input.",
+        ),
     ],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to segment, in words.")],
     output: Annotated[
@@ -75,6 +80,10 @@ def segment(
     mask_size: MaskSize = None,
     batch_size: BatchSize = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
+    size: Annotated[str | None, typer.Option(help="Of -: width and height of the frames, as 640x360.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Of -: frames per second of the overlay.")
+    ] = None,
     decode_limit: DecodeLimit = None,
     max_download: MaxDownload = 1074,
     allow_private_addresses: AllowPrivate = False,
@@ -83,11 +92,14 @@ def segment(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
 ) -> None:
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
-    output = _checked_output(video, output)
+    whole = {"--key-frame": key_frame, "--selector": selector, "--format": formats}
+    check_live_options(video, size, fps, output, whole | {"--no-target-threshold": no_target_threshold is not None})
+    output = _checked_output("stdin" if video == STDIN else video, output)
     names, export_dir = _checked_export(video, formats, export_dir, with_frames)
     start, limits = _key_frame(key_frame), decode_limits(decode_limit)
     from ..inference.frame_selector import require_selector
     from ..media.download import DownloadOptions
+    from ..media.raw_frames import parse_size, read_raw_frames
     from ..media.video import open_video
     from ..media.video_sources import as_local
 
@@ -96,7 +108,16 @@ def segment(
     set_progress(quiet)
     folders = [masks_dir, export_dir if names else None]
     outputs = OutputFile(output), *(None if folder is None else OutputFolder(folder) for folder in folders)
-    inputs = [video, *model_folders(model, selector)]
+    inputs = [None if video == STDIN else video, *model_folders(model, selector)]
+    if video == STDIN:
+        frames = limited(read_raw_frames(sys.stdin.buffer, parse_size(size, limits)), max_frames)
+        with claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, _):
+            pipe = load_pipeline(model, device, dtype, compat)
+            fit_mask_size(pipe.model, mask_size)
+            live = pipe.open_live(texts, threshold=threshold, batch_size=batch_size)
+            counts = segment_stream(live, frames, overlay, masks, fps or DEFAULT_FPS, legend, progress=not quiet)
+        report(counts, live, {"output": output, "masks_dir": masks_dir}, as_json, quiet)
+        return
     with (
         claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, export),
         as_local(video, download) as source,

@@ -7,6 +7,9 @@ A family has
 * a model with `propagate_in_video_iterator(session, key_frame=None, batch_size=None)`, which yields
   [`VideoSegmentationOutput`]s.
 
+A family may also take frames that come one by one: `processor.init_live_session(text, ...)` and
+`model.push_frame(session, frame)`, which gives the output of that frame.
+
 Every frame comes exactly once for every expression, from its key frame forward to the end, then backward to the start.
 Expressions with different key frames reach a frame at different times, so a frame may come in several outputs, each
 for some of the expressions. All state lies in the session, none on the model: two sessions can share one model.

@@ -20,6 +20,7 @@ from ..inference.frame_selector import (
     require_selector,
 )
 from ..inference.kept_masks import OUTPUTS
+from ..inference.live_session import LiveSession
 from ..media.download import MAX_BYTES, TIMEOUT, DownloadOptions
 from ..models.expressions import as_expressions
 from ..models.sessions import AUTO, key_frame_per_text
@@ -254,6 +255,26 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             if note not in self._warned and logging.get_verbosity() <= logging.WARNING:
                 self._warned.add(note)
                 logger.warning(note)
+
+    def open_live(self, text: str | Sequence[str], **options) -> LiveSession:
+        """A session for frames that come one by one: `push(frame)` gives the masks of a frame before the next is there.
+
+        Args:
+            text (`str` or `list[str]`): the expression(s).
+            options: `threshold`, `batch_size` and `frame_stride`, as in a call; `context_frames`, the strategy or the
+                images of a fixed context; `num_frames`, how many will come, if that is known.
+
+        Raises:
+            UserError: a model that takes no frames one by one, or what the processor refuses.
+
+        Example:
+
+            >>> live = pipe.open_live("the red circle")  # doctest: +SKIP
+            >>> for frame in camera:  # doctest: +SKIP
+            ...     masks = live.push(frame).masks
+        """
+        check_parameters({key: options[key] for key in ("threshold", "batch_size") if key in options})
+        return LiveSession(self.model, self.processor, text, **options)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
         """Save model and processor; `pipeline(task, model=save_directory)` loads them again."""
