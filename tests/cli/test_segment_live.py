@@ -28,7 +28,7 @@ def segment(*arguments, raw=RAW):
     return CliRunner().invoke(app, ["segment", "-", *TEXTS, *arguments], input=raw)
 
 
-def test_masks_and_overlay_of_a_stream(folder):
+def test_masks_and_overlay_of_a_stream(folder, caplog):
     result = segment("--size", "64x64", "--fps", "30", "--masks-dir", "masks", "--json", raw=RAW + b"cut")
     assert result.exit_code == 0, result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
@@ -45,7 +45,7 @@ def test_masks_and_overlay_of_a_stream(folder):
     overlay = load_video(folder / "stdin_segmented.mp4")
     assert len(overlay) == 5 and overlay.fps == pytest.approx(30)
     assert json.loads((folder / "masks" / "masks.json").read_text())["expressions"] == {"0": TEXTS[0], "1": TEXTS[1]}
-    assert "ended within frame 00005 (3 of 12288 bytes)" in result.stderr
+    assert "ended within frame 00005 (3 of 12288 bytes)" in caplog.text
 
 
 def test_the_first_frames_only(folder):

@@ -25,6 +25,7 @@ from .options import (
     DecodeLimit,
     Device,
     Dtype,
+    FrameStride,
     Json,
     MaskSize,
     MaxDownload,
@@ -33,6 +34,7 @@ from .options import (
     Overwrite,
     Selector,
     Threshold,
+    Window,
     decode_limits,
     load_pipeline,
     model_folders,
@@ -79,6 +81,8 @@ def segment(
     threshold: Threshold = 0.0,
     mask_size: MaskSize = None,
     batch_size: BatchSize = None,
+    window: Window = "sliding",
+    frame_stride: FrameStride = 1,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
     size: Annotated[str | None, typer.Option(help="Of -: width and height of the frames, as 640x360.")] = None,
     fps: Annotated[
@@ -93,7 +97,8 @@ def segment(
 ) -> None:
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
     whole = {"--key-frame": key_frame, "--selector": selector, "--format": formats}
-    check_live_options(video, size, fps, output, whole | {"--no-target-threshold": no_target_threshold is not None})
+    whole |= {"--no-target-threshold": no_target_threshold is not None, "--window whole": window == "whole"}
+    check_live_options(video, size, fps, output, whole)
     output = _checked_output("stdin" if video == STDIN else video, output)
     names, export_dir = _checked_export(video, formats, export_dir, with_frames)
     start, limits = _key_frame(key_frame), decode_limits(decode_limit)
@@ -114,9 +119,10 @@ def segment(
         with claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, _):
             pipe = load_pipeline(model, device, dtype, compat)
             fit_mask_size(pipe.model, mask_size)
-            live = pipe.open_live(texts, threshold=threshold, batch_size=batch_size)
+            live = pipe.open_live(texts, threshold=threshold, batch_size=batch_size, frame_stride=frame_stride)
             counts = segment_stream(live, frames, overlay, masks, fps or DEFAULT_FPS, legend, progress=not quiet)
-        report(counts, live, {"output": output, "masks_dir": masks_dir}, as_json, quiet)
+        places = {"output": str(output), "masks_dir": None if masks_dir is None else str(masks_dir)}
+        report(counts, live, places, as_json, quiet)
         return
     with (
         claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, export),
@@ -129,6 +135,7 @@ def segment(
         fit_mask_size(pipe.model, mask_size)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
         choice |= {"threshold": threshold, "batch_size": batch_size, "output": "file"}
+        choice |= {"window": window, "frame_stride": frame_stride}
         results, notice = pipe(clip, texts, progress=not quiet, **choice), notice_of(pipe.model)
         del pipe  # what the model took is free for the overlay
         _save_overlay(overlay, source, clip, results, legend)

@@ -32,6 +32,8 @@ from ..media.sizes import check_same_size, frame_size
 from ..model_families import load_module
 
 
+WINDOWS = ("sliding", "whole")
+"""How a language model reads frames, where a model has a choice: one window per frame, or one for several."""
 AUTO = "auto"
 """The key frame that a selector chooses."""
 
@@ -207,6 +209,7 @@ def _plain(value):
 
 __all__ = [
     "AUTO",
+    "WINDOWS",
     "VideoSegmentationOutput",
     "VideoSession",
     "check_inference",
