@@ -32,12 +32,15 @@ from .options import (
     Model,
     NoTargetThreshold,
     Overwrite,
+    Propagation,
+    Sam2Model,
     Selector,
     Threshold,
     Window,
     decode_limits,
     load_pipeline,
     model_folders,
+    set_propagation,
 )
 from .output import echo, print_json, print_table, set_progress
 from .segment_live import DEFAULT_FPS, STDIN, check_live_options, limited, report, segment_stream
@@ -80,6 +83,8 @@ def segment(
     legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Name the colours on the overlay.")] = True,
     threshold: Threshold = 0.0,
     mask_size: MaskSize = None,
+    propagation: Propagation = "model",
+    sam2_model: Sam2Model = None,
     batch_size: BatchSize = None,
     window: Window = "sliding",
     frame_stride: FrameStride = 1,
@@ -98,6 +103,7 @@ def segment(
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
     whole = {"--key-frame": key_frame, "--selector": selector, "--format": formats}
     whole |= {"--no-target-threshold": no_target_threshold is not None, "--window whole": window == "whole"}
+    whole |= {"--propagation": propagation != "model"}
     check_live_options(video, size, fps, output, whole)
     output = _checked_output("stdin" if video == STDIN else video, output)
     names, export_dir = _checked_export(video, formats, export_dir, with_frames)
@@ -113,7 +119,7 @@ def segment(
     set_progress(quiet)
     folders = [masks_dir, export_dir if names else None]
     outputs = OutputFile(output), *(None if folder is None else OutputFolder(folder) for folder in folders)
-    inputs = [None if video == STDIN else video, *model_folders(model, selector)]
+    inputs = [None if video == STDIN else video, *model_folders(model, selector, sam2_model)]
     if video == STDIN:
         frames = limited(read_raw_frames(sys.stdin.buffer, parse_size(size, limits)), max_frames)
         with claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, _):
@@ -133,6 +139,7 @@ def segment(
             tell_of_footage(model, source)
         pipe = load_pipeline(model, device, dtype, compat)
         fit_mask_size(pipe.model, mask_size)
+        set_propagation(pipe, propagation, sam2_model)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
         choice |= {"threshold": threshold, "batch_size": batch_size, "output": "file"}
         choice |= {"window": window, "frame_stride": frame_stride}
