@@ -33,7 +33,8 @@ MODES = {
 
 
 def load(mode: str, model: str):
-    return pipeline("referring-video-segmentation", model=model, device="cpu", dtype=mode if mode == "bfloat16" else None)
+    dtype = mode if mode == "bfloat16" else None
+    return pipeline("referring-video-segmentation", model=model, device="cpu", dtype=dtype)
 
 
 def segment(pipe, mode: str, clip, texts: list[str]) -> np.ndarray:

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/latency.py --frames 200 --texts 1 4 --json latency.json
 
-CPU time, whatever else the machine does; on an idle machine it is the wait. Frames at which the context is sampled anew
-are counted with the others and shown apart.
+CPU time, whatever else the machine does; on an idle machine it is the wait. Frames at which the context is sampled
+anew are counted with the others and shown apart.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ def row_of(pipe, frames, texts: list[str]) -> dict:
     times = push_times(pipe, frames, texts)
     renewed = np.array([number & (number - 1) == 0 for number in range(1, len(frames) + 1)])
     renewed[:8] = False  # their windows are short
+    first, second = np.split(times, [len(times) // 2])
     return {
         "texts": len(texts),
         "frames": len(frames),
         **{f"p{share}_ms": round(float(np.percentile(times, share)), 1) for share in PERCENTILES},
         "first_frame_ms": round(float(times[0]), 1),
         "renewed_context_ms": round(float(times[renewed].max()), 1) if renewed.any() else None,
-        "second_half_to_first": round(float(np.median(times[len(times) // 2 :]) / np.median(times[8 : len(times) // 2])), 3),
+        "second_half_to_first": round(float(np.median(second) / np.median(first[8:])), 3),
         "first_mask_of_a_file_ms": round(first_mask_time(pipe, frames, texts), 1),
     }
 
@@ -76,7 +77,8 @@ def main() -> None:
         rows.append(row_of(pipe, frames, TEXTS[:count]))
         print(json.dumps(rows[-1]), flush=True)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"size": arguments.size, "model": arguments.model, "rows": rows}, indent=1))
+        settings = {"size": arguments.size, "model": arguments.model}
+        arguments.json.write_text(json.dumps({**settings, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def test_the_first_frames_only(folder):
     [
         ([], "add their --size, as 640x360"),
         (["--size", "64"], "write WIDTHxHEIGHT"),
-        (["--size", "6400x6400"], "ended after 61440 of the 122880000 bytes of a 6400x6400 frame: check --size"),
+        (["--size", "6400x6400"], "ended after 61440 of 122880000 bytes of a 6400x6400 frame: check --size"),
         (["--size", "64x64", "--key-frame", "2"], "--key-frame needs the whole video"),
         (["--size", "64x64", "--format", "davis"], "--format needs the whole video"),
         (["--size", "64x64", "-o", "out.gif"], "holds all frames"),
@@ -75,4 +75,4 @@ def test_errors_are_one_line(folder, arguments, words):
 
 def test_size_belongs_to_standard_input(folder):
     result = CliRunner().invoke(app, ["segment", "clip.mp4", "the red circle", "--size", "64x64"])
-    assert result.exit_code == 2 and "--size and --fps are of raw frames" in result.stderr
+    assert result.exit_code == 2 and "--size and --fps belong to raw frames" in result.stderr

@@ -50,7 +50,7 @@ def test_a_cut_last_frame_is_left_out(caplog):
 
 @pytest.mark.parametrize("content", [b"", b"1" * 71])
 def test_no_frame_at_all(content):
-    with pytest.raises(VideoError, match=f"ended after {len(content)} of the 72 bytes of a 6x4 frame: check --size"):
+    with pytest.raises(VideoError, match=f"ended after {len(content)} of 72 bytes of a 6x4 frame: check --size"):
         list(read_raw_frames(io.BytesIO(content), (4, 6)))
 
 

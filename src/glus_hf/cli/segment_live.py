@@ -30,7 +30,7 @@ def check_live_options(video: str, size: str | None, fps: float | None, output: 
     """
     if video != STDIN:
         if size is not None or fps is not None:
-            raise UserError("--size and --fps are of raw frames on standard input: write - for VIDEO, or leave them out")
+            raise UserError("--size and --fps belong to raw frames on standard input: write - for VIDEO")
         return
     if size is None:
         raise UserError("- reads raw RGB frames: add their --size, as 640x360")
@@ -70,7 +70,9 @@ class LiveCounts:
         ]
 
 
-def segment_stream(live, frames: Iterator, overlay: Path, masks: Path | None, fps: float, legend: bool, progress: bool):
+def segment_stream(
+    live, frames: Iterator, overlay: Path, masks: Path | None, fps: float, legend: bool, progress: bool
+) -> LiveCounts:
     """Write overlay and masks of a stream.
 
     Args:

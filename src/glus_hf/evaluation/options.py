@@ -31,7 +31,8 @@ class EvaluationOptions:
         key_frames: instead, `{"<video>_<expression>": name of the frame as a number}`; others start from the first.
         no_target_threshold: with a selector: expressions whose confidence (the largest selector score x mask score of
             any frame) is below it get empty masks.
-        window, frame_stride: modes that are faster and not the same; see [`~glus_hf.inference.frame_masks.fast_modes`].
+        window, frame_stride: modes that are faster and not the same; see
+            [`~glus_hf.inference.frame_masks.fast_modes`].
         limits: what a video may ask for when it is read.
         on_error: "raise", or "skip" to report expressions that fail and go on.
 
@@ -84,7 +85,7 @@ class EvaluationOptions:
         return self.key_frame is not None or self.key_frames is not None
 
     def settings(self) -> dict:
-        """What predictions depend on; modes where they are not the exact ones, which runs had before there were any."""
+        """What predictions depend on; modes only where they are not exact, as runs had none before there were any."""
         settings = {name: value for name, value in asdict(self).items() if name not in NOT_IN_SETTINGS}
         return {name: value for name, value in settings.items() if EXACT.get(name) != value or name not in EXACT}
 

@@ -63,7 +63,7 @@ def read_raw_frames(stream: BinaryIO, size: tuple[int, int]) -> Iterator[np.ndar
         number += 1
     shape = f"{size[1]}x{size[0]}"
     if number == 0:
-        raise VideoError(f"standard input ended after {found} of the {expected} bytes of a {shape} frame: check --size")
+        raise VideoError(f"standard input ended after {found} of {expected} bytes of a {shape} frame: check --size")
     if found > 0:
         logger.warning(
             f"standard input ended within frame {number:05d} ({found} of {expected} bytes), which is left out; if all "

@@ -264,7 +264,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
                 logger.warning(note)
 
     def open_live(self, text: str | Sequence[str], **options) -> LiveSession:
-        """A session for frames that come one by one: `push(frame)` gives the masks of a frame before the next is there.
+        """A session for frames that come one by one: `push(frame)` gives a frame's masks before the next is there.
 
         Args:
             text (`str` or `list[str]`): the expression(s).

@@ -117,8 +117,8 @@ def test_what_a_live_session_refuses(model, processor, frames):
         next(model.propagate_in_video_iterator(processor.init_live_session(TEXTS)))
     with pytest.raises(UserError, match="must be 4 images, got 2"):
         processor.init_live_session(TEXTS, context_frames=frames[:2])
-    for options in ({"context_frames": "random"}, {"num_frames": 0}):
-        with pytest.raises(UserError, match="change context_frames"):
+    for options, words in (({"context_frames": "random"}, "change context_frames"), ({"num_frames": 0}, "at least 1")):
+        with pytest.raises(UserError, match=words):
             processor.init_live_session(TEXTS, **options)
 
 

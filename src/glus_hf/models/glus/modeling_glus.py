@@ -493,8 +493,8 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         """Segment a video, frame by frame.
 
         Args:
-            session: from [`GLUSProcessor.init_video_session`]; or from `init_live_session` with a `video`, whose frames
-                are segmented as they come. A live session takes no `key_frame` and no whole windows.
+            session: from [`GLUSProcessor.init_video_session`]; or from `init_live_session` with a `video`, whose
+                frames are segmented as they come. A live session takes no `key_frame` and no whole windows.
             key_frame: frame to start from, 0 by default; or one per expression (list, array or tensor). Frames
                 `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
                 expression. Expressions that start from different frames share what is computed per frame: each frame

@@ -340,17 +340,15 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         """
         expressions = [self.clean_expression(expression) for expression in as_expressions(text)]
         strategy = context_frames if isinstance(context_frames, str) else self.context_frames
-        if strategy == "random" or (num_frames is not None and num_frames < 1):
-            raise UserError('a live session samples "middle" or "uniform" frames, of at least one: change context_frames')
-        images = [] if context_frames is None or isinstance(context_frames, str) else list(context_frames)
-        images = [to_frame(image, f"context frame {place}") for place, image in enumerate(images)]
-        if images and len(images) != self.num_context_frames:
-            raise UserError(f"context_frames must be {self.num_context_frames} images, got {len(images)}")
+        if strategy == "random":
+            raise UserError('a live session samples "middle" or "uniform" frames: change context_frames')
+        if num_frames is not None and num_frames < 1:
+            raise UserError(f"num_frames must be at least 1, got {num_frames}")
+        images = [] if context_frames is None or isinstance(context_frames, str) else self._images(context_frames)
         sample = partial(self.sample_context_frames, strategy=strategy)
+        times = [(place + 0.5) / len(images) for place in range(len(images))]
         if images and num_frames is not None:
             times = [index / max(num_frames - 1, 1) for index in sample(num_frames)]
-        else:
-            times = [(place + 0.5) / len(images) for place in range(len(images))]
         splits = [self.split_window(expression) for expression in expressions]
         return GLUSLiveSession(
             frames=LiveFrames(images),
@@ -365,6 +363,12 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
             expected_frames=num_frames,
             context_times=times,
         )
+
+    def _images(self, context_frames: Sequence) -> list[np.ndarray]:
+        """Images of a fixed context."""
+        if len(context_frames) != self.num_context_frames:
+            raise UserError(f"context_frames must be {self.num_context_frames} images, got {len(context_frames)}")
+        return [to_frame(image, f"context frame {place}") for place, image in enumerate(context_frames)]
 
     def split_window(self, expression: str) -> tuple[list[int], list[int], list[int]]:
         """Expanded ids of (prefix, one earlier turn, last turn): a window of q frames is prefix + turn*(q-1) + last.
