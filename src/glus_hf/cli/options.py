@@ -32,6 +32,12 @@ Threshold = Annotated[float, typer.Option(help="Mask logits above it are foregro
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Windows the language model reads at once. Default: as fits in memory.")
 ]
+Window = Annotated[
+    str, typer.Option(help="sliding (exact), or whole: faster, one pass of the language model for several frames.")
+]
+FrameStride = Annotated[
+    int, typer.Option(min=1, help="Let the language model read every so many frames only; 1 is exact.")
+]
 MaskSize = Annotated[
     int | None,
     typer.Option(help="Side in pixels at which masks are drawn, where the model has a choice: a multiple of 32."),
@@ -158,6 +164,7 @@ __all__ = [
     "DecodeLimit",
     "Device",
     "Dtype",
+    "FrameStride",
     "Json",
     "MaskSize",
     "MaxDownload",
@@ -168,6 +175,7 @@ __all__ = [
     "Overwrite",
     "Selector",
     "Threshold",
+    "Window",
     "decode_limits",
     "load_pipeline",
     "model_folders",

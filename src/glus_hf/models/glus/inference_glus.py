@@ -54,6 +54,14 @@ class GLUSInferenceSession(VideoSession):
     last_turn_input_ids: list[list[int]]
     missing_seg_frames: list[list[int]] = field(default_factory=list)
 
+    def frame_time(self, frame_idx: int) -> float:
+        """Where in the video a frame is, in [0, 1]."""
+        return frame_idx / max(self.num_frames - 1, 1)
+
+    def note_missing(self, text: int, frame_idx: int) -> None:
+        """Remember that an expression got no [SEG] on a frame."""
+        self.missing_seg_frames[text].append(frame_idx)
+
 
 @dataclass
 class GLUSVideoSegmentationOutput(VideoSegmentationOutput):
@@ -109,7 +117,7 @@ def propagate_in_video(
     Works in chunks of frames: features of a frame live as long as a window or a memory needs them.
     """
     starts = _texts_by_key_frame(key_frame, session)
-    _check_fit(model, session, batch_size)
+    check_fit(model, session, batch_size)
     session.missing_seg_frames = [[] for _ in session.texts]
     first, last = min(starts), max(starts)
     schedule = schedule or SlidingWindows(model.config.num_query_frames)
@@ -124,22 +132,28 @@ def propagate_in_video(
 
 
 def _sweep(model, session, reader: WindowReader, passes: list[PropagationPass], frames: range):
-    for begin in range(0, len(frames), CHUNK):
-        chunk = frames[begin : begin + CHUNK]
+    for chunk in _chunks(frames):
         active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
         for frame_idx, covering, predictions in zip(chunk, active, reader.read(chunk, active), strict=True):
-            yield _decode_frame(model, session, covering, predictions, frame_idx)
+            yield decode_read_frame(model, session, covering, predictions, frame_idx)
+
+
+def _chunks(frames: range) -> Iterator[range]:
+    """The first frame alone, so that its mask is there after one window; then `CHUNK` at a time."""
+    bounds = [0, *range(min(1, len(frames)), len(frames), CHUNK), len(frames)]
+    return (frames[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False) if begin < end)
 
 
 @torch.no_grad()
-def _decode_frame(
+def decode_read_frame(
     model, session: GLUSInferenceSession, passes: list[PropagationPass], predictions: SegPredictions, frame_idx: int
 ) -> GLUSVideoSegmentationOutput:
+    """The third stage: masks of a frame whose [SEG]s are read, of the expressions of some passes in their order."""
     texts = [text for each in passes for text in each.texts]
     emitted = predictions.emitted.tolist()
     missing = sorted(text for text, is_emitted in zip(texts, emitted, strict=True) if not is_emitted)
     for text in missing:
-        session.missing_seg_frames[text].append(frame_idx)
+        session.note_missing(text, frame_idx)
     embeddings, size = predictions.embeddings, (session.height, session.width)
     if any(emitted):
         pixels = session.image_processor.mask_view([session.frames[frame_idx]])
@@ -174,7 +188,12 @@ def _decode_passes(
     return torch.cat(low)
 
 
-def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> None:
+def check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> None:
+    """Refuse a session of a processor that does not belong to the model.
+
+    Raises:
+        UserError: what does not fit; one line.
+    """
     config, views = model.config, session.image_processor
     if config.seg_token_id is None:
         raise UserError("config.seg_token_id is not set; take it from the processor: processor.seg_token_id")
@@ -197,4 +216,11 @@ def _texts_by_key_frame(key_frame, session: GLUSInferenceSession) -> dict[int, l
     return {start: [text for text, own in enumerate(starts) if own == start] for start in sorted(set(starts))}
 
 
-__all__ = ["GLUSInferenceSession", "GLUSVideoSegmentationOutput", "propagate_in_video"]
+__all__ = [
+    "GLUSInferenceSession",
+    "GLUSVideoSegmentationOutput",
+    "PropagationPass",
+    "check_fit",
+    "decode_read_frame",
+    "propagate_in_video",
+]

@@ -24,6 +24,7 @@ from ..prefix_cache import CACHE, PromptCache, pad_prompts, read_at, read_beginn
 from ..sessions import sides
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
+from .live_glus import GLUSLiveSession, push_frame, push_frames
 from .loss_glus import mask_losses
 from .memory_glus import MemoryBank
 from .presets_glus import apply_compat
@@ -492,7 +493,8 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         """Segment a video, frame by frame.
 
         Args:
-            session: from [`GLUSProcessor.init_video_session`].
+            session: from [`GLUSProcessor.init_video_session`]; or from `init_live_session` with a `video`, whose
+                frames are segmented as they come. A live session takes no `key_frame` and no whole windows.
             key_frame: frame to start from, 0 by default; or one per expression (list, array or tensor). Frames
                 `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
                 expression. Expressions that start from different frames share what is computed per frame: each frame
@@ -511,8 +513,35 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             get it on the way back. Where an expression gets no [SEG], its mask is empty and
             its score 0; `session.missing_seg_frames` lists the frames.
         """
+        if isinstance(session, GLUSLiveSession):
+            if key_frame is not None or window != "sliding":
+                raise UserError("a live session starts at its first frame and never looks ahead: no key_frame, window")
+            yield from push_frames(self, session, batch_size, frame_stride)
+            return
         schedule = make_schedule(window, frame_stride, self.config, session.num_frames)
         yield from propagate_in_video(self, session, key_frame, batch_size, schedule)
+
+    def push_frame(
+        self, session: GLUSLiveSession, frame, batch_size: int | None = None, frame_stride: int = 1
+    ) -> GLUSVideoSegmentationOutput:
+        """The masks of the next frame of a stream, before the one after it is there.
+
+        Args:
+            session: from [`GLUSProcessor.init_live_session`]; holds the state, which does not grow.
+            frame: PIL image, or array or tensor `[height, width, 3]`; uint8, or floating point in 0 to 1.
+            batch_size: expressions read by the language model at once; by default 8 on a CPU, 16 on an accelerator.
+            frame_stride: read every so many frames only, as in `propagate_in_video_iterator`.
+
+        Raises:
+            UserError: it is no image, or of another size than the first frame; the session stays as it was.
+
+        Example:
+
+            >>> session = processor.init_live_session("the red circle")  # doctest: +SKIP
+            >>> for frame in camera:  # doctest: +SKIP
+            ...     masks = processor.post_process_masks(model.push_frame(session, frame).mask_logits)
+        """
+        return push_frame(self, session, frame, batch_size, frame_stride)
 
     @torch.no_grad()
     def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> PromptCache:

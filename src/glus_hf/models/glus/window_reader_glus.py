@@ -130,11 +130,10 @@ class WindowReader:
 
     @torch.no_grad()
     def _encode(self, frames: list[int]) -> None:
-        length = max(self.session.num_frames - 1, 1)
         for at in range(0, len(frames), self.batch_size):
             part = frames[at : at + self.batch_size]
             pixels = self.session.image_processor.clip_view([self.session.frames[frame_idx] for frame_idx in part])
-            times = torch.tensor([frame_idx / length for frame_idx in part])
+            times = torch.tensor([self.session.frame_time(frame_idx) for frame_idx in part])
             self.tokens.update(zip(part, self.model.model.encode_frames(pixels, times), strict=True))
 
 

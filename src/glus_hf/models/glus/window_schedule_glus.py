@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...errors import UserError
-
-
-WINDOWS = ("sliding", "whole")
+from ..sessions import WINDOWS
 
 
 class WindowSchedule(Protocol):
@@ -98,4 +96,4 @@ def make_schedule(window: str, frame_stride: int, config, num_frames: int) -> Wi
     return SlidingWindows(size, frame_stride)
 
 
-__all__ = ["WINDOWS", "SlidingWindows", "WholeWindows", "WindowSchedule", "make_schedule"]
+__all__ = ["SlidingWindows", "WholeWindows", "WindowSchedule", "make_schedule"]
