@@ -38,8 +38,8 @@ class FrameFeatures:
 
 @dataclass
 class CachedPrefix:
-    """The beginning of prompts, read: `cache` of transformers, its `length`, the position of what comes next, and where
-    its images are, `[1, length]`."""
+    """The beginning of prompts, read: the `cache` of transformers, its `length`, the position of what comes next, and
+    where its images are, `[1, length]`."""
 
     cache: DynamicCache
     length: int
