@@ -20,6 +20,11 @@ FAMILIES = {
         "processor": "GLUSProcessor",
         "image_processor": {"pil": "GLUSImageProcessor"},
     },
+    "glus_vlm": {
+        "config": "GLUSVLMConfig",
+        "model": "GLUSVLMForVideoSegmentation",
+        "processor": "GLUSVLMProcessor",
+    },
     "glee": {
         "config": "GLEEConfig",
         "model": "GLEEForVideoSegmentation",
