@@ -90,7 +90,7 @@ def test_the_losses_of_a_mask_reach_the_words_and_frames_that_it_depends_on(vlm,
     seg_row = model.get_input_embeddings().weight.grad[model.config.seg_token_id]
     assert seg_row.any()
     assert output.loss.item() == pytest.approx(
-        float(output.ce_loss + 2 * output.mask_bce_loss + 0.5 * output.mask_dice_loss), rel=1e-5
+        (output.ce_loss + 2 * output.mask_bce_loss + 0.5 * output.mask_dice_loss).item(), rel=1e-5
     )
 
 

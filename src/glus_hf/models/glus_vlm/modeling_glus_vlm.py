@@ -74,6 +74,10 @@ class GLUSVLMForVideoSegmentation(CheckpointMixin, SamMaskBranch, PreTrainedMode
         self.seg_projection = GLUSVLMSegProjection(config)
         self.post_init()
 
+    def save_pretrained(self, save_directory, *args, **kwargs):
+        """As in transformers, under the names that the weights have here, not those of their parts' first releases."""
+        return super().save_pretrained(save_directory, *args, **{"save_original_format": False, **kwargs})
+
     def get_input_embeddings(self):
         return self.vlm.get_input_embeddings()
 
