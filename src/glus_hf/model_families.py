@@ -85,7 +85,7 @@ RELEASED = {
 """By alias of a released checkpoint, the module that fetches it."""
 
 RUNS = {
-    "glus": ("training.glus_run", "load_run_config", "build_trainer"),
+    **dict.fromkeys(("glus", "glus_vlm"), ("training.glus_run", "load_run_config", "build_trainer")),
     "glus_selector": ("training.selector_run", "load_selector_config", "build_selector_trainer"),
     "glee": ("training.glee_run", "load_glee_config", "build_glee_trainer"),
 }

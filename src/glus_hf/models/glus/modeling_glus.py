@@ -23,6 +23,7 @@ from ..prefix_cache import CACHE, PromptCache, pad_prompts, read_at, read_beginn
 from ..propagation import GLUSVideoSegmentationOutput, propagate_in_video
 from ..recipe_losses import GLUSSegmentationOutput, add_losses, select_seg_states
 from ..sessions import sides
+from ..trainable_parts import LLAMA_LORA, TrainableParts
 from ..window_reader import shared_lead
 from ..window_schedule import make_schedule
 from .configuration_glus import GLUSConfig
@@ -238,6 +239,28 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 
     def get_output_embeddings(self):
         return self.lm_head
+
+    @property
+    def trainable_parts(self) -> TrainableParts:
+        """Names of the parts that training chooses from."""
+        position = ("model.frame_position",) if self.model.frame_position is not None else ()
+        return TrainableParts(
+            language_model="model.language_model",
+            embeddings="model.language_model.embed_tokens",
+            head="lm_head",
+            projections=("model.mm_projector", "model.seg_projection", *position),
+            mask_model="model.mask_model",
+            vision=("model.vision_tower",),
+            lora=LLAMA_LORA,
+        )
+
+    def unused_in_training(self) -> list[nn.Module]:
+        """Of CLIP, the layers behind the hidden state that is read, and the norm after them: they get no gradient."""
+        tower, layer = self.model.vision_tower, self.config.vision_feature_layer
+        unused = (
+            tower.encoder.layers[layer + 1 :] if layer < -1 else tower.encoder.layers[layer:] if layer >= 0 else []
+        )
+        return [*unused, tower.post_layernorm]
 
     def set_output_embeddings(self, value):
         self.lm_head = value

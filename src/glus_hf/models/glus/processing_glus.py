@@ -136,6 +136,9 @@ class GLUSProcessor(CheckpointMixin, RecipeProcessor, ProcessorMixin):
         tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
         return [image_processor, tokenizer]
 
+    added_tokens = ADDED_TOKENS
+    """What the recipe adds to the tokenizer of the language model."""
+
     @property
     def seg_token_id(self) -> int:
         return self.tokenizer.convert_tokens_to_ids(SEG_TOKEN)

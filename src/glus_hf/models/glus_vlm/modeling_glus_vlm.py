@@ -5,6 +5,7 @@ Which backbones these are, only the configuration says; `VisionLanguageReader` a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -19,10 +20,15 @@ from ..mask_branch import SamMaskBranch
 from ..prefix_cache import CACHE
 from ..propagation import GLUSVideoSegmentationOutput, propagate_in_video
 from ..recipe_losses import GLUSSegmentationOutput, add_losses, select_seg_states
+from ..trainable_parts import TrainableParts
 from ..vision_language_reader import CachedPrefix, FrameFeatures, VisionLanguageReader
 from ..window_schedule import make_schedule
 from .configuration_glus_vlm import GLUSVLMConfig
 from .inference_glus_vlm import GLUSVLMInferenceSession, check_fit
+
+
+VISION_PROJECTIONS = ("vlm.model.multi_modal_projector", "vlm.model.connector", "vlm.model.visual.merger")
+"""From a tower to the language model, as the families name it."""
 
 
 class GLUSVLMSegProjection(nn.Sequential):
@@ -89,6 +95,29 @@ class GLUSVLMForVideoSegmentation(CheckpointMixin, SamMaskBranch, PreTrainedMode
 
     def set_output_embeddings(self, value):
         self.vlm.set_output_embeddings(value)
+
+    @property
+    def trainable_parts(self) -> TrainableParts:
+        """Names of the parts that training chooses from."""
+        names = {id(module): name for name, module in self.named_modules()}
+        embeddings, head = self.get_input_embeddings(), self.get_output_embeddings()
+        decoder = names[id(self.vlm.model.get_decoder())]
+        projection = [name for name in VISION_PROJECTIONS if name in names.values()]
+        vision = [f"vlm.model.{name}" for name, _ in self.vlm.model.named_children()]
+        return TrainableParts(
+            language_model=decoder,
+            embeddings=names[id(embeddings)],
+            head=names[id(head)],
+            projections=(*projection, "seg_projection"),
+            mask_model="mask_model",
+            vision=tuple(name for name in vision if name not in (decoder, *projection)),
+            lora=re.escape(decoder) + r"\.layers\.\d+\.\w+\.({names})",
+            are_tied=embeddings.weight is head.weight,
+        )
+
+    def unused_in_training(self) -> list[nn.Module]:
+        """None that is known: which layers of a tower get no gradient, differs among the models."""
+        return []
 
     @property
     def reader(self) -> VisionLanguageReader:

@@ -119,6 +119,9 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorMixin):
         images = AutoImageProcessor.from_pretrained(pretrained_model_name_or_path, backend="pil", **kwargs)
         return [images, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
 
+    added_tokens = (SEG_TOKEN,)
+    """What the recipe adds to the tokenizer of the language model."""
+
     @property
     def seg_token_id(self) -> int:
         return self.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
