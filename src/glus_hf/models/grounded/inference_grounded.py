@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..mask_scores import mask_confidence
+from ..sam2_tracking import encode_frame, mask_view, start_tracking, track_frame, turned_back
 from ..sessions import VideoSegmentationOutput, VideoSession, check_inference, key_frame_per_text
 from .detection_grounded import Detection, detect, frames_to_search
-from .tracking_grounded import encode_frame, start_tracking, track_frame, turned_back
 
 
 NO_TARGET_LOGIT = -100.0
@@ -42,10 +42,7 @@ class GroundedInferenceSession(VideoSession):
 
     def mask_view(self, frame_idx: int, side: int) -> Tensor:
         """A frame as SAM-2 sees it, `float32 [1, 3, side, side]`."""
-        values = torch.tensor(self.frames[frame_idx]).permute(2, 0, 1)[None].float() / 255
-        resized = F.interpolate(values, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (self.mask_image_mean, self.mask_image_std))
-        return (resized - mean) / std
+        return mask_view(self.frames[frame_idx], side, self.mask_image_mean, self.mask_image_std)
 
 
 @dataclass
