@@ -39,6 +39,7 @@ class GLUSVLMConfig(CheckpointMixin, PreTrainedConfig):
         multimask_fallback (`bool`, defaults to `True`): in eval mode an unstable mask is replaced by the best of SAM's
             three other heads.
         ce_loss_weight, mask_bce_loss_weight, mask_dice_loss_weight (`float`): 1.0, 2.0, 0.5.
+        tie_word_embeddings (`bool`): as the vision-language model has it, whatever is given.
 
     Example:
 
@@ -66,6 +67,7 @@ class GLUSVLMConfig(CheckpointMixin, PreTrainedConfig):
     mask_bce_loss_weight: float = 2.0
     mask_dice_loss_weight: float = 0.5
     initializer_range: float = 0.02
+    tie_word_embeddings: bool = False
 
     fuser_scale = "checkpoint"
     dense_position_dtype = "model"
@@ -82,6 +84,7 @@ class GLUSVLMConfig(CheckpointMixin, PreTrainedConfig):
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLUSVLMConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
+        self.tie_word_embeddings = bool(getattr(self.vlm_config, "tie_word_embeddings", False))
         super().__post_init__(**kwargs)
 
     @classmethod

@@ -71,6 +71,7 @@ class GLUSVLMForVideoSegmentation(CheckpointMixin, SamMaskBranch, PreTrainedMode
     _supports_flash_attn = True
     _supports_attention_backend = True
     _skip_keys_device_placement = [CACHE]
+    _tied_weights_keys = {}  # those of the vision-language model are its own
 
     def __init__(self, config: GLUSVLMConfig, vlm: nn.Module | None = None, mask_model: nn.Module | None = None):
         super().__init__(config)
@@ -112,7 +113,7 @@ class GLUSVLMForVideoSegmentation(CheckpointMixin, SamMaskBranch, PreTrainedMode
             mask_model="mask_model",
             vision=tuple(name for name in vision if name not in (decoder, *projection)),
             lora=re.escape(decoder) + r"\.layers\.\d+\.\w+\.({names})",
-            are_tied=embeddings.weight is head.weight,
+            are_tied=self.config.tie_word_embeddings,
         )
 
     def unused_in_training(self) -> list[nn.Module]:
