@@ -74,6 +74,9 @@ FILE_CONVERTER = "models.glee.convert_glee_to_hf"
 STARTING_WEIGHTS = "models.glus.convert_glus_to_hf"
 """The module that puts starting weights together and swaps the mask branch."""
 
+NEW_MODEL = "models.glus_vlm.new_glus_vlm"
+"""The module that puts a checkpoint to start training from together, from models of transformers."""
+
 EXPORTERS = {"upstream": "models.glus.convert_glus_to_original"}
 """By format, the module that writes a model for the original code."""
 

@@ -31,7 +31,7 @@ def image_token(family):
     return IMAGE_TOKENS.get(family.partition("_")[0].rstrip("23"), IMAGE_TOKENS.get(family, "<image>"))
 
 
-def tokenizer(family):
+def tokenizer(family, seg=True):
     marks = family_of(family)
     texts = [WORDS, CONTEXT_SENTENCE, *QUESTIONS, *ANSWERS]
     splitter = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Digits()])
@@ -42,7 +42,9 @@ def tokenizer(family):
         tokenizer_object=backend, unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>"
     )
     around = [mark for text in (marks.before, marks.after) for mark in text.replace(">", "> ").split()]
-    made.add_tokens([*SPECIAL[3:], *dict.fromkeys(around), image_token(family), "[SEG]"], special_tokens=True)
+    made.add_tokens(
+        [*SPECIAL[3:], *dict.fromkeys(around), image_token(family), *(["[SEG]"] if seg else [])], special_tokens=True
+    )
     return made
 
 

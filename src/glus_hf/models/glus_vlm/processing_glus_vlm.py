@@ -116,7 +116,7 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorMixin):
         own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
         kwargs = {option: value for option, value in kwargs.items() if option not in own}
         kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
-        images = AutoImageProcessor.from_pretrained(pretrained_model_name_or_path, backend="pil", **kwargs)
+        images = load_image_processor(pretrained_model_name_or_path, **kwargs)
         return [images, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
 
     added_tokens = (SEG_TOKEN,)
@@ -343,10 +343,19 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorMixin):
         }
 
 
+def load_image_processor(name_or_path, **kwargs):
+    """The image processor of a vision-language model, without torchvision where transformers has one.
+
+    Raises:
+        ImportError: it needs torchvision (LFM2-VL).
+    """
+    return AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **kwargs)
+
+
 def _special_tokens(tokenizer) -> set[str]:
     """Tokens that are never part of a text."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return added | set(tokenizer.all_special_tokens)
 
 
-__all__ = ["GLUSVLMProcessor"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "GLUSVLMProcessor", "load_image_processor"]
