@@ -23,7 +23,7 @@ from ..checkpoint_loading import check_files, readable_errors
 from ..hub_parts import BUFFERS, image_statistics
 from .configuration_glus_vlm import GLUSVLMConfig
 from .modeling_glus_vlm import GLUSVLMForVideoSegmentation
-from .processing_glus_vlm import IMAGENET_MEAN, IMAGENET_STD, GLUSVLMProcessor, load_image_processor
+from .processing_glus_vlm import IMAGENET_MEAN, IMAGENET_STD, GLUSVLMProcessor, PilImageProcessor
 from .prompts_glus_vlm import SEG_TOKEN
 
 
@@ -175,7 +175,7 @@ def _processor(
 ) -> GLUSVLMProcessor:
     check_files(vlm, {}, of_model=False)
     with readable_errors(vlm):
-        images = load_image_processor(vlm)
+        images = PilImageProcessor.from_pretrained(vlm)
     mean, std = image_statistics(mask) or (IMAGENET_MEAN, IMAGENET_STD)
     return GLUSVLMProcessor(
         images,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from transformers import AutoImageProcessor, AutoTokenizer
+from transformers import AutoImageProcessor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
@@ -18,6 +17,7 @@ from ..conversation_batch import pad_conversations
 from ..expressions import as_expressions, check_expression, one_line, plain_expression, sample_templates
 from ..llama_prompts import IGNORE_INDEX
 from ..mask_images import mask_images
+from ..processor_parts import ProcessorPartsMixin
 from ..recipe_processing import CONTEXT_STRATEGIES, OVERLAPS, RecipeProcessor, all_have, check_choice
 from ..sessions import load_frames
 from ..vision_language_families import family_of
@@ -35,7 +35,21 @@ from .prompts_glus_vlm import (
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorMixin):
+class PilImageProcessor:
+    """Loads the image processor of any vision-language model, without torchvision where transformers has one."""
+
+    @staticmethod
+    def from_pretrained(name_or_path, **kwargs):
+        """The image processor of a folder or Hub name.
+
+        Raises:
+            ImportError: it needs torchvision (LFM2-VL).
+        """
+        kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
+        return AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **kwargs)
+
+
+class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, ProcessorMixin):
     """Turns videos and referring expressions into what [`GLUSVLMForVideoSegmentation`] reads.
 
     Args:
@@ -64,6 +78,8 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorMixin):
         >>> processor = GLUSVLMProcessor.from_pretrained("my-model")  # doctest: +SKIP
         >>> session = processor.init_video_session(frames, "The red square.")  # doctest: +SKIP
     """
+
+    _image_processor_class = PilImageProcessor
 
     def __init__(
         self,
@@ -110,14 +126,6 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorMixin):
         opening = tokenizer.encode(family.before, add_special_tokens=False) if family.before else []
         marks = [index for index, token in enumerate(tokenizer.convert_ids_to_tokens(opening)) if token in special]
         self._opening = len(opening) - marks[0] if marks else 0  # ids of a frame before its positions, from a mark on
-
-    @classmethod
-    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
-        own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
-        kwargs = {option: value for option, value in kwargs.items() if option not in own}
-        kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
-        images = load_image_processor(pretrained_model_name_or_path, **kwargs)
-        return [images, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
 
     added_tokens = (SEG_TOKEN,)
     """What the recipe adds to the tokenizer of the language model."""
@@ -343,19 +351,10 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorMixin):
         }
 
 
-def load_image_processor(name_or_path, **kwargs):
-    """The image processor of a vision-language model, without torchvision where transformers has one.
-
-    Raises:
-        ImportError: it needs torchvision (LFM2-VL).
-    """
-    return AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **kwargs)
-
-
 def _special_tokens(tokenizer) -> set[str]:
     """Tokens that are never part of a text."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return added | set(tokenizer.all_special_tokens)
 
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "GLUSVLMProcessor", "load_image_processor"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "GLUSVLMProcessor", "PilImageProcessor"]
