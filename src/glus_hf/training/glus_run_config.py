@@ -129,7 +129,8 @@ def load_run_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> R
     check_choice(file, "model.quantization", config.model.quantization, (None, *QUANTIZATIONS))
     check_choice(file, "model.attn_implementation", config.model.attn_implementation, (None, *ATTENTION))
     check_choice(file, "data.mask_overlap", config.data.mask_overlap, OVERLAPS)
-    check_keys(file, RunConfig, "model.options", config.model.options, _options_of(config.model))
+    if config.model.options:
+        check_keys(file, RunConfig, "model.options", config.model.options, _options_of(config.model))
     for name in MINIMUMS.keys() & config.model.options.keys():
         _check_count(file, f"model.options.{name}", config.model.options[name], MINIMUMS[name])
     if config.validation.max_videos is not None:
