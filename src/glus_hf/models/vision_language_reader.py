@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from ..errors import UserError
 from .prefix_cache import CACHE
 from .vision_language_families import family_of
 
@@ -66,7 +67,10 @@ class VisionLanguageReader:
         self.model, self.body = model, model.model
         self.family = family_of(model.config.model_type)
         self.image_token_id = model.config.image_token_id
-        self.marks_images = "token_type_ids" in inspect.signature(self.body.forward).parameters
+        arguments = inspect.signature(self.body.forward).parameters
+        if "mm_encoder_outputs" not in arguments:
+            raise UserError("reading frames that are encoded already needs transformers 5.23 or newer; update it")
+        self.marks_images = "token_type_ids" in arguments
 
     # encode -----------------------------------------------------------------------------------------------------
 
