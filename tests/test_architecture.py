@@ -36,6 +36,7 @@ LAYERS = (  # from the ground up
     "conversion",
     "models",
     FAMILY,
+    "publishing",
     "inference",
     "metrics",
     "predictions",

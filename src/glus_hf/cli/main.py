@@ -16,6 +16,7 @@ from .export_masks import export_masks
 from .info import info
 from .output import end_without_reader, report_errors, stop
 from .pseudo_label import pseudo_label
+from .push import push
 from .score import score
 from .segment import segment
 from .train import TrainCommand, train
@@ -55,7 +56,7 @@ def options(
 for command in (segment, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
-for command in (evaluate, score, convert, export, pseudo_label, info):
+for command in (evaluate, score, convert, export, pseudo_label, push, info):
     app.command()(report_errors(command))
 app.add_typer(data_commands.app, name="data")
 

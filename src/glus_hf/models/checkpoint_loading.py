@@ -18,6 +18,7 @@ from ..checkpoint_files.json_fields import read_fields, shorten
 from ..errors import CheckpointError, UserError
 from ..hub import PACKAGED, is_alias, resolve_checkpoint
 from ..hub_access import explain_hub_error, is_hub_name, without_waiting
+from ..model_families import load_module
 from .adapters import base_of, load_adapted
 from .hub_files import MODEL, PROCESSOR, WEIGHTS, fetch_folder
 from .remote_code import class_reference, save_code
@@ -109,6 +110,29 @@ class CheckpointMixin:
         if auto_class is not None:
             save_code(type(self), save_directory)
         return saved
+
+    def push_to_hub(self, repo_id: str, *, processor=None, max_shard_size: int | str = "5GB", **options):
+        """Push a whole repository in one commit: weights, processor, card; after `register_for_auto_class` the code.
+
+        Args:
+            repo_id: "owner/name", or "name" for your own.
+            processor: of a model; by default that of the checkpoint it was loaded from.
+            max_shard_size: of a weight file.
+            options: `revision` (branch), `private`, `token`, `create_pr`, `commit_message`, `commit_description` as in
+                transformers; `tags`, `base_model`, `datasets`, `results`, `license` and `training` of the card.
+
+        Returns:
+            The commit.
+
+        Raises:
+            CheckpointError: the Hub refuses or cannot be reached; one line. The repository is as it was.
+        """
+        publishing = load_module("publishing.push_objects")
+        if publishing is None or isinstance(self, PreTrainedConfig):
+            return super().push_to_hub(repo_id, max_shard_size=max_shard_size, **options)
+        if isinstance(self, PreTrainedModel):
+            return publishing.push_model(self, processor, repo_id, max_shard_size, **options)
+        return publishing.push_object(self, repo_id, **options)
 
 
 def _base_of(name: str, options: dict) -> str | None:
