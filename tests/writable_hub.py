@@ -144,7 +144,10 @@ class _Handler(BaseHTTPRequestHandler):
         repo = f"{body.get('organization') or user}/{body['name']}"
         is_new = repo not in self.hub.branches
         if is_new:
-            self.hub.branches[repo], self.hub.private[repo] = {"main": EMPTY}, body.get("private") or body.get("visibility") == "private"
+            self.hub.branches[repo], self.hub.private[repo] = (
+                {"main": EMPTY},
+                body.get("private") or body.get("visibility") == "private",
+            )
         self.answer({"url": f"{self.hub.url}/{repo}", "name": repo, "id": "0"}, 200 if is_new else 409)
 
     def branch(self, repo, branch):

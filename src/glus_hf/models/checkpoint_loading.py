@@ -17,7 +17,7 @@ from ..checkpoint_files.folder_check import check_model_files, check_processor_f
 from ..checkpoint_files.json_fields import read_fields, shorten
 from ..errors import CheckpointError, UserError
 from ..hub import PACKAGED, is_alias, resolve_checkpoint
-from ..hub_access import explain_hub_error, is_hub_name, without_waiting
+from ..hub_access import explain_hub_error, is_hub_name, split_revision, without_waiting
 from ..model_families import load_module
 from .adapters import base_of, load_adapted
 from .hub_files import MODEL, PROCESSOR, WEIGHTS, fetch_folder
@@ -49,14 +49,15 @@ class CheckpointMixin:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers. An adapter (a checkpoint
-        of training) is merged into the model that it names. The Auto classes of transformers know no alias: give them
-        `glus_hf.resolve_checkpoint("glus-tiny")`.
+        """Load from an alias ("glus-tiny"), a folder or the Hub ("owner/name", "owner/name@revision"); `kwargs` as in
+        transformers. An adapter (a checkpoint of training) is merged into the model that it names. The Auto classes of
+        transformers know no alias: give them `glus_hf.resolve_checkpoint("glus-tiny")`.
 
         Raises:
             CheckpointError: nothing of this kind is there, or weights are missing, unexpected or of the wrong shape;
                 one line.
         """
+        pretrained_model_name_or_path, kwargs = split_revision(pretrained_model_name_or_path, kwargs)
         name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         kwargs, subfolder = without_waiting(name, cls._loading_options(kwargs)), kwargs.get("subfolder") or ""
         if issubclass(cls, PreTrainedModel):
@@ -234,6 +235,7 @@ def model_type_of(name_or_path: str | os.PathLike) -> str:
         >>> model_type_of("glus-tiny")
         'glus'
     """
+    name_or_path, options = split_revision(name_or_path, {})
     name = resolve_name(name_or_path)
     adapter, path = os.path.join(name, "adapter_config.json"), os.path.join(name, "config.json")
     if os.path.isfile(adapter) and not os.path.exists(path):
@@ -242,7 +244,7 @@ def model_type_of(name_or_path: str | os.PathLike) -> str:
     if os.path.isdir(name):
         return _read_field(name, path, "model_type")
     with readable_errors(name):
-        return PreTrainedConfig.get_config_dict(name, **without_waiting(name, {}))[0].get("model_type", "")
+        return PreTrainedConfig.get_config_dict(name, **without_waiting(name, options))[0].get("model_type", "")
 
 
 def load_strictly(load: Callable, name_or_path, *args, **kwargs):

@@ -30,7 +30,11 @@ from .model_card import CardOptions, is_template, with_results, write_card
 from .repository_files import README, Repository, is_stale, read_repository
 
 
-MAX_SHARD_SIZE = "5GB"
+_REFUSALS = {
+    401: "the Hub does not know you; log in with `hf auth login`, or set HF_TOKEN",
+    403: "you may not write there; use a token that may, or your own name",
+    412: "somebody pushed at the same time; push again",
+}
 
 
 @dataclass(frozen=True)
@@ -200,12 +204,13 @@ def _hub_errors(repo_id: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if getattr(getattr(error, "response", None), "status_code", None) == 412:
-            raise CheckpointError(f"{repo_id}: somebody pushed at the same time; push again") from error
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in _REFUSALS:
+            raise CheckpointError(f"{repo_id}: {_REFUSALS[status]}; the repository is as it was") from error
         message = explain_hub_error(repo_id, error)
         if message is None:
             raise
         raise CheckpointError(f"{message}; the repository is as it was") from error
 
 
-__all__ = ["MAX_SHARD_SIZE", "PushOptions", "push_folder", "push_results", "push_saved"]
+__all__ = ["PushOptions", "push_folder", "push_results", "push_saved"]

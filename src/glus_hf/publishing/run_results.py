@@ -48,7 +48,8 @@ def results_of(settings: Mapping, totals: Mapping) -> list[EvalResult]:
         50.0
     """
     scale = 100 / (totals.get("scale") or 1)
-    options = settings.get("data_options") or {}
+    arguments = {**(settings.get("data_options") or {}), "num_expressions": totals.get("num_expressions")}
+    arguments = {name: value for name, value in arguments.items() if value is not None}
     return [
         EvalResult(
             task_type=TASK,
@@ -56,7 +57,7 @@ def results_of(settings: Mapping, totals: Mapping) -> list[EvalResult]:
             dataset_type=str(settings.get("dataset")),
             dataset_name=str(settings.get("dataset")),
             dataset_split=str(settings.get("split")),
-            dataset_args={**options, "num_expressions": totals.get("num_expressions")},
+            dataset_args=arguments or None,
             metric_type=metric,
             metric_name=name,
             metric_value=round(totals[name] * scale, 2),
