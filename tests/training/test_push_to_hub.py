@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 import yaml
 
-from glus_hf.hub import packaged_folder
 from tests.paths import ROOT
 from tests.training.small_training import saved_model
 from tests.writable_hub import TOKEN, WritableHub
