@@ -45,6 +45,7 @@ LAYERS = (  # from the ground up
     "training",
     "pipelines",
     "registration",
+    "webapp",
     "cli",
     "top",  # glus_hf/__init__.py: the public names
 )

@@ -19,6 +19,7 @@ from .pseudo_label import pseudo_label
 from .push import push
 from .score import score
 from .segment import segment
+from .serve import serve
 from .train import TrainCommand, train
 
 
@@ -56,7 +57,7 @@ def options(
 for command in (segment, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
-for command in (evaluate, score, convert, export, pseudo_label, push, info):
+for command in (evaluate, score, convert, export, pseudo_label, push, serve, info):
     app.command()(report_errors(command))
 app.add_typer(data_commands.app, name="data")
 
