@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+import signal
 import socket
+import sys
 from typing import Annotated
 
 import typer
@@ -14,7 +16,7 @@ from .options import Device, Dtype, Model, Selector, load_pipeline
 from .output import echo
 
 
-LIBRARIES = ("gradio", "fastapi", "uvicorn")
+LIBRARIES = ("gradio", "fastapi", "uvicorn", "python_multipart")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MB = 1_000_000
 
@@ -61,6 +63,7 @@ def serve(
     listener = _listen(host, port)
     pipe = load_pipeline(model, device, dtype)
     access = Access(token, any_host=host not in LOOPBACK, body_bytes=limits.file_bytes)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # uvicorn raises it again at its end
     with listener, web_application(pipe, model, selector, limits, access) as app:
         echo(f"{model}: {_address(listener, token)}")
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape
 
 
-STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}
+STYLE = """:root{color-scheme:light dark}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 code,pre{font:14px ui-monospace,monospace}pre{padding:1rem;overflow:auto;border:1px solid #8884}
 table{border-collapse:collapse}td,th{border:1px solid #8886;padding:.2rem .6rem;text-align:left;vertical-align:top}"""
 EXAMPLE = """curl -F video=@clip.mp4 -F expressions="the dog" -F expressions="the ball" localhost:7860/api/jobs

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..atomic_write import acquire_lock, release_lock
 from ..data.motion_shapes import generate_clip
 from ..media.video import write_video
 from .engine import Engine
@@ -20,6 +21,7 @@ from .limits import ServiceLimits
 EXAMPLES = {"shapes": 0, "more shapes": 3}
 """Name of an example -> number of a drawn clip."""
 EXAMPLE_FPS = 8
+PREFIX, LOCK = "glus-hf-serve-", "service.lock"
 
 
 @contextmanager
@@ -41,7 +43,9 @@ def web_application(
     """
     limits = limits or ServiceLimits()
     access = access or Access(body_bytes=limits.file_bytes)
-    root = Path(tempfile.mkdtemp(prefix="glus-hf-serve-"))
+    _remove_abandoned()
+    root = Path(tempfile.mkdtemp(prefix=PREFIX))
+    lock = acquire_lock(root / LOCK)
     cache, kept = root / "page", os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(cache)  # where the page keeps uploads
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -54,10 +58,23 @@ def web_application(
         finally:
             store.close()
     finally:
+        release_lock(lock)
         shutil.rmtree(root, ignore_errors=True)
         os.environ.pop("GRADIO_TEMP_DIR", None)
         if kept is not None:
             os.environ["GRADIO_TEMP_DIR"] = kept
+
+
+def _remove_abandoned() -> None:
+    """Remove the folders of services that were killed: nobody holds their lock."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if folder.is_symlink() or folder.stat().st_uid != os.geteuid() or not (folder / LOCK).is_file():
+            continue
+        try:
+            release_lock(acquire_lock(folder / LOCK))
+        except OSError:
+            continue  # it runs
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mounted(engine: Engine, store: JobStore, examples: dict, limits: ServiceLimits):

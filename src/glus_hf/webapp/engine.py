@@ -27,6 +27,7 @@ FILES = (OVERLAY, MASKS, COCO)
 """What a finished job offers."""
 THUMBNAILS = 24
 THUMBNAIL_SIDE = 160
+LEGEND_SIDE = 240
 DEFAULT_FPS = 12.0
 
 
@@ -72,7 +73,8 @@ class Engine:
 
     def _write(self, job: Job, clip: Video, results: list[dict]) -> None:
         masks = [result["masks"] for result in results]
-        frames = OverlayFrames(clip.frames, masks, job.texts, legend_at_top=quiet_edge(masks))
+        labels = job.texts if min(clip.height, clip.width) >= LEGEND_SIDE else None  # it would hide a small picture
+        frames = OverlayFrames(clip.frames, masks, labels, legend_at_top=quiet_edge(masks))
         save_overlay(job.folder / OVERLAY, _checked(frames, job), clip.fps or DEFAULT_FPS)
         _write_zip(job, clip, masks)
         folder = job.folder / "coco"

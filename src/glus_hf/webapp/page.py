@@ -46,7 +46,11 @@ def make_page(engine: Engine, store: JobStore, examples: dict[str, tuple[Path, l
                 status = gr.HTML(elem_id="status")
                 result = gr.HTML(elem_id="result")
                 frames = gr.Gallery(
-                    label="Click a frame to start there", columns=8, height=200, allow_preview=False, elem_id="frames"
+                    label="Click a frame to start there",
+                    columns=6,
+                    height="auto",
+                    allow_preview=False,
+                    elem_id="frames",
                 )
 
         def segment(path, name, lines, frame, known, request: gr.Request) -> Iterator[tuple]:
