@@ -47,7 +47,7 @@ def make_page(engine: Engine, store: JobStore, examples: dict[str, tuple[Path, l
                 result = gr.HTML(elem_id="result")
                 frames = gr.Gallery(
                     label="Click a frame to start there",
-                    columns=6,
+                    columns=5,
                     height="auto",
                     allow_preview=False,
                     elem_id="frames",
