@@ -1,8 +1,8 @@
-"""Many clients of `glus-hf serve` at once: is every job answered, by the right masks, and does the memory stay bounded?
+"""Many clients of `glus-hf serve` at once: is every job answered, with its own masks, and is the memory bounded?
 
     python benchmarks/service.py --clients 32 --jobs 2
 
-starts the service (its HTTP part) in a process of its own, with the bundled model. Each client posts a video of its own,
+starts the service (its HTTP part) in a process of its own, with the bundled model. Each client posts a video,
 follows the events, takes the masks away and compares them with those of a single run. Prints a Markdown table.
 """
 
@@ -147,9 +147,7 @@ def _resident(process: int) -> int:
 
 def _print(arguments, answers, wrong: int, seconds: float, before: int, after: int) -> None:
     waits = sorted(wait for wait, _ in answers)
-    print(
-        "| clients | jobs | lost | wrong masks | jobs per second | median wait | longest wait | memory alone | memory |"
-    )
+    print("| clients | jobs | lost | wrong masks | jobs per second | median wait | longest | memory before | after |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     lost = arguments.clients * arguments.jobs - len(answers)
     rate, median = len(answers) / seconds, statistics.median(waits)

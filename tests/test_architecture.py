@@ -42,6 +42,7 @@ LAYERS = (  # from the ground up
     "predictions",
     "data",
     "evaluation",
+    "reports",
     "training",
     "pipelines",
     "registration",

@@ -17,6 +17,7 @@ from .info import info
 from .output import end_without_reader, report_errors, stop
 from .pseudo_label import pseudo_label
 from .push import push
+from .report import report
 from .score import score
 from .segment import segment
 from .serve import serve
@@ -57,7 +58,7 @@ def options(
 for command in (segment, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
-for command in (evaluate, score, convert, export, pseudo_label, push, serve, info):
+for command in (evaluate, score, report, convert, export, pseudo_label, push, serve, info):
     app.command()(report_errors(command))
 app.add_typer(data_commands.app, name="data")
 
