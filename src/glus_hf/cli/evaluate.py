@@ -22,10 +22,13 @@ from .options import (
     Model,
     NoTargetThreshold,
     Overwrite,
+    Propagation,
+    Sam2Model,
     decode_limits,
     load_pipeline,
     model_folders,
     set_memory_stride,
+    set_propagation,
 )
 from .output import echo, print_json, set_progress
 
@@ -64,6 +67,8 @@ def evaluate(
     memory_stride: Annotated[
         int | None, typer.Option(min=1, help="Stride of the older memories; by default the model's own (3).")
     ] = None,
+    propagation: Propagation = "model",
+    sam2_model: Sam2Model = None,
     texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
     decode_limit: DecodeLimit = None,
@@ -111,8 +116,13 @@ def evaluate(
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
     if device is not None and ":" in device and processes.size > 1:
         raise UserError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
-    output = output or _default_output(dataset, split, data_options, model, selector)
-    read = [dataset_folder(dataset, data_dir, split, **data_options), key_frames, *model_folders(model, selector)]
+    carried = None if propagation == "model" else propagation
+    output = output or _default_output(dataset, split, data_options, model, selector, carried)
+    read = [
+        dataset_folder(dataset, data_dir, split, **data_options),
+        key_frames,
+        *model_folders(model, selector, sam2_model),
+    ]
     derived = _derived(zip_file, plots)
     check_place(OutputFolder(output), read)
     check_outputs(*derived, inputs=read, overwrite=True)
@@ -125,6 +135,7 @@ def evaluate(
     pipe = load_pipeline(model, device if single else str(processes.device), dtype, compat)
     if memory_stride is not None:
         set_memory_stride(pipe.model, memory_stride)
+    set_propagation(pipe, propagation, sam2_model)
     chooser = None if selector is None else load_selector(selector, device=pipe.device)
     data_options.pop("num_videos", None)  # more videos may join a run
     report = evaluate_model(
@@ -192,10 +203,10 @@ def _print_results(report, extra: dict, as_json: bool, quiet: bool) -> None:
             echo(f"Added the scores to the card: {extra['results_url']}")
 
 
-def _default_output(dataset: str, split: str, data_options: dict, model: str, selector: str | None = None) -> Path:
+def _default_output(dataset: str, split: str, data_options: dict, *models: str | None) -> Path:
     options = [f"{name}{value}" for name, value in sorted(data_options.items()) if name != "num_videos"]
-    models = [Path(os.path.realpath(name)).name for name in (model, selector) if name is not None]
-    name = "-".join([dataset, split, *options, *models])
+    names = [Path(os.path.realpath(name)).name for name in models if name is not None]
+    name = "-".join([dataset, split, *options, *names])
     return Path("outputs") / re.sub(r"[^\w.-]", "_", name)
 
 

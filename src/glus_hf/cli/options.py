@@ -36,6 +36,21 @@ MaskSize = Annotated[
     int | None,
     typer.Option(help="Side in pixels at which masks are drawn, where the model has a choice: a multiple of 32."),
 ]
+PROPAGATIONS = ("model", "sam2")
+Propagation = Annotated[
+    str,
+    typer.Option(
+        help="model: as the model does it; sam2: the model segments the key frame alone, and plain SAM-2 carries "
+        "the mask through the video (a baseline)."
+    ),
+]
+Sam2Model = Annotated[
+    str | None,
+    typer.Option(
+        help="SAM-2 of --propagation sam2: folder or Hub name, as facebook/sam2.1-hiera-tiny. Default: the "
+        "model's own."
+    ),
+]
 MaxDownload = Annotated[int, typer.Option(min=1, help="Largest file to download, in MB.")]
 AllowPrivate = Annotated[
     bool, typer.Option("--allow-private-addresses", help="Also download from this machine and private networks.")
@@ -86,6 +101,20 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
     return pipeline(task=task, model=model, device=device, dtype=dtype, **preset)
 
 
+def set_propagation(pipe, propagation: str, sam2_model: str | None) -> None:
+    """`--propagation` and `--sam2-model`: let plain SAM-2 carry the masks of a pipeline's model."""
+    if propagation not in PROPAGATIONS:
+        raise UserError(f"--propagation {propagation:.80} is unknown; use {' or '.join(PROPAGATIONS)}")
+    if propagation != "sam2":
+        if sam2_model is not None:
+            raise UserError("--sam2-model goes with --propagation sam2; add it, or leave --sam2-model out")
+        return
+    from ..inference.sam2_propagation import Sam2Propagation, load_sam2
+
+    mask_model = None if sam2_model is None else load_sam2(sam2_model, pipe.device)
+    pipe.model = Sam2Propagation(pipe.model, mask_model)
+
+
 def set_memory_stride(model, stride: int) -> None:
     """`--memory-stride`: the distance between the older memories that a model reads."""
     if getattr(model.config, "memory_stride", None) is None:
@@ -134,6 +163,8 @@ __all__ = [
     "MaxDownload",
     "Model",
     "NoTargetThreshold",
+    "Propagation",
+    "Sam2Model",
     "Overwrite",
     "Selector",
     "Threshold",
@@ -141,4 +172,5 @@ __all__ = [
     "load_pipeline",
     "model_folders",
     "set_memory_stride",
+    "set_propagation",
 ]

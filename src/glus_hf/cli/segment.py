@@ -30,11 +30,14 @@ from .options import (
     Model,
     NoTargetThreshold,
     Overwrite,
+    Propagation,
+    Sam2Model,
     Selector,
     Threshold,
     decode_limits,
     load_pipeline,
     model_folders,
+    set_propagation,
 )
 from .output import echo, print_json, print_table, set_progress
 
@@ -73,6 +76,8 @@ def segment(
     legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Name the colours on the overlay.")] = True,
     threshold: Threshold = 0.0,
     mask_size: MaskSize = None,
+    propagation: Propagation = "model",
+    sam2_model: Sam2Model = None,
     batch_size: BatchSize = None,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
     decode_limit: DecodeLimit = None,
@@ -96,7 +101,7 @@ def segment(
     set_progress(quiet)
     folders = [masks_dir, export_dir if names else None]
     outputs = OutputFile(output), *(None if folder is None else OutputFolder(folder) for folder in folders)
-    inputs = [video, *model_folders(model, selector)]
+    inputs = [video, *model_folders(model, selector, sam2_model)]
     with (
         claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, export),
         as_local(video, download) as source,
@@ -106,6 +111,7 @@ def segment(
             tell_of_footage(model, source)
         pipe = load_pipeline(model, device, dtype, compat)
         fit_mask_size(pipe.model, mask_size)
+        set_propagation(pipe, propagation, sam2_model)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
         choice |= {"threshold": threshold, "batch_size": batch_size, "output": "file"}
         results, notice = pipe(clip, texts, progress=not quiet, **choice), notice_of(pipe.model)

@@ -130,12 +130,16 @@ def _settings(
     model, name: str | None, dataset: str, split: str, data_options: Mapping | None, options, selector=None
 ) -> dict:
     name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+    carried = {}
+    if hasattr(model, "propagation"):
+        carried["propagation"] = {"by": model.propagation, "digest": model_digest(model.mask_model)}
     return {
         "dataset": dataset,
         "split": split,
         "data_options": dict(data_options or {}),
         "model": {"name": Path(name).resolve().name, "digest": model_digest(model), "dtype": str(model.dtype)},
         "selector": selector_settings(selector),
+        **carried,
         **options.settings(),
     }
 

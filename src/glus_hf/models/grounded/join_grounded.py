@@ -12,12 +12,10 @@ from ...atomic_write import new_folder
 from ...checkpoint_files.json_fields import read_fields
 from ...errors import CheckpointError
 from ..checkpoint_loading import check_files, readable_errors
+from ..hub_parts import load_part
 from .configuration_grounded import DETECTORS, GroundedConfig
 from .modeling_grounded import GroundedForVideoSegmentation
 from .processing_grounded import IMAGENET_MEAN, IMAGENET_STD, GroundedProcessor
-
-
-BUFFERS = ("position_ids", "relative_position_index", "num_batches_tracked")  # of older versions; computed today
 
 
 def join_checkpoints(
@@ -39,8 +37,8 @@ def join_checkpoints(
     if kind not in DETECTORS:
         raise CheckpointError(f"{detector}: holds a {kind!r} model, no detector; use {' or '.join(DETECTORS)}")
     parts = {
-        "detector": _load(AutoModelForZeroShotObjectDetection, detector),
-        "mask_model": _load(Sam2VideoModel, mask_model),
+        "detector": load_part(AutoModelForZeroShotObjectDetection, detector),
+        "mask_model": load_part(Sam2VideoModel, mask_model),
     }
     # copies: a composite model sets the attention of its configs anew, and those of the parts are in use
     configs = {
@@ -60,19 +58,6 @@ def _config(folder: Path):
     check_files(folder, {}, of_model=True)
     with readable_errors(folder):
         return AutoConfig.from_pretrained(folder)
-
-
-def _load(model_class, folder: Path):
-    """In float32, as the detector needs it; strictly, but for buffers that are computed today."""
-    check_files(folder, {}, of_model=True)
-    with readable_errors(folder):
-        model, info = model_class.from_pretrained(folder, dtype="float32", output_loading_info=True)
-    unexpected = [key for key in info["unexpected_keys"] if not key.endswith(BUFFERS)]
-    for problem, keys in {"missing": info["missing_keys"], "unexpected": unexpected}.items():
-        if keys:
-            names = ", ".join(sorted(keys)[:3])
-            raise CheckpointError(f"{folder}: {len(keys)} weights are {problem} ({names}); download it again")
-    return model
 
 
 def _join_processors(detector: Path, mask_model: Path) -> GroundedProcessor:
