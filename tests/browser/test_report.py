@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -33,6 +34,14 @@ def runs(tmp_path_factory):
     return folder
 
 
+def wait(page, condition):
+    """Until a condition holds; playwright's own way evaluates text, which the page's policy forbids."""
+    until = time.monotonic() + 60
+    while not page.evaluate(condition):
+        assert time.monotonic() < until, condition
+        time.sleep(0.05)
+
+
 def test_an_evaluation(runs, new_page, tmp_path):
     command(
         "report",
@@ -53,9 +62,9 @@ def test_an_evaluation(runs, new_page, tmp_path):
     page.keyboard.press("j")
     page.keyboard.press("j")
     assert page.evaluate("[...document.querySelectorAll('article')].findIndex(a => a.className == 'current')") == 1
-    page.wait_for_function("document.querySelectorAll('video')[1].readyState >= 2", timeout=30_000)
+    wait(page, "document.querySelectorAll('video')[1].readyState >= 2")
     page.keyboard.press(" ")
-    page.wait_for_function("document.querySelectorAll('video')[1].currentTime > 0.2", timeout=30_000)
+    wait(page, "document.querySelectorAll('video')[1].currentTime > 0.2")
     light = screenshot(page, "report-light")
     page.keyboard.press("d")
     dark = screenshot(page, "report-dark")
@@ -92,7 +101,7 @@ def test_two_models_beside_each_other(runs, new_page, tmp_path):
     titles = page.locator("h2").all_inner_texts()
     assert "By challenge" in titles and "Motion" in titles
     page.keyboard.press("j")
-    page.wait_for_function("document.querySelector('video').readyState >= 2", timeout=30_000)
+    wait(page, "document.querySelector('video').readyState >= 2")
     size = page.evaluate("[document.querySelector('video').videoWidth, document.querySelector('video').videoHeight]")
     assert size[0] > 2.9 * size[1]  # two predictions and the truth
     screenshot(page, "report-two")
