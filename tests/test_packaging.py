@@ -66,7 +66,7 @@ def test_every_extra_for_users_has_code_behind_it():
     code = "".join(file.read_text() for file in (ROOT / "src" / "glus_hf").rglob("*.py"))
     for extra, required in extras().items():
         names = [re.split(r"[>=<\[]", name)[0].replace("python-m", "python_m") for name in required.split()]
-        is_tool = extra in ("test", "dev", "docs", "fuzz", "browser", "notebook")  # not for users
+        is_tool = extra in ("test", "dev", "docs", "fuzz", "browser")  # not for users
         assert is_tool or all(name in code for name in names), extra
 
 
