@@ -8,7 +8,8 @@ function choose(index) {
   const card = videos[current].closest("article");
   card.classList.add("current");
   card.scrollIntoView({ block: "nearest" });
-  videos[current].focus();
+  card.tabIndex = -1;
+  card.focus(); // a video with the focus takes the space bar itself
 }
 function turn() {
   const root = document.documentElement;
@@ -24,7 +25,7 @@ document.addEventListener("keydown", (event) => {
   if (key === "j") choose(current + 1);
   else if (key === "k") choose(current - 1);
   else if (key === "d") turn();
-  else if (video && key === " ") { if (video.paused) video.play(); else video.pause(); }
+  else if (video && key === " " && event.target.tagName !== "VIDEO") { if (video.paused) video.play(); else video.pause(); }
   else if (video && (key === "." || key === ",")) { video.pause(); video.currentTime += (key === "." ? 1 : -1) / 6; }
   else return;
   event.preventDefault();
