@@ -55,8 +55,8 @@ def histogram(values: Sequence[float], label: str) -> str:
         if count
     )
     ticks = "".join(
-        f'<text x="{across(tick / 5):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{tick}</text>'
-        for tick in range(0, 101, 20)
+        f'<text x="{across(tick / 5):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{tick}</text>'
+        for tick, anchor in ((0, "middle"), (25, "middle"), (50, "middle"), (75, "middle"), (100, "end"))
     )
     return _svg(f"histogram of {label}", HEIGHT, _level(highest, down(highest)) + bars + ticks)
 

@@ -46,7 +46,7 @@ def player(content: bytes, label: str) -> str:
     """The HTML of a video without any file beside it."""
     data = base64.b64encode(content).decode()
     source = f'src="data:video/mp4;base64,{data}"'
-    return f'<video controls loop muted playsinline preload="metadata" aria-label="{escape(label)}" {source}></video>'
+    return f'<video controls loop muted playsinline preload="auto" aria-label="{escape(label)}" {source}></video>'
 
 
 def _pictures(row: Mapping, folders: Sequence[Path]) -> Iterator[np.ndarray]:
