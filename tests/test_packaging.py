@@ -11,6 +11,9 @@ import pytest
 from tests.paths import ROOT
 
 
+DATA = (".yaml", ".json", ".safetensors", ".typed", ".css", ".js")
+
+
 def test_every_folder_of_code_is_a_package():
     # a folder without __init__.py works from a checkout but is missing from the wheel
     folders = {file.parent for file in (ROOT / "src" / "glus_hf").rglob("*.py")}
@@ -30,7 +33,7 @@ def test_the_recipes_and_checkpoints_are_in_the_wheel():
     declared = re.search(r"package_data\]\nglus_hf =\n(.*?)\nglus_hf\.", (ROOT / "setup.cfg").read_text(), re.DOTALL)
     package = ROOT / "src" / "glus_hf"
     found = {file for pattern in declared.group(1).split() for file in package.glob(pattern) if file.is_file()}
-    data = {file for file in package.rglob("*") if file.suffix in (".yaml", ".json", ".safetensors", ".typed")}
+    data = {file for file in package.rglob("*") if file.suffix in DATA}
     assert data <= found and package / "training" / "recipes" / "tiny.yaml" in found
 
 
