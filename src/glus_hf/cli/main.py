@@ -15,10 +15,14 @@ from .detect import detect
 from .evaluate import evaluate
 from .export_masks import export_masks
 from .info import info
+from .new_model import new_model
 from .output import end_without_reader, report_errors, stop, stop_at_usage
 from .pseudo_label import pseudo_label
+from .push import push
+from .report import report
 from .score import score
 from .segment import segment
+from .serve import serve
 from .train import TrainCommand, train
 
 
@@ -58,7 +62,7 @@ def options(
 for command in (segment, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
-for command in (evaluate, compare, score, convert, export, pseudo_label, info):
+for command in (evaluate, compare, score, report, convert, new_model, export, pseudo_label, push, serve, info):
     app.command()(report_errors(command))
 app.add_typer(data_commands.app, name="data")
 

@@ -81,7 +81,7 @@ def has_gap_at_end(times: Sequence[int]) -> bool:
     stored after those that they refer to, so the last that is there may be shown after some that are not.
 
     Example:
-        >>> has_gap_at_end([*range(20), 22]), has_gap_at_end([*range(10), *range(12, 30)])
+        >>> has_gap_at_end([*range(40), 42]), has_gap_at_end([*range(10), *range(12, 40)])
         (True, False)
     """
     steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]

@@ -8,7 +8,7 @@ import transformers.pipelines
 
 from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
-from ..hub_access import without_waiting
+from ..hub_access import split_revision, without_waiting
 from ..model_families import ALL_FAMILIES, DETECTION_TASK, FINDS_NAMES, TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
 from ..models.checkpoint_loading import check_files, model_type_of, readable_errors, resolve_name
@@ -92,6 +92,7 @@ def load_components(arguments: dict) -> dict:
         if arguments.get("processor") is None:
             raise UserError("a model in memory goes with its processor: pass processor= too")
         return arguments
+    model, arguments = split_revision(model, arguments)
     name = resolve_name(model, arguments.get("revision"))
     load = {key: arguments[key] for key in ("config", "revision", "token", "trust_remote_code") if key in arguments}
     load["dtype"] = arguments.pop("torch_dtype", None) or arguments.get("dtype") or "auto"
