@@ -14,9 +14,9 @@ from tests.hostile.watch import differences
 PEAK_MB = 3000
 LONGEST_LINE = MAX_MESSAGE + 100  # letters
 REMEDY = re.compile(
-    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|do not|download|export|free|get|give|install"
-    r"|is for|invalid value|keep|known are|leave|limit|load|lower|make|move|must be|name|needs?|open|pass|pick|point"
-    r"|put|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see|segment|set"
+    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|do not|download|evaluate|export|free|get|give"
+    r"|install|is for|invalid value|keep|known are|leave|limit|load|lower|make|move|must be|name|needs?|open|pass|pick"
+    r"|point|put|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see|segment|set"
     r"|shorten|split|start|store|take|there is no|try|unpack|upgrade|use|wait|write)\b",
     re.IGNORECASE,
 )
