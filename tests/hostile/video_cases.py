@@ -150,14 +150,16 @@ def odd_name(name: str):
 def piped(name: str, content, *options: str, size: str = "48x48", words=(), **more) -> Case:
     """Raw frames on standard input: bytes, or the path of a device."""
 
+    def make(work: Path) -> None:
+        put(work.parent / "raw", content) if isinstance(content, bytes) else link(work.parent / "raw", content)
+
     def call(work: Path) -> None:
-        source = content if isinstance(content, str) else put(work.parent / "raw", content)
-        os.dup2(os.open(source, os.O_RDONLY), 0)
+        os.dup2(os.open(work.parent / "raw", os.O_RDONLY), 0)
         from glus_hf.cli.main import main
 
         main(["segment", "-", "the red square", "--size", size, "-o", "out.mp4", "--json", "-q", *options])
 
-    return Case(f"video: standard input, {name}", lambda work: None, call, words=words, **more)
+    return Case(f"video: standard input, {name}", make, call, words=words, **more)
 
 
 def table(box: bytes, offset: int, value: int, format: str = "mp4"):
