@@ -84,6 +84,16 @@ def test_two_ranks_equal_one(tmp_path, one_rank, launcher, batch_size):
 
 
 @pytest.mark.slow
+def test_two_ranks_share_the_negatives_of_the_batch(tmp_path):
+    """One process with four videos and two with two each: the gradient of a token comes from the anchors of both."""
+    options = {"contrastive_negatives": "batch", "contrastive_loss_weight": 1.0, "total_train_batch_size": 4}
+    one = launch([], tmp_path / "one", **options, per_device_train_batch_size=4)
+    two = launch(torchrun(), tmp_path / "two", **options, per_device_train_batch_size=2)
+    assert max(two["contrastive_loss"]) > 0
+    assert_alike(two, one)
+
+
+@pytest.mark.slow
 def test_two_ranks_resume(tmp_path):
     """With a contrastive bank per process."""
     options = {"contrastive_gather": False, "lora_dropout": 0.1, "per_device_train_batch_size": 1}

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import data as data_commands
+from .compare import compare
 from .convert import convert, export
 from .demo import demo
 from .detect import detect
@@ -55,7 +56,7 @@ def options(
 for command in (segment, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
-for command in (evaluate, score, convert, export, pseudo_label, info):
+for command in (evaluate, compare, score, convert, export, pseudo_label, info):
     app.command()(report_errors(command))
 app.add_typer(data_commands.app, name="data")
 

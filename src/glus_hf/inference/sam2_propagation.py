@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,24 +13,8 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from ..errors import UserError
 from ..models.hub_parts import load_part
 from ..models.mask_scores import EMPTY_LOGIT, mask_confidence
-from ..models.sam2_tracking import encode_frame, mask_view, start_tracking_mask, track_frame, turned_back
+from ..models.sam2_tracking import MaskTrack, encode_frame, mask_view, start_tracking_mask, track_frame, turned_back
 from ..models.sessions import VideoSegmentationOutput, VideoSession, key_frame_per_text
-
-
-@dataclass
-class MaskTrack:
-    """An expression on its way from its key frame on: `step` is 1, or -1 on the way back. `sam` is None where the
-    model gave no mask."""
-
-    text: int
-    start: int
-    step: int
-    score: float
-    sam: object | None
-
-    def position(self, frame_idx: int) -> int:
-        """Where on the way a frame is; 0 is the key frame."""
-        return (frame_idx - self.start) * self.step
 
 
 class Sam2Propagation:
@@ -84,9 +67,9 @@ class Sam2Propagation:
         starts = [int(start or 0) for start in starts]
         tracks = [track for start in sorted(set(starts)) for track in self._start(session, starts, start, batch_size)]
         forward = range(min(starts), session.num_frames)
-        yield from self._sweep(session, tracks, forward, first_position=0)
+        yield from self._sweep(session, tracks, forward)
         backward = [self._turn(session, track) for track in tracks]
-        yield from self._sweep(session, backward, range(max(starts) - 1, -1, -1), first_position=1)
+        yield from self._sweep(session, backward, range(max(starts) - 1, -1, -1))
 
     def _start(self, session: VideoSession, starts: list[int], start: int, batch_size: int | None) -> list[MaskTrack]:
         """Tracks of the expressions with this key frame, from the model's masks there."""
@@ -109,11 +92,9 @@ class Sam2Propagation:
         sam = None if track.sam is None else turned_back(self.mask_model, size, track.sam)
         return MaskTrack(track.text, track.start, -1, track.score, sam)
 
-    def _sweep(self, session: VideoSession, tracks: list[MaskTrack], frames: range, first_position: int):
+    def _sweep(self, session: VideoSession, tracks: list[MaskTrack], frames: range):
         for frame_idx in frames:
-            yield self._segment_frame(
-                session, [track for track in tracks if track.position(frame_idx) >= first_position], frame_idx
-            )
+            yield self._segment_frame(session, [track for track in tracks if track.covers(frame_idx)], frame_idx)
 
     @torch.no_grad()
     def _segment_frame(self, session: VideoSession, tracks: list[MaskTrack], frame_idx: int):

@@ -6,6 +6,7 @@ Frames of a session of SAM-2 are numbered from the key frame, in the order in wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +18,26 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 OBJECT = 1
 BOX_LABELS = (2, 3)  # SAM-2's labels of the first and second corner of a box
 AS_MEMORY = ("maskmem_features", "maskmem_pos_enc")
+
+
+@dataclass
+class MaskTrack:
+    """An expression on its way through the video, from its key frame on: `step` is 1, or -1 on the way back.
+    `sam` is None where there is nothing to follow; `score` is that of the key frame."""
+
+    text: int
+    start: int
+    step: int
+    score: float
+    sam: object | None
+
+    def position(self, frame_idx: int) -> int:
+        """Where on the way a frame is; 0 is the key frame."""
+        return (frame_idx - self.start) * self.step
+
+    def covers(self, frame_idx: int) -> bool:
+        """Whether the frame lies ahead; the key frame belongs to the way forward."""
+        return self.position(frame_idx) >= (0 if self.step == 1 else 1)
 
 
 def mask_view(frame: np.ndarray, side: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -133,6 +154,7 @@ def _new_session(mask_model, size: tuple[int, int]) -> Sam2VideoInferenceSession
 
 
 __all__ = [
+    "MaskTrack",
     "encode_frame",
     "forget",
     "mask_view",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 from torch.nn import functional as F
-from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
@@ -28,6 +26,7 @@ from ..llama_prompts import (
     encode_piece,
     tokenize_prompt,
 )
+from ..processor_parts import ProcessorPartsMixin
 from ..sessions import load_frames
 from .image_processing_glus import GLUSImageProcessor
 from .inference_glus import GLUSInferenceSession
@@ -64,7 +63,7 @@ OVERLAPS = ("union", "sum")
 FULL_WHITE = 255  # foreground of a mask read from an image file; no number of objects
 
 
-class GLUSProcessor(CheckpointMixin, ProcessorMixin):
+class GLUSProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
     """Turns videos and referring expressions into what [`GLUSForVideoSegmentation`] reads, and its logits into masks.
 
     Args:
@@ -88,6 +87,8 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         >>> session.texts, session.context_frame_indices
         (['the red square'], [1, 3, 6, 8])
     """
+
+    _image_processor_class = GLUSImageProcessor
 
     def __init__(
         self,
@@ -130,16 +131,6 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         """`compat="released"`, `"evaluation-script"` or `"paper"` sets `context_frames` and `overlap`
         (`presets_glus.COMPAT`); give the model the same name. Single options go before it."""
         return {**select_options(kwargs.pop("compat", None), PROCESSOR_OPTIONS), **kwargs}
-
-    @classmethod
-    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
-        # The default asks AutoImageProcessor, which knows our class only after registration.
-        own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
-        kwargs = {option: value for option, value in kwargs.items() if option not in own}
-        image_processor = GLUSImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
-        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
-        return [image_processor, tokenizer]
 
     @property
     def seg_token_id(self) -> int:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from numbers import Integral
 
 import torch
-from transformers import AutoTokenizer
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
 from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import as_expressions, check_expression, one_line, plain_expression
+from ..processor_parts import ProcessorPartsMixin
 from ..sessions import load_frames
 from .inference_grounded import GroundedInferenceSession
 
@@ -23,7 +22,7 @@ SEPARATORS = str.maketrans(".?", "  ")  # they part phrases in Grounding DINO's 
 MAX_TOKENS = 256
 
 
-class GroundedProcessor(CheckpointMixin, ProcessorMixin):
+class GroundedProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
     """Turns videos and phrases into what [`GroundedForVideoSegmentation`] reads.
 
     Args:
@@ -39,6 +38,8 @@ class GroundedProcessor(CheckpointMixin, ProcessorMixin):
         >>> session = processor.init_video_session("clip.mp4", "the dog")  # doctest: +SKIP
     """
 
+    _image_processor_class = GroundingDinoImageProcessorPil
+
     def __init__(
         self,
         image_processor,
@@ -51,16 +52,6 @@ class GroundedProcessor(CheckpointMixin, ProcessorMixin):
         super().__init__(image_processor, tokenizer, **kwargs)
         self.mask_image_mean, self.mask_image_std = _three(mask_image_mean), _three(mask_image_std)
         self.max_expression_tokens = max_expression_tokens
-
-    @classmethod
-    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
-        # The default asks AutoImageProcessor, whose first choice needs torchvision.
-        own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
-        kwargs = {option: value for option, value in kwargs.items() if option not in own}
-        images = GroundingDinoImageProcessorPil.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
-        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
-        return [images, tokenizer]
 
     def clean_expression(self, text: str) -> str:
         """An expression as the detector was trained with: lower case, one phrase without full stops.
