@@ -17,7 +17,7 @@ from ..model_families import TASK
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-Model = Annotated[str, typer.Option(help="Bundled model, folder or Hub name.")]
+Model = Annotated[str, typer.Option(help="Bundled model, folder or Hub name, also as OWNER/NAME@REVISION.")]
 Selector = Annotated[str | None, typer.Option(help="Bundled selector, folder or Hub name.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the first accelerator.")]
 Dtype = Annotated[str, typer.Option(help=f"Precision of the weights: {', '.join(DTYPES)}.")]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UserError
+from ..models.refusals import explained_outputs
 
 
 MISSING_FRAMES = "missing_seg_frames"
@@ -80,7 +81,8 @@ def iterate_frame_masks(
     kwargs |= fast_modes(model, window, frame_stride)
     if isinstance(key_frame, Sequence) and len(set(key_frame)) == 1:
         key_frame = key_frame[0]
-    for output in model.propagate_in_video_iterator(session, key_frame=key_frame, **kwargs):
+    outputs = model.propagate_in_video_iterator(session, key_frame=key_frame, **kwargs)
+    for output in explained_outputs(model, outputs):
         yield frame_masks(output, processor, threshold, keep_logits)
 
 

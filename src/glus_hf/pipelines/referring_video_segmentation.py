@@ -290,6 +290,10 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
 
+    def push_to_hub(self, repo_id: str, **options):
+        """Push model and processor as one repository; see the model's `push_to_hub`."""
+        return self.model.push_to_hub(repo_id, processor=self.processor, **options)
+
 
 def _identity(source) -> str | int:
     """What tells two selectors or processors apart: the name or folder, or which object it is."""

@@ -16,17 +16,12 @@ import torch
 from ...errors import UserError
 from ...media.images import to_frame
 from ...media.sizes import check_size
+from ..memory_bank import MemoryBank
 from ..prefix_cache import default_batch_size
-from .inference_glus import (
-    GLUSInferenceSession,
-    GLUSVideoSegmentationOutput,
-    PropagationPass,
-    check_fit,
-    decode_read_frame,
-)
-from .memory_glus import MemoryBank
-from .window_reader_glus import WindowReader
-from .window_schedule_glus import make_schedule
+from ..propagation import GLUSVideoSegmentationOutput, PropagationPass, decode_read_frame
+from ..window_reader import WindowReader
+from ..window_schedule import make_schedule
+from .inference_glus import GLUSInferenceSession, check_fit
 
 
 class LiveFrames(Sequence):
@@ -144,12 +139,14 @@ def push_frame(
         if not session.context_is_fixed:
             session.context_frame_indices = session.sample_context(session.num_frames)
         check_fit(model, session, batch_size)
-        session.reader = WindowReader(model, session, batch_size or default_batch_size(model), 0, schedule)
+        size = batch_size or default_batch_size(model)
+        session.reader = WindowReader(model.frame_reader, session, size, 0, schedule)
     if session.forward_pass is None:
         bank = MemoryBank(model.config.num_maskmem, model.config.memory_stride)
         session.forward_pass = PropagationPass(0, 1, list(range(len(session.texts))), bank)
     passes = [session.forward_pass]
-    output = decode_read_frame(model, session, passes, session.reader.read([frame_idx], [passes])[0], frame_idx)
+    predictions = session.reader.read([frame_idx], [passes])[0]
+    output = decode_read_frame(model.mask_branch, session, passes, predictions, frame_idx)
     recent = range(session.num_frames - model.config.num_query_frames - frame_stride, session.num_frames)
     session.frames.keep({*recent, *session.later_context()})
     return output
