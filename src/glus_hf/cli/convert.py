@@ -111,7 +111,7 @@ def _converter(source: Path | None, function: str, needed: str = "") -> Callable
 def _function_of(module: str, function: str, needed: str) -> Callable:
     found = getattr(load_module(module), function, None)
     if found is None:
-        raise UserError(f"{needed} as --source")
+        raise UserError(f"{needed}: pass one as --source")
     return found
 
 

@@ -79,7 +79,8 @@ def propagate_in_video(
 
     Args:
         model: with `frame_reader` ([`FrameReader`]), `mask_branch` ([`MaskBranch`]) and a `config` of the recipe.
-        session: of the model's processor; has `missing_seg_frames`, which is filled, and `mask_view(frame_idx)`.
+        session: of the model's processor; has `missing_seg_frames`, filled by `note_missing(text, frame_idx)`,
+            and `mask_view(frame_idx)`.
         key_frame, batch_size: as of the iterator.
         schedule: which window is read for a frame; sliding windows by default.
     """
@@ -100,26 +101,32 @@ def propagate_in_video(
 def _sweep(
     branch: MaskBranch, session: VideoSession, reader: WindowReader, passes: list[PropagationPass], frames: range
 ):
-    for begin in range(0, len(frames), CHUNK):
-        chunk = frames[begin : begin + CHUNK]
+    for chunk in _chunks(frames):
         active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
         for frame_idx, covering, predictions in zip(chunk, active, reader.read(chunk, active), strict=True):
-            yield _decode_frame(branch, session, covering, predictions, frame_idx)
+            yield decode_read_frame(branch, session, covering, predictions, frame_idx)
+
+
+def _chunks(frames: range) -> Iterator[range]:
+    """The first frame alone, so that its mask is there after one window; then `CHUNK` at a time."""
+    bounds = [0, *range(min(1, len(frames)), len(frames), CHUNK), len(frames)]
+    return (frames[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False) if begin < end)
 
 
 @torch.no_grad()
-def _decode_frame(
+def decode_read_frame(
     branch: MaskBranch,
     session: VideoSession,
     passes: list[PropagationPass],
     predictions: SegPredictions,
     frame_idx: int,
 ) -> GLUSVideoSegmentationOutput:
+    """The third stage: masks of a frame whose [SEG]s are read, of the expressions of some passes in their order."""
     texts = [text for each in passes for text in each.texts]
     emitted = predictions.emitted.tolist()
     missing = sorted(text for text, is_emitted in zip(texts, emitted, strict=True) if not is_emitted)
     for text in missing:
-        session.missing_seg_frames[text].append(frame_idx)
+        session.note_missing(text, frame_idx)
     embeddings, size = predictions.embeddings, (session.height, session.width)
     if any(emitted):
         features = branch.encode_mask_frames(session.mask_view(frame_idx))
@@ -166,4 +173,4 @@ def _texts_by_key_frame(key_frame, session: VideoSession) -> dict[int, list[int]
     return {start: [text for text, own in enumerate(starts) if own == start] for start in sorted(set(starts))}
 
 
-__all__ = ["GLUSVideoSegmentationOutput", "PropagationPass", "propagate_in_video"]
+__all__ = ["GLUSVideoSegmentationOutput", "PropagationPass", "decode_read_frame", "propagate_in_video"]

@@ -7,9 +7,7 @@ from itertools import accumulate, chain
 from typing import Protocol
 
 from ..errors import UserError
-
-
-WINDOWS = ("sliding", "whole")
+from .sessions import WINDOWS
 
 
 class WindowSchedule(Protocol):
@@ -103,4 +101,4 @@ def make_schedule(window: str, frame_stride: int, config, num_frames: int) -> Wi
     return SlidingWindows(size, frame_stride)
 
 
-__all__ = ["WINDOWS", "SlidingWindows", "WholeWindows", "WindowSchedule", "make_schedule"]
+__all__ = ["SlidingWindows", "WholeWindows", "WindowSchedule", "make_schedule"]

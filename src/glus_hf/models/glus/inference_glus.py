@@ -39,6 +39,14 @@ class GLUSInferenceSession(VideoSession):
     last_turn_input_ids: list[list[int]]
     missing_seg_frames: list[list[int]] = field(default_factory=list)
 
+    def frame_time(self, frame_idx: int) -> float:
+        """Where in the video a frame is, in [0, 1]."""
+        return frame_idx / max(self.num_frames - 1, 1)
+
+    def note_missing(self, text: int, frame_idx: int) -> None:
+        """Remember that an expression got no [SEG] on a frame."""
+        self.missing_seg_frames[text].append(frame_idx)
+
     def turn_ids(self, text: int, frame_idx: int) -> list[int]:
         """Ids of an earlier turn about a frame."""
         return self.turn_input_ids[text]

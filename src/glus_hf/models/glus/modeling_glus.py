@@ -28,6 +28,7 @@ from ..window_reader import shared_lead
 from ..window_schedule import make_schedule
 from .configuration_glus import GLUSConfig
 from .inference_glus import GLUSInferenceSession, check_fit
+from .live_glus import GLUSLiveSession, push_frame, push_frames
 from .presets_glus import apply_compat
 
 
@@ -320,7 +321,8 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         """Segment a video, frame by frame.
 
         Args:
-            session: from [`GLUSProcessor.init_video_session`].
+            session: from [`GLUSProcessor.init_video_session`]; or from `init_live_session` with a `video`, whose
+                frames are segmented as they come. A live session takes no `key_frame` and no whole windows.
             key_frame: frame to start from, 0 by default; or one per expression (list, array or tensor). Frames
                 `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
                 expression. Expressions that start from different frames share what is computed per frame: each frame
@@ -339,9 +341,36 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             get it on the way back. Where an expression gets no [SEG], its mask is empty and
             its score 0; `session.missing_seg_frames` lists the frames.
         """
+        if isinstance(session, GLUSLiveSession):
+            if key_frame is not None or window != "sliding":
+                raise UserError("a live session starts at its first frame and never looks ahead: no key_frame, window")
+            yield from push_frames(self, session, batch_size, frame_stride)
+            return
         schedule = make_schedule(window, frame_stride, self.config, session.num_frames)
         check_fit(self, session, batch_size)
         yield from propagate_in_video(self, session, key_frame, batch_size, schedule)
+
+    def push_frame(
+        self, session: GLUSLiveSession, frame, batch_size: int | None = None, frame_stride: int = 1
+    ) -> GLUSVideoSegmentationOutput:
+        """The masks of the next frame of a stream, before the one after it is there.
+
+        Args:
+            session: from [`GLUSProcessor.init_live_session`]; holds the state, which does not grow.
+            frame: PIL image, or array or tensor `[height, width, 3]`; uint8, or floating point in 0 to 1.
+            batch_size: expressions read by the language model at once; by default 8 on a CPU, 16 on an accelerator.
+            frame_stride: read every so many frames only, as in `propagate_in_video_iterator`.
+
+        Raises:
+            UserError: it is no image, or of another size than the first frame; the session stays as it was.
+
+        Example:
+
+            >>> session = processor.init_live_session("the red circle")  # doctest: +SKIP
+            >>> for frame in camera:  # doctest: +SKIP
+            ...     masks = processor.post_process_masks(model.push_frame(session, frame).mask_logits)
+        """
+        return push_frame(self, session, frame, batch_size, frame_stride)
 
     @property
     def frame_reader(self) -> GLUSForVideoSegmentation:
@@ -355,8 +384,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 
     def read_frames(self, session: GLUSInferenceSession, frames: Sequence[int]) -> Tensor:
         """Image tokens of some frames of a session, `[n, num_image_tokens, hidden]`."""
-        length = max(session.num_frames - 1, 1)
-        times = torch.tensor([frame_idx / length for frame_idx in frames])
+        times = torch.tensor([session.frame_time(frame_idx) for frame_idx in frames])
         return self.model.encode_frames(session.reader_view(frames), times)
 
     def shared_lead(self, session: GLUSInferenceSession) -> int:

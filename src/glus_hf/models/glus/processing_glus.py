@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
-from ...media.images import check_views
+from ...media.images import check_views, to_frame
 from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import pad_conversations
 from ..expressions import as_expressions, check_expression, one_line, plain_expression, sample_templates
@@ -29,6 +30,7 @@ from ..recipe_processing import CONTEXT_STRATEGIES, OVERLAPS, RecipeProcessor, a
 from ..sessions import load_frames
 from .image_processing_glus import GLUSImageProcessor
 from .inference_glus import GLUSInferenceSession
+from .live_glus import GLUSLiveSession, LiveFrames
 from .presets_glus import PROCESSOR_OPTIONS, select_options
 
 
@@ -182,7 +184,7 @@ class GLUSProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Proce
         questions = [INFERENCE_QUESTION] * num_query_frames if questions is None else questions
         answers = [INFERENCE_ANSWER] * num_query_frames if answers is None else answers
         if num_query_frames < 1 or not len(questions) == len(answers) == num_query_frames:
-            raise UserError(f"expected {num_query_frames} (at least 1) questions and answers")
+            raise UserError(f"expected {num_query_frames} (at least 1) questions and answers; pass that many")
         context = IMAGE_BLOCK * self.num_context_frames + f"\n{CONTEXT_SENTENCE}\n" if self.num_context_frames else ""
         turns = [
             f"USER: {context if turn == 0 else ''}{IMAGE_BLOCK}\n{QUESTIONS[question].replace('{x}', expression)} "
@@ -255,6 +257,65 @@ class GLUSProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Proce
             turn_input_ids=[turn for _, turn, _ in splits],
             last_turn_input_ids=[last for _, _, last in splits],
         )
+
+    def init_live_session(
+        self,
+        text: str | Sequence[str],
+        video: Iterable | None = None,
+        context_frames: str | Sequence | None = None,
+        num_frames: int | None = None,
+    ) -> GLUSLiveSession:
+        """A session for frames that come one by one, for [`GLUSForVideoSegmentation.push_frame`].
+
+        Args:
+            text (`str` or `Sequence[str]`): the expression(s).
+            video (`Iterable`, *optional*): gives the frames, for `propagate_in_video_iterator`; it may wait for each.
+            context_frames (`str` or `Sequence`, *optional*): a strategy, "middle" or "uniform", by which the context
+                is sampled from the frames seen so far whenever their number reaches a power of two; or a fixed
+                context, `num_context_frames` images. A fixed one is read once.
+            num_frames (`int`, *optional*): how many frames will come. Only models that embed the time of a frame
+                (glus-tiny) use it; without it a frame's time is counted in twice the last power of two.
+
+        Raises:
+            `UserError`: an expression [`~GLUSProcessor.clean_expression`] refuses, or a wrong context.
+
+        Example:
+
+            >>> session = processor.init_live_session("the red circle")
+            >>> session.num_frames, session.texts
+            (0, ['the red circle'])
+        """
+        expressions = [self.clean_expression(expression) for expression in as_expressions(text)]
+        strategy = context_frames if isinstance(context_frames, str) else self.context_frames
+        if strategy == "random":
+            raise UserError('a live session samples "middle" or "uniform" frames: change context_frames')
+        if num_frames is not None and num_frames < 1:
+            raise UserError(f"num_frames must be at least 1, got {num_frames}")
+        images = [] if context_frames is None or isinstance(context_frames, str) else self._images(context_frames)
+        sample = partial(self.sample_context_frames, strategy=strategy)
+        times = [(place + 0.5) / len(images) for place in range(len(images))]
+        if images and num_frames is not None:
+            times = [index / max(num_frames - 1, 1) for index in sample(num_frames)]
+        splits = [self.split_window(expression) for expression in expressions]
+        return GLUSLiveSession(
+            frames=LiveFrames(images),
+            texts=expressions,
+            context_frame_indices=[-1 - place for place in range(len(images))],
+            image_processor=self.image_processor,
+            prefix_input_ids=splits[0][0],
+            turn_input_ids=[turn for _, turn, _ in splits],
+            last_turn_input_ids=[last for _, _, last in splits],
+            sample_context=sample,
+            source=video,
+            expected_frames=num_frames,
+            context_times=times,
+        )
+
+    def _images(self, context_frames: Sequence) -> list[np.ndarray]:
+        """Images of a fixed context."""
+        if len(context_frames) != self.num_context_frames:
+            raise UserError(f"context_frames must be {self.num_context_frames} images, got {len(context_frames)}")
+        return [to_frame(image, f"context frame {place}") for place, image in enumerate(context_frames)]
 
     def split_window(self, expression: str) -> tuple[list[int], list[int], list[int]]:
         """Expanded ids of (prefix, one earlier turn, last turn): a window of q frames is prefix + turn*(q-1) + last.

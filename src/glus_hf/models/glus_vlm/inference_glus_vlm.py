@@ -38,6 +38,10 @@ class GLUSVLMInferenceSession(VideoSession):
     time_input_ids: list[list[int]]
     missing_seg_frames: list[list[int]] = field(default_factory=list)
 
+    def note_missing(self, text: int, frame_idx: int) -> None:
+        """Remember that an expression got no [SEG] on a frame."""
+        self.missing_seg_frames[text].append(frame_idx)
+
     def turn_ids(self, text: int, frame_idx: int) -> list[int]:
         """Ids of an earlier turn about a frame."""
         return self.time_input_ids[frame_idx] + self.turn_input_ids[text]
