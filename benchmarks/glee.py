@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python benchmarks/glee.py speed --variant lite --texts 1 16
 
 `sizes` counts on the meta device; nothing is computed. `speed` segments a drawn video by the session contract: shared,
-all sentences in one session, so that the backbone reads a frame once; and unshared, a session for every sentence.
+all expressions in one session, so that the backbone reads a frame once; and unshared, a session for every expression.
 Every case runs in a process of its own, whose peak memory is measured; its first, short run warms up. On a CPU,
 seconds are those of the processor, not of the clock.
 """
@@ -167,11 +167,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("sizes", "speed"))
     parser.add_argument("--variant", choices=BACKBONES, default="lite")
-    parser.add_argument("--texts", type=int, nargs="+", default=[1, 16], help="sentences about the video")
+    parser.add_argument("--texts", type=int, nargs="+", default=[1, 16], help="expressions about the video")
     parser.add_argument("--side", type=int, default=480, help="height of the frames")
     parser.add_argument("--width", type=int, default=854)
     parser.add_argument("--frames", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, default=4, help="pairs of frame and sentence decoded at once")
+    parser.add_argument("--batch-size", type=int, default=4, help="pairs of frame and expression decoded at once")
     parser.add_argument("--device", default="cpu", help="cuda: beside the paper's frames per second on an A100")
     parser.add_argument("--case", choices=("shared", "unshared"), help=argparse.SUPPRESS)
     args = parser.parse_args()

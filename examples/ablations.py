@@ -78,7 +78,7 @@ class Budget:
 
 
 def training_set(setting: Setting, processor: GLUSProcessor, budget: Budget, seed: int):
-    """MotionShapes, or its sentences about motion and about looks mixed by `setting.ratio`."""
+    """MotionShapes, or its expressions about motion and about looks mixed by `setting.ratio`."""
     rows = load_referring_dataset("motion_shapes", split="train", num_videos=setting.videos, size=64)
     frames = {"num_context_frames": processor.num_context_frames, "num_query_frames": processor.num_query_frames}
     if setting.ratio is None:
