@@ -5,8 +5,9 @@
 
 `sizes` counts on the meta device; nothing is computed. `speed` segments a drawn video by the session contract: shared,
 all expressions in one session, so that the backbone reads a frame once; and unshared, a session for every expression.
-Every case runs in a process of its own, whose peak memory is measured; its first, short run warms up. On a CPU,
-seconds are those of the processor, not of the clock.
+The two take turns; printed are median, lowest and highest of the rounds. Every number of expressions has a process of
+its own, whose peak memory is measured; a first, short run warms up. On a CPU, seconds are those of the processor, not
+of the clock. As in the release, the image reads padding words too.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ NAMES, NAME_TOKENS = 80, 4  # COCO's, with start and end
 
 def make_model(variant: str) -> GLEEForVideoSegmentation:
     text = {"vocab_size": VOCABULARY, "bos_token_id": START, "eos_token_id": END, "pad_token_id": END}
-    return GLEEForVideoSegmentation(GLEEConfig(backbone_config=BACKBONES[variant], text_config=text)).eval()
+    config = GLEEConfig(backbone_config=BACKBONES[variant], text_config=text, fusion_text_mask=False)
+    return GLEEForVideoSegmentation(config).eval()
 
 
 def make_processor(side: int) -> GLEEProcessor:
@@ -115,32 +117,45 @@ def clock(device: str) -> float:
     return time.perf_counter()
 
 
-def measure(args) -> dict:
-    """One case, in this process."""
+def measure(args) -> None:
+    """All rounds of one number of texts, in this process: shared and unshared in turns."""
     torch.manual_seed(0)
     model, processor = make_model(args.variant).to(args.device), make_processor(args.side)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     height, width = args.side, args.width
     video = np.random.default_rng(0).integers(0, 256, (args.frames, height, width, 3), dtype=np.uint8)
-    groups = [[SENTENCE] * args.texts[0]] if args.case == "shared" else [[SENTENCE]] * args.texts[0]
+    (texts,) = args.texts
+    cases = {"shared": [[SENTENCE] * texts], "unshared": [[SENTENCE]] * texts}
+    if texts == 1:
+        del cases["unshared"]
     run(model, processor, video[:1, : height // 4, : width // 4], [SENTENCE], args.batch_size)  # warms up
-    begin = clock(args.device)
-    for texts in groups:
-        run(model, processor, video, texts, args.batch_size)
-    seconds = (clock(args.device) - begin) / args.frames
-    on_gpu = args.device != "cpu"
-    peak = (
+    seconds, peak = {case: [] for case in cases}, None
+    for _ in range(args.rounds):
+        for case, groups in cases.items():
+            begin = clock(args.device)
+            for group in groups:
+                run(model, processor, video, group, args.batch_size)
+            seconds[case].append((clock(args.device) - begin) / args.frames)
+            peak = peak or peak_memory(args.device)  # of the shared case, which comes first
+    result = {"variant": args.variant, "texts": texts, "peak memory, GB": round(peak, 2)}
+    for case, values in seconds.items():
+        result[f"{case}, seconds per frame"] = spread(values)
+        result[f"{case}, frames per second"] = round(1 / float(np.median(values)), 4)
+    if texts > 1:
+        result["unshared / shared"] = spread([a / b for b, a in zip(*seconds.values(), strict=True)])
+    print(json.dumps(result), flush=True)
+
+
+def spread(values: list[float]) -> list[float]:
+    """Median, lowest and highest."""
+    return [round(float(value), 3) for value in (np.median(values), min(values), max(values))]
+
+
+def peak_memory(device: str) -> float:
+    """In GB: of the process on a CPU, of tensors on a GPU."""
+    on_gpu = device != "cpu"
+    return (
         torch.cuda.max_memory_allocated() / 1e9 if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     )
-    return {
-        "variant": args.variant,
-        "texts": args.texts[0],
-        "case": args.case,
-        "seconds per frame": round(seconds, 2),
-        "frames per second": round(1 / seconds, 4),
-        "peak memory, GB": round(peak, 2),
-        "of these, the model": None if on_gpu else round(before / 1e6, 2),
-    }
 
 
 def run(model, processor, video, texts: list[str], batch_size: int) -> None:
@@ -151,16 +166,11 @@ def run(model, processor, video, texts: list[str], batch_size: int) -> None:
 
 def measure_all(args) -> None:
     for texts in args.texts:
-        seconds = {}
-        for case in ("shared", "unshared") if texts > 1 else ("shared",):
-            options = ["--variant", args.variant, "--texts", texts, "--side", args.side, "--width", args.width]
-            options += ["--frames", args.frames, "--batch-size", args.batch_size, "--device", args.device]
-            command = [sys.executable, __file__, "speed", "--case", case, *map(str, options)]
-            result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            seconds[case] = result["seconds per frame"]
-            print(json.dumps(result), flush=True)
-        if len(seconds) > 1:
-            print(json.dumps({"texts": texts, "unshared / shared": round(seconds["unshared"] / seconds["shared"], 2)}))
+        options = {name: getattr(args, name) for name in ("variant", "side", "width", "frames", "device", "rounds")}
+        command = [sys.executable, __file__, "speed", "--here", "--texts", str(texts)]
+        command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        command += ["--batch-size", str(args.batch_size)] if args.batch_size else []
+        subprocess.run(command, check=True)
 
 
 def main() -> None:
@@ -171,15 +181,16 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=480, help="height of the frames")
     parser.add_argument("--width", type=int, default=854)
     parser.add_argument("--frames", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, default=4, help="pairs of frame and expression decoded at once")
+    parser.add_argument("--rounds", type=int, default=3, help="of the cases, which take turns")
+    parser.add_argument("--batch-size", type=int, help="pairs of frame and expression decoded at once; the model's own")
     parser.add_argument("--device", default="cpu", help="cuda: beside the paper's frames per second on an A100")
-    parser.add_argument("--case", choices=("shared", "unshared"), help=argparse.SUPPRESS)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.what == "sizes":
         for variant in BACKBONES:
             print(json.dumps(count_sizes(variant)))
-    elif args.case:
-        print(json.dumps(measure(args)))
+    elif args.here:
+        measure(args)
     else:
         measure_all(args)
 

@@ -19,8 +19,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from training_memory import HALF, Setting, meta_model
 
-from glus_hf.models.glus.memory_glus import MemoryBank
-from glus_hf.models.glus.modeling_glus import GLUSMaskFeatures
+from glus_hf.models.mask_branch import GLUSMaskFeatures
+from glus_hf.models.memory_bank import MemoryBank
 
 
 STEPS, BATCH, EXPRESSIONS = 3000, 80, 3

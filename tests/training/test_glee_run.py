@@ -118,7 +118,7 @@ def test_every_dataset_of_a_stage_gives_a_loss(start, tmp_path, stage):
         assert ("dist_loss" in output.losses) == (config.model.distill and batch["task"] == "category"), name
 
 
-@pytest.mark.parametrize("stage", ["glee_stage1", "glee_stage2"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_stepped_and_exported(start, tmp_path, stage):
     place_data(tmp_path, load_glee_config(recipe_file(stage)))
     trainer, folder = train_from_file(stage, small_run(start, tmp_path))

@@ -17,7 +17,7 @@ from ..model_families import TASK
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-Model = Annotated[str, typer.Option(help="Bundled model, folder or Hub name.")]
+Model = Annotated[str, typer.Option(help="Bundled model, folder or Hub name, also as OWNER/NAME@REVISION.")]
 Selector = Annotated[str | None, typer.Option(help="Bundled selector, folder or Hub name.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the first accelerator.")]
 Dtype = Annotated[str, typer.Option(help=f"Precision of the weights: {', '.join(DTYPES)}.")]
@@ -31,6 +31,12 @@ NoTargetThreshold = Annotated[
 Threshold = Annotated[float, typer.Option(help="Mask logits above it are foreground; 0 is probability 0.5.")]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Windows the language model reads at once. Default: as fits in memory.")
+]
+Window = Annotated[
+    str, typer.Option(help="sliding (exact), or whole: faster, one pass of the language model for several frames.")
+]
+FrameStride = Annotated[
+    int, typer.Option(min=1, help="Let the language model read every so many frames only; 1 is exact.")
 ]
 MaskSize = Annotated[
     int | None,
@@ -158,6 +164,7 @@ __all__ = [
     "DecodeLimit",
     "Device",
     "Dtype",
+    "FrameStride",
     "Json",
     "MaskSize",
     "MaxDownload",
@@ -168,6 +175,7 @@ __all__ = [
     "Overwrite",
     "Selector",
     "Threshold",
+    "Window",
     "decode_limits",
     "load_pipeline",
     "model_folders",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..checkpoint_files.json_fields import read_fields
 from ..errors import CheckpointError
 from .checkpoint_loading import check_files, readable_errors
 
@@ -33,4 +34,15 @@ def load_part(model_class, name_or_path: str | os.PathLike, dtype: str = "float3
     return model
 
 
-__all__ = ["load_part"]
+def image_statistics(folder: str | os.PathLike) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation of a model's images, from whichever file of its processor has them; None if there is none."""
+    for name in ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"):
+        file = os.path.join(folder, name)
+        fields = read_fields(file) if os.path.isfile(file) else {}
+        for found in (fields, fields.get("image_processor"), fields.get("video_processor")):
+            if isinstance(found, dict) and "image_mean" in found and "image_std" in found:
+                return found["image_mean"], found["image_std"]
+    return None
+
+
+__all__ = ["BUFFERS", "image_statistics", "load_part"]

@@ -2,7 +2,7 @@
 
 Of every current [SEG] embedding (an anchor) the positives are those of *other expressions of the same objects in the
 same frame*, found in a first-in-first-out bank of detached embeddings; an InfoNCE over cosine similarities (paper,
-section 3.4). The other losses of GLUS are in `models/glus/loss_glus.py`.
+section 3.4). The other losses of GLUS are in `models/recipe_losses.py`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoFusionLayer
 
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
@@ -73,7 +74,7 @@ class Recorder:
     def __init__(self, model):
         inner = model.model
         self.values: dict[str, Tensor] = {}
-        inner.pixel_decoder.fusion.register_forward_hook(self._fusion, with_kwargs=True)
+        inner.pixel_decoder.fusion.register_forward_hook(self._fusion)
         inner.pixel_decoder.register_forward_hook(self._pixel_decoder)
         inner.backbone.register_forward_hook(self._backbone)
         for index, layer in enumerate(inner.pixel_decoder.layers):
@@ -87,10 +88,15 @@ class Recorder:
     def _backbone(self, module, inputs, output):
         self.values.update({f"backbone.res{index + 2}": maps for index, maps in enumerate(output.feature_maps)})
 
-    def _fusion(self, module, inputs, options, output):
-        (visual, _), (text, _) = output
-        self.values |= {"fusion.in_visual": inputs[0], "fusion.in_text": inputs[1]}
-        self.values |= {"fusion.out_visual": visual, FUSION_TEXT_OUT: text}
+    def _fusion(self, module, inputs, output):
+        """What the words read of the image is not part of the model; transformers' layer gives it too."""
+        locations, words, padding = inputs
+        words = words.expand(len(locations), -1, -1)
+        padding = None if padding is None else padding.expand(len(locations), -1)
+        (visual, _), (text, _) = GroundingDinoFusionLayer.forward(module, locations, words, None, padding)
+        torch.testing.assert_close(output, visual, rtol=1e-5, atol=1e-5)
+        self.values |= {"fusion.in_visual": locations, "fusion.in_text": words}
+        self.values |= {"fusion.out_visual": output, FUSION_TEXT_OUT: text}
 
     def _pixel_decoder(self, module, inputs, output):
         levels, self.values["pixel.mask_features"] = output

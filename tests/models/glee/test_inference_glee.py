@@ -175,3 +175,23 @@ def test_confidence_of_a_mask():
     logits = torch.full((2, 4, 4), -9.0)
     logits[0, 0, 0], logits[0, 0, 1] = 0.0, torch.tensor(0.75).logit()
     assert mask_confidence(logits).tolist() == pytest.approx([0.75, 0.0])
+
+
+def test_masks_of_chosen_queries_are_those_of_all(model, processor):
+    """Videos make only the masks that answer."""
+    pixels = processor.image_processor(list(FRAMES[:2])).pixel_values
+    inner, tokens = model.model, processor.tokenize(["cat", "dog"])
+    with torch.no_grad():
+        features, text = inner.encode_images(pixels), inner.encode_text(**tokens, is_referring=True)
+        every, some = (inner.decode(features, text, all_masks=value) for value in (True, False))
+        masks = inner.decoder.masks_of(some, 1, [3, 0])
+    assert some.final.pred_masks is None
+    torch.testing.assert_close(masks, every.final.pred_masks[1, [3, 0]], rtol=1e-5, atol=1e-5)
+
+
+def test_the_piecewise_feed_forward_layer_changes_nothing(model, monkeypatch):
+    layer, states = model.model.pixel_decoder.layers[0].mlp, torch.randn(2, 50, 32)
+    monkeypatch.setattr("glus_hf.models.glee.pixel_decoder_glee.MLP_PIECE", 16)
+    with torch.no_grad():
+        pieces = layer(states)
+    torch.testing.assert_close(pieces, layer(states).detach(), rtol=1e-6, atol=1e-6)

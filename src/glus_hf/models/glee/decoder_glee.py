@@ -55,12 +55,14 @@ class DecoderOutput:
         denoising: of the denoising queries, in the order of `auxiliary`, the last layer's at the end.
         selected: see [`SelectedQueries`].
         embeddings (`FloatTensor [images, n, dim]`): the queries after the last layer and its norm.
+        mask_features (`FloatTensor [images, dim, height, width]`): what masks are made of.
         references: boxes before each layer and after the last, 0..1.
     """
 
     final: GLEEPredictions
     selected: SelectedQueries
     embeddings: Tensor
+    mask_features: Tensor
     auxiliary: list[GLEEPredictions] = field(default_factory=list)
     encoder: GLEEPredictions | None = None
     denoising: list[GLEEPredictions] = field(default_factory=list)
@@ -133,6 +135,7 @@ class GLEEDecoder(Float32Module):
         text: GLEEText,
         denoising: DenoisingQueries | None = None,
         all_stages: bool = False,
+        all_masks: bool = True,
     ) -> DecoderOutput:
         """Decode.
 
@@ -142,6 +145,7 @@ class GLEEDecoder(Float32Module):
             text: names, or one sentence per image.
             denoising: queries made of targets, for training.
             all_stages: predict after every stage, not after the last layer alone.
+            all_masks: predict masks; without them, `masks_of` gives those of some queries.
         """
         memory, levels = flatten_levels(encoded[::-1])
         selected = self.select(memory, levels, text)
@@ -151,14 +155,15 @@ class GLEEDecoder(Float32Module):
         prompt = self._make_prompt(text, queries, denoising)
         states, references = self.run_layers(queries, boxes.sigmoid(), memory, levels, prompt)
         count = 0 if denoising is None else denoising.content.shape[1]
-        predict = lambda *pair: self.heads(*pair, mask_features, text, count)
+        seen = mask_features if all_masks else None
+        predict = lambda *pair: self.heads(*pair, seen, text, count)
         layer_boxes = self._boxes(states, references)
         stages = [predict(states[-1], layer_boxes[-1])]
         if all_stages:
             earlier = zip(states[:-1], layer_boxes[:-1], strict=True)
             stages = [predict(queries, references[0]), *(predict(*pair) for pair in earlier), *stages]
         pairs = [stage.split(count) for stage in stages]
-        own = selected.content, selected.box_logits.sigmoid(), mask_features, text
+        own = selected.content, selected.box_logits.sigmoid(), seen, text
         return DecoderOutput(
             final=pairs[-1][1],
             auxiliary=[rest for _, rest in pairs[:-1]],
@@ -166,19 +171,23 @@ class GLEEDecoder(Float32Module):
             denoising=[first for first, _ in pairs] if count else [],
             selected=selected,
             embeddings=states[-1][:, count:],
+            mask_features=mask_features,
             references=[reference[:, count:] for reference in references],
         )
+
+    def masks_of(self, output: DecoderOutput, image: int, queries: list[int]) -> Tensor:
+        """Mask logits `[n, height, width]` of some queries of an image."""
+        one = slice(image, image + 1)
+        return self.heads.make_masks(output.embeddings[one, queries], output.mask_features[one])[0]
 
     def select(self, memory: Tensor, levels: Levels, text: GLEEText) -> SelectedQueries:
         """The locations with the best scores. Their order is that of their scores."""
         anchors, is_candidate = make_anchors(levels)
         states = self.memory_norm(self.memory_projection(memory * is_candidate[:, None]))
         scores = text.classify(self.heads.category(states)).amax(-1)
-        box_logits = self.heads.box(states) + anchors
         indices = scores.topk(min(self.num_queries, scores.shape[1]), dim=1).indices
-        at = indices[..., None]
-        content = states.gather(1, at.expand(-1, -1, states.shape[-1]))
-        return SelectedQueries(scores, indices, content, box_logits.gather(1, at.expand(-1, -1, NUM_COORDINATES)))
+        content = states.gather(1, indices[..., None].expand(-1, -1, states.shape[-1]))
+        return SelectedQueries(scores, indices, content, self.heads.box(content) + anchors[indices])
 
     def run_layers(
         self, queries: Tensor, boxes: Tensor, memory: Tensor, levels: Levels, prompt: Prompt

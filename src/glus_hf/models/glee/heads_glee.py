@@ -50,17 +50,21 @@ class GLEEHeads(nn.Module):
         self.confidence = DeformableDetrMLPPredictionHead(dim, dim, 1, 2)
 
     def forward(
-        self, queries: Tensor, boxes: Tensor, mask_features: Tensor, text: GLEEText, num_unmasked: int = 0
+        self, queries: Tensor, boxes: Tensor, mask_features: Tensor | None, text: GLEEText, num_unmasked: int = 0
     ) -> GLEEPredictions:
         """Predictions of queries `[images, n, dim]` whose boxes `[images, n, 4]` are known; no masks of the first
-        `num_unmasked`."""
+        `num_unmasked`, or of all without mask features."""
         normed = self.norm(queries)
         return GLEEPredictions(
             logits=text.classify(self.category(normed)),
             pred_boxes=boxes,
-            pred_masks=torch.einsum("bqc,bchw->bqhw", self.mask(normed[:, num_unmasked:]), mask_features),
+            pred_masks=None if mask_features is None else self.make_masks(queries[:, num_unmasked:], mask_features),
             confidence_logits=self.confidence(normed),
         )
+
+    def make_masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
+        """Mask logits `[images, n, height, width]` of queries `[images, n, dim]`."""
+        return torch.einsum("bqc,bchw->bqhw", self.mask(self.norm(queries)), mask_features)
 
 
 __all__ = ["GLEEHeads", "GLEEPredictions"]

@@ -22,6 +22,7 @@ from .text_encoder_glee import GLEEText
 
 
 WINDOW = 10  # frames whose backbone features are held together, and decoded together
+CACHED_PIXELS = 2**18  # of images whose states a CPU keeps at hand
 NO_TARGET_LOGIT = -100.0
 
 
@@ -129,7 +130,7 @@ def propagate_in_video(
     tracks = [Track(text, int(start or 0), 1) for text, start in enumerate(starts)]
     text = model.model.encode_text(session.input_ids, session.attention_mask, is_referring=True)
     first, last = min(track.start for track in tracks), max(track.start for track in tracks)
-    sweep = Sweep(model, session, text, batch_size or WINDOW)
+    sweep = Sweep(model, session, text, batch_size)
     yield from sweep.run(tracks, range(first, session.num_frames))
     yield from sweep.run([track.reversed_track() for track in tracks], range(last - 1, -1, -1))
 
@@ -137,7 +138,7 @@ def propagate_in_video(
 class Sweep:
     """Goes through frames in one direction; a frame's backbone features serve all expressions."""
 
-    def __init__(self, model, session: GLEEInferenceSession, text: GLEEText, batch_size: int):
+    def __init__(self, model, session: GLEEInferenceSession, text: GLEEText, batch_size: int | None):
         self.model, self.session, self.text, self.batch_size = model, session, text, batch_size
 
     def run(self, tracks: list[Track], frames: range) -> Iterator[GLEEVideoSegmentationOutput]:
@@ -153,19 +154,20 @@ class Sweep:
     def _answer(self, window: Sequence[int], jobs: list[tuple[int, Track]]) -> Iterator[tuple[int, Track, Answer]]:
         """Decode frames for expressions in batches, and link them in order."""
         images = self.session.image_processor([self.session.frames[frame_idx] for frame_idx in window])
-        features = self._encode(images.pixel_values)
+        batch_size = self.batch_size or default_batch_size(images.pixel_values, self.model.device)
+        features = self._encode(images.pixel_values, batch_size)
         row_of = {frame_idx: row for row, frame_idx in enumerate(window)}
-        for begin in range(0, len(jobs), self.batch_size):
-            batch = jobs[begin : begin + self.batch_size]
+        for begin in range(0, len(jobs), batch_size):
+            batch = jobs[begin : begin + batch_size]
             rows = torch.tensor([row_of[frame_idx] for frame_idx, _ in batch], device=features.lateral.device)
             texts = torch.tensor([track.text for _, track in batch], device=self.text.words.device)
-            decoded = self.model.model.decode(features.select(rows), self.text.select(texts))
+            decoded = self.model.model.decode(features.select(rows), self.text.select(texts), all_masks=False)
             size = tuple(images.pixel_values.shape[-2:]), images.resized_sizes[0]
             for index, (frame_idx, track) in enumerate(batch):
                 yield frame_idx, track, self._choose(decoded, index, track, frame_idx, *size)
 
-    def _encode(self, pixels: Tensor) -> PixelMaps:
-        return PixelMaps.join([self.model.model.prepare_images(part) for part in pixels.split(self.batch_size)])
+    def _encode(self, pixels: Tensor, batch_size: int) -> PixelMaps:
+        return PixelMaps.join([self.model.model.prepare_images(part) for part in pixels.split(batch_size)])
 
     def _choose(self, decoded, index: int, track: Track, frame_idx: int, padded: tuple, resized: tuple) -> Answer:
         config = self.model.config
@@ -175,12 +177,26 @@ class Sweep:
         if config.multi_object_threshold is not None:
             chosen = sorted({query, *(scores > config.multi_object_threshold).nonzero()[:, 0].tolist()})
         original = self.session.height, self.session.width
-        logits = to_original_size(decoded.final.pred_masks[index, chosen], padded, resized, original).amax(0)
+        masks = self.model.model.decoder.masks_of(decoded, index, chosen)
+        logits = to_original_size(masks, padded, resized, original).amax(0)
         if config.no_target_threshold is not None and scores.max() < config.no_target_threshold:
             logits = torch.full_like(logits, NO_TARGET_LOGIT)
         boxes = boxes_in_pixels(decoded.final.pred_boxes[index, chosen], padded, resized, original)
         box = torch.cat([boxes[:, :2].amin(0), boxes[:, 2:].amax(0)])
         return Answer(logits, scores[query] * mask_confidence(logits[None])[0], box, query)
+
+
+def default_batch_size(pixels: Tensor, device: torch.device) -> int:
+    """Images decoded together: on a CPU as many as its cache holds, as larger batches are slower there.
+
+    Example:
+
+        >>> default_batch_size(torch.zeros(1, 3, 480, 864), torch.device("cpu"))
+        1
+    """
+    if device.type != "cpu":
+        return WINDOW
+    return max(1, min(WINDOW, CACHED_PIXELS // (pixels.shape[-2] * pixels.shape[-1])))
 
 
 def _as_output(frame_idx: int, answers: dict[int, Answer]) -> GLEEVideoSegmentationOutput:

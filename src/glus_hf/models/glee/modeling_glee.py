@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.models.deformable_detr.modeling_deformable_detr import DeformableDetrMultiscaleDeformableAttention
-from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoFusionLayer
 from transformers.utils import ModelOutput
 
 from ..checkpoint_loading import CheckpointMixin
@@ -26,6 +25,7 @@ from .configuration_glee import GLEEConfig
 from .decoder_glee import DecoderOutput, GLEEDecoder
 from .denoising_glee import DenoisingQueries, make_denoising_queries
 from .draws_glee import GLEEDraws
+from .fusion_glee import GLEEFusion
 from .heads_glee import GLEEHeads, GLEEPredictions
 from .inference_glee import GLEEInferenceSession, GLEEVideoSegmentationOutput, propagate_in_video
 from .loss_glee import glee_losses, total_loss
@@ -103,7 +103,7 @@ class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
         elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, GroundingDinoFusionLayer):
+        elif isinstance(module, GLEEFusion):
             init.constant_(module.vision_param, FUSION_SCALE)
             init.constant_(module.text_param, FUSION_SCALE)
         elif isinstance(module, GLEEPixelDecoder):
@@ -168,9 +168,9 @@ class GLEEModel(GLEEPreTrainedModel):
         states = self.text_encoder.read(input_ids, attention_mask)
         return self.text_encoder.project(states, attention_mask, is_referring)
 
-    def decode(self, features: list[Tensor] | PixelMaps, text: GLEEText) -> DecoderOutput:
-        """Predictions of images whose maps are known, for names or for one sentence per image."""
-        return self.decoder(*self.pixel_decoder(features, text), text)
+    def decode(self, features: list[Tensor] | PixelMaps, text: GLEEText, all_masks: bool = True) -> DecoderOutput:
+        """Predictions of images whose maps are known, for names or for one sentence per image; see [`GLEEDecoder`]."""
+        return self.decoder(*self.pixel_decoder(features, text), text, all_masks=all_masks)
 
 
 class GLEEForVideoSegmentation(GLEEPreTrainedModel):
@@ -304,7 +304,8 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
             key_frame: frame to start from, 0 by default; or one per expression (list, array or tensor). Frames
                 `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
                 expression.
-            batch_size: frames times expressions that are decoded at once; by default as many as fit.
+            batch_size: frames times expressions that are decoded at once; by default 10, on a CPU fewer
+                where images are large, which is faster.
 
         Yields:
             [`GLEEVideoSegmentationOutput`] per frame, with the expressions that reach it then.

@@ -13,6 +13,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
+from ...media.images import check_views
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import check_expression
 from ..processor_parts import ProcessorPartsMixin
@@ -50,7 +51,10 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
 
     def __init__(self, image_processor, tokenizer, max_text_tokens=77, max_names=2000, **kwargs):
         super().__init__(image_processor, tokenizer, **kwargs)
-        check_whole_numbers(max_text_tokens=max_text_tokens, max_names=max_names)
+        check_whole_numbers(
+            max_text_tokens=max_text_tokens, max_names=max_names, size_divisor=image_processor.size_divisor
+        )
+        check_views(image_processor)
         self.max_text_tokens = max_text_tokens
         self.max_names = max_names
 

@@ -139,7 +139,9 @@ class ChatUniViProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         rows = [self.tokenize(prompt) for prompt in prompts]
         wanted = sum(row.count(self.image_token_id) for row in rows)
         if wanted != len(images):
-            raise UserError(f"the prompts have {wanted} {IMAGE_TOKEN}, but there are {len(images)} images")
+            raise UserError(
+                f"the prompts have {wanted} {IMAGE_TOKEN}, but there are {len(images)} images; pass as many"
+            )
         batch = self._pad([self.expand_image_tokens(row, group_runs) for row in rows])
         if images:
             batch["pixel_values"] = self.clip_view(images)

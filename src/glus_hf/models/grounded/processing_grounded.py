@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral
 
@@ -9,7 +10,9 @@ import torch
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
+from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
+from ...media.images import check_views
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import as_expressions, check_expression, one_line, plain_expression
 from ..processor_parts import ProcessorPartsMixin
@@ -50,7 +53,11 @@ class GroundedProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         **kwargs,
     ):
         super().__init__(image_processor, tokenizer, **kwargs)
+        check_views(image_processor)
+        check_whole_numbers(max_expression_tokens=max_expression_tokens)
         self.mask_image_mean, self.mask_image_std = _three(mask_image_mean), _three(mask_image_std)
+        if 0 in self.mask_image_std:
+            raise UserError(f"mask_image_std is {self.mask_image_std}; it must have no 0")
         self.max_expression_tokens = max_expression_tokens
 
     def clean_expression(self, text: str) -> str:
@@ -104,10 +111,10 @@ def _as_phrase(text: str) -> str:
 
 
 def _three(values) -> list[float]:
-    values = [float(value) for value in values]
-    if len(values) != 3:
-        raise UserError(f"mask_image_mean and mask_image_std have one value per colour, got {len(values)}; pass three")
-    return values
+    is_list = isinstance(values, (list, tuple)) and all(type(value) in (int, float) for value in values)
+    if not is_list or len(values) != 3 or not all(map(math.isfinite, values)):
+        raise UserError(f"mask_image_mean and mask_image_std have one value per colour, got {values!r:.80}: pass 3")
+    return [float(value) for value in values]
 
 
 def _checked_frames(frames, num_frames: int) -> list[int] | None:
