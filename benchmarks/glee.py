@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=854)
     parser.add_argument("--frames", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="of the cases, which take turns")
-    parser.add_argument("--batch-size", type=int, help="pairs of frame and expression decoded at once; the model's own")
+    parser.add_argument("--batch-size", type=int, help="frame-expression pairs decoded at once; the model's own")
     parser.add_argument("--device", default="cpu", help="cuda: beside the paper's frames per second on an A100")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
