@@ -22,8 +22,8 @@ class GLEEDraws:
             * "mask_loss.<stage>" `[masks, points, 2]`: those for the mask losses, after the selection of uncertain
               ones;
 
-            * "prompt_order.<image>", uniform, one number per pixel of a visual prompt: the pixels with the least become
-              tokens, where there are more than fit;
+            * "prompt_order.<image>", one number per pixel of a visual prompt; where there are more than fit, those
+              with the least become tokens;
             * "track_negatives" `[images, number]`: queries of no object for the loss of clips;
 
             `stage` is "final", "selected_init", "layer0", "layer1" ..., "interm", or "track" for that loss.

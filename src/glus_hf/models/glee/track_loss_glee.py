@@ -1,4 +1,4 @@
-"""The loss of GLEE on clips: the query of an object is more like that of the same object a frame before than others."""
+"""The loss of GLEE on clips: the queries of one object on two frames should be more alike than those of others."""
 
 from __future__ import annotations
 

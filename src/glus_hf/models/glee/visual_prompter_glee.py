@@ -65,9 +65,8 @@ class GLEEVisualPrompter(Float32Module):
         dim = config.d_model
         self.crop_size, self.crop_factor = config.prompt_crop_size, config.prompt_crop_factor
         self.num_points, self.features = config.prompt_num_points, config.prompt_features
-        self.crop_projections = nn.ModuleList(
-            nn.Conv2d(count, dim, 3, padding=1) for count in channels[-NUM_CROP_MAPS:]
-        )
+        crop_channels = channels[-NUM_CROP_MAPS:] if config.visual_prompter == "full" else []
+        self.crop_projections = nn.ModuleList(nn.Conv2d(count, dim, 3, padding=1) for count in crop_channels)
         self.level_projections = nn.ModuleList(
             nn.Linear(dim, dim, bias=False) for _ in range(config.num_feature_levels)
         )
