@@ -23,8 +23,8 @@ from mid_size_model import build_mid_size, expressions, noisy_clip
 from reference_schedule import ReferenceSchedule
 from stage_clock import counted_flops, cpu_seconds
 
-from glus_hf.models.glus import inference_glus
-from glus_hf.models.glus.window_reader_glus import shared_lead
+from glus_hf.models import propagation
+from glus_hf.models.window_reader import shared_lead
 
 
 LARGEST_DIFFERENCE = 1e-6
@@ -57,7 +57,7 @@ def our_places(model, session) -> dict[str, tuple]:
         "language model, leads": (model, "read_leads"),
         "language model, windows": (model, "read_windows"),
         **mask_places(parts),
-        "resize and score": (inference_glus, "resize_and_score"),
+        "resize and score": (propagation, "resize_and_score"),
     }
 
 
@@ -150,7 +150,7 @@ def cost_model(config, session) -> dict[str, float]:
         (config.num_query_frames - 1) * len(turn) + len(last)
         for turn, last in zip(session.turn_input_ids, session.last_turn_input_ids, strict=True)
     ]
-    lead = shared_lead(session, config)
+    lead = shared_lead(session, config.image_token_id, config.num_image_tokens)
     projections = 8 * text.hidden_size**2 + 6 * text.hidden_size * text.intermediate_size
     whole = sum(layers(text, text.num_hidden_layers, projections, length + prefix, 0) for length in lengths)
     keys = 4 * text.hidden_size**2

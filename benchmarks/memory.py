@@ -2,7 +2,7 @@
 
 Writes a clip of coloured shapes that move over a still background, runs the command on it as a user does, and reads
 its peak memory (VmHWM of /proc) and CPU time at frame 500, at half of the frames, at the last frame, and at the end,
-when the overlay is written. Linux only.
+when the overlay is written. Linux only. `--stop-after 4000` opens the whole file and ends the run at that frame.
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py --minutes 10 --texts 1 4
 """
@@ -68,11 +68,12 @@ class Watch:
         fields = (self.folder / "stat").read_text().rpartition(")")[2].split()
         cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 1e6
-        return {"peak_mb": peak, "cpu_s": cpu, "wall_s": time.perf_counter() - self.start}
+        held = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024 / 1e6
+        return {"peak_mb": peak, "held_mb": held, "cpu_s": cpu, "wall_s": time.perf_counter() - self.start}
 
 
-def run_segment(clip: Path, num_texts: int, num_frames: int, options: list[str]) -> dict:
-    """One run of the command; what [`Watch`] read at each mark."""
+def run_segment(clip: Path, num_texts: int, num_frames: int, options: list[str], stops: bool) -> dict:
+    """One run of the command; what [`Watch`] read at each mark. With `stops`, it is ended at frame `num_frames`."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "glus_hf.cli", "segment", str(clip), *TEXTS[:num_texts], "--json"]
         command += ["-o", f"{folder}/overlay.mp4", *options]
@@ -87,6 +88,9 @@ def run_segment(clip: Path, num_texts: int, num_frames: int, options: list[str])
             for name, count in limits.items():
                 if name not in marks and count_of(line) >= count * num_texts:
                     marks[name] = last
+            if stops and "last" in marks:
+                process.kill()
+                return marks | {"end": last, "answers": None}
         marks["end"] = last
         out = process.stdout.read()
         if process.wait() != 0:
@@ -122,6 +126,9 @@ def summary(marks: dict, num_frames: int) -> dict:
         "early_frame": early,
         "peak_mb_early": round(marks["early"]["peak_mb"]),
         "peak_mb_end": round(marks["end"]["peak_mb"]),
+        "held_mb_early": round(marks["early"]["held_mb"]),
+        "held_mb_last": round(marks["last"]["held_mb"]),
+        "frames_measured": num_frames,
         "cpu_ms_per_frame_first_half": round(1000 * first, 2),
         "cpu_ms_per_frame_second_half": round(1000 * second, 2),
         "second_to_first": round(second / first, 3),
@@ -141,6 +148,7 @@ def main() -> None:
     parser.add_argument("--key-frame", default="0", help="a number, or middle")
     parser.add_argument("--gop", type=int, default=250, help="frames from one key picture to the next")
     parser.add_argument("--clip", type=Path, help="keep the clip here, or use the one that is here")
+    parser.add_argument("--stop-after", type=int, help="end the run at this frame, without an overlay")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     width, height = map(int, arguments.size.split("x"))
@@ -152,8 +160,9 @@ def main() -> None:
             write_clip(clip, num_frames, width, height, arguments.fps, {"g": str(arguments.gop)})
         rows = []
         for num_texts in arguments.texts:
-            marks = run_segment(clip, num_texts, num_frames, ["--key-frame", key_frame])
-            rows.append({"texts": num_texts, "key_frame": int(key_frame), **summary(marks, num_frames)})
+            measured, stops = arguments.stop_after or num_frames, arguments.stop_after is not None
+            marks = run_segment(clip, num_texts, measured, ["--key-frame", key_frame], stops)
+            rows.append({"texts": num_texts, "key_frame": int(key_frame), **summary(marks, measured)})
             print(json.dumps(rows[-1]), flush=True)
     if arguments.json:
         settings = {"frames": num_frames, "size": arguments.size, "fps": arguments.fps, "gop": arguments.gop}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glus_hf.models.glus.memory_glus import MemoryBank
+from glus_hf.models.memory_bank import MemoryBank
 
 
 class ReferenceSchedule:

@@ -19,9 +19,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from glus_hf import GLUSConfig, GLUSForVideoSegmentation
-from glus_hf.models.glus.loss_glus import mask_losses
-from glus_hf.models.glus.memory_glus import MemoryBank
-from glus_hf.models.glus.modeling_glus import GLUSMaskFeatures
+from glus_hf.models.mask_branch import GLUSMaskFeatures
+from glus_hf.models.memory_bank import MemoryBank
+from glus_hf.models.recipe_losses import mask_losses
 from glus_hf.training.trainable_parameters import group_of, prepare_model, trainable_parameters
 
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from glus_hf.data.motion_shapes import sample_scene, sample_veiled_scene
 from glus_hf.metrics.overlap import overlap
-from glus_hf.models.glus.loss_glus import mask_bce_loss, mask_dice_loss
-from glus_hf.models.glus.memory_glus import MemoryBank
+from glus_hf.models.memory_bank import MemoryBank
+from glus_hf.models.recipe_losses import mask_bce_loss, mask_dice_loss
 
 
 def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glus_hf.data.motion_shapes import Scene, sample_expressions, sample_scene, sample_veiled_scene
-from glus_hf.models.glus.inference_glus import PropagationPass
-from glus_hf.models.glus.memory_glus import MemoryBank
-from glus_hf.models.glus.window_reader_glus import WindowReader
-from glus_hf.models.glus.window_schedule_glus import SlidingWindows
+from glus_hf.models.memory_bank import MemoryBank
+from glus_hf.models.propagation import PropagationPass
+from glus_hf.models.window_reader import WindowReader
+from glus_hf.models.window_schedule import SlidingWindows
 
 
 # frosted glass over sprites of one shape, over any scene, a target that comes or goes, any scene

@@ -36,14 +36,17 @@ LAYERS = (  # from the ground up
     "conversion",
     "models",
     FAMILY,
+    "publishing",
     "inference",
     "metrics",
     "predictions",
     "data",
     "evaluation",
+    "reports",
     "training",
     "pipelines",
     "registration",
+    "webapp",
     "cli",
     "top",  # glus_hf/__init__.py: the public names
 )

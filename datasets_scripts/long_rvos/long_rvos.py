@@ -10,7 +10,7 @@ from glus_hf.data.dataset_schema import VideoEntry, make_row
 from glus_hf.data.expression_file_builder import ExpressionFileBuilder
 from glus_hf.data.expression_files import id_list, video_expressions
 from glus_hf.data.png_tracks import read_binary_track
-from glus_hf.errors import DatasetFileError
+from glus_hf.errors import DatasetContentError, DatasetFileError
 from glus_hf.media.rle import Track
 
 
@@ -39,7 +39,7 @@ class LongRVOS(ExpressionFileBuilder):
             where = f"video {video_id!r}, expression {expression_id!r}"
             objects = id_list(path, where, expression, "obj_id")
             if annotations and not objects:
-                raise DatasetFileError(f"{path}: {where} has no 'obj_id'")
+                raise DatasetContentError(f"{path}: {where} has no 'obj_id'")
             for object_id in objects if annotations else ():
                 if object_id not in tracks:
                     tracks[object_id] = self._track(split, entry, object_id, where)

@@ -24,4 +24,6 @@ class LVVIS(MeViSLayoutBuilder):
             if all(os.path.exists(file) for file in files):
                 return SourceFiles(files, (), find_frames([os.path.join(root, split, "JPEGImages")], "lvvis train"))
         looked_for = ", ".join(os.path.join(folder, name) for folder in folders for name in names)
-        raise DatasetFileError(f"lvvis train: files are missing: looked for {looked_for}, two in one folder")
+        raise DatasetFileError(
+            f"lvvis train: files are missing: looked for {looked_for}, two in one folder; check data_dir"
+        )

@@ -56,7 +56,7 @@ class MeViS(MeViSLayoutBuilder):
         candidates = [os.path.join(folder, name) for name in names[version]]
         found = [file for file in candidates if os.path.exists(file)]
         if not found:
-            raise DatasetFileError(f"mevis: no expressions: looked for {', '.join(candidates)}")
+            raise DatasetFileError(f"mevis: no expressions: looked for {', '.join(candidates)}; check data_dir")
         if version == "auto" and found[0] == candidates[0] and len(found) > 1:
             raise DatasetFileError(f"{folder}: holds v1 and v2 expressions: pass version='v1' or version='v2'")
         return found[0]

@@ -59,7 +59,7 @@ class Own(ReferringDatasetBuilder):
         for name in (split, SAME_SPLIT.get(split)):
             if name in folders:
                 return folders[name]
-        raise DatasetFileError(f"{root}: has no split {split!r}, only {', '.join(folders)}")
+        raise DatasetFileError(f"{root}: has no split {split!r}; use {', '.join(folders)}")
 
     def _expressions(self, split: str) -> dict[str, list[OwnExpression]]:
         if not hasattr(self, "_read"):

@@ -10,7 +10,7 @@ from glus_hf.data.dataset_schema import make_row
 from glus_hf.data.expression_file_builder import ExpressionFileBuilder
 from glus_hf.data.expression_files import id_list
 from glus_hf.data.png_tracks import read_binary_track
-from glus_hf.errors import DatasetFileError
+from glus_hf.errors import DatasetContentError
 from glus_hf.media.rle import Track
 
 
@@ -45,18 +45,18 @@ class ReasonVOS(ExpressionFileBuilder):
     def _expressions(path: str, video_id: str, expressions) -> Iterator[tuple[str, str, str]]:
         """Expression id, object id and text; the file holds a list, and the ids in it are those of the evaluator."""
         if not isinstance(expressions, list):
-            raise DatasetFileError(f"{path}: video {video_id!r}: 'expressions' must be a list")
+            raise DatasetContentError(f"{path}: video {video_id!r}: 'expressions' must be a list")
         seen = set()
         for place, expression in enumerate(expressions):
             where = f"video {video_id!r}, expression at place {place}"
             if not isinstance(expression, dict) or not {"obj_id", "exp_id", "exp_text"} <= expression.keys():
-                raise DatasetFileError(f"{path}: {where} needs 'obj_id', 'exp_id' and 'exp_text'")
+                raise DatasetContentError(f"{path}: {where} needs 'obj_id', 'exp_id' and 'exp_text'")
             expression_id, *more = id_list(path, where, expression, "exp_id") or [""]
             object_id, *more_objects = id_list(path, where, expression, "obj_id") or [""]
             if more or more_objects:
-                raise DatasetFileError(f"{path}: {where}: 'exp_id' and 'obj_id' must be one id each")
+                raise DatasetContentError(f"{path}: {where}: 'exp_id' and 'obj_id' must be one id each")
             if expression_id in seen:
-                raise DatasetFileError(
+                raise DatasetContentError(
                     f"{path}: video {video_id!r}: the expression id {expression_id!r} appears twice"
                 )
             seen.add(expression_id)

@@ -14,7 +14,7 @@ from glus_hf.data.expression_file_builder import ExpressionFileBuilder
 from glus_hf.data.expression_files import read_videos, target_ids, video_expressions
 from glus_hf.data.png_tracks import read_index_tracks
 from glus_hf.data.restricted_pickle import cached_plain_pickle
-from glus_hf.errors import DatasetFileError
+from glus_hf.errors import DatasetContentError, DatasetFileError
 from glus_hf.media.rle import Track, clean_track
 
 
@@ -48,7 +48,7 @@ class RefDavis17(ExpressionFileBuilder):
         if wanted == "auto":
             wanted = "pickle" if os.path.exists(pickled) and not os.path.isdir(annotations) else "annotations"
             if not os.path.isdir(annotations) and not os.path.exists(pickled):
-                raise DatasetFileError(f"{what}: no ground truth: looked for {annotations}, {pickled}")
+                raise DatasetFileError(f"{what}: no ground truth: looked for {annotations}, {pickled}; check data_dir")
         frames = find_frames([os.path.join(root, split, "JPEGImages")], what)
         if wanted == "pickle":
             require_files([pickled], what)
@@ -91,11 +91,11 @@ class RefDavis17(ExpressionFileBuilder):
         number = sum(len(video["expressions"]) for video in read_videos(path).values())
         if not isinstance(masks, dict) or len(masks) != number:
             found = f"{len(masks)} masks" if isinstance(masks, dict) else f"a {type(masks).__name__}"
-            raise DatasetFileError(f"{pickled}: holds {found} but {path} has {number} expressions")
+            raise DatasetContentError(f"{pickled}: holds {found} but {path} has {number} expressions")
         key = self._pickle_key(path, entry.video_id, expression_id)
         where = f"{pickled}: mask {key} (video {entry.video_id!r}, expression {expression_id!r})"
         if str(key) not in masks:
-            raise DatasetFileError(f"{where} is missing: the keys must count the expressions from 0")
+            raise DatasetContentError(f"{where} is missing: the keys must count the expressions from 0")
         return clean_track(masks[str(key)], len(entry.frames), entry.size, where)[0]
 
     @staticmethod

@@ -8,7 +8,7 @@ from glus_hf.data.dataset_files import SourceFiles, find_frames, first_existing,
 from glus_hf.data.dataset_schema import VideoEntry
 from glus_hf.data.mevis_builder import MeViSLayoutBuilder
 from glus_hf.data.strict_json import cached_json_object
-from glus_hf.errors import DatasetFileError
+from glus_hf.errors import DatasetContentError, DatasetFileError
 from glus_hf.media.rle import Track, clean_track
 
 
@@ -27,7 +27,7 @@ class ReVOS(MeViSLayoutBuilder):
         names = [os.path.join(root, f"meta_expressions_{split}{end}.json") for end in ("_", "")]
         expressions = first_existing(names)
         if expressions is None:
-            raise DatasetFileError(f"{what}: no expressions: looked for {', '.join(names)}")
+            raise DatasetFileError(f"{what}: no expressions: looked for {', '.join(names)}; check data_dir")
         masks = os.path.join(root, "mask_dict.json")
         require_files([masks], what)
         foreground = os.path.join(root, "mask_dict_foreground.json")
@@ -37,7 +37,7 @@ class ReVOS(MeViSLayoutBuilder):
     def expression_type(self, where: str, expression: dict) -> str | None:
         type_id = expression.get("type_id")
         if type(type_id) is not int or type_id not in range(len(TYPES)):
-            raise DatasetFileError(f"{where}: 'type_id' is {type_id!r}, known are 0, 1 and 2")
+            raise DatasetContentError(f"{where}: 'type_id' is {type_id!r}, known are 0, 1 and 2")
         return TYPES[type_id]
 
     def foreground(self, split: str, video_id: str, entry: VideoEntry) -> Track | None:
@@ -48,9 +48,9 @@ class ReVOS(MeViSLayoutBuilder):
         if video_id not in videos:
             if split != "valid":  # VISA's program makes the file for the videos of one split, which are scored
                 return None
-            raise DatasetFileError(f"{files[2]}: no foreground of video {video_id!r}")
+            raise DatasetContentError(f"{files[2]}: no foreground of video {video_id!r}")
         name = f"{files[2]}: video {video_id!r}"
         entry_masks = videos[video_id]
         if not isinstance(entry_masks, dict) or "masks_rle" not in entry_masks:
-            raise DatasetFileError(f"{name} has no 'masks_rle'")
+            raise DatasetContentError(f"{name} has no 'masks_rle'")
         return clean_track(entry_masks["masks_rle"], len(entry.frames), entry.size, name)[0]

@@ -5,9 +5,32 @@ Everything else that is raised is a defect of the program and keeps its tracebac
 
 from __future__ import annotations
 
+import re
 
-MAX_MESSAGE = 2000  # letters: what a message quotes out of a bad file may have millions
+
+MAX_MESSAGE = 2000  # letters: what a message quotes out of a bad file or argument may have millions
+MAX_WORD = 400  # letters without a space: paths are shorter, but for those that no system takes
+MESSAGE_END = 600  # letters kept of the end, where the remedy is
 SHOWN_PROBLEMS = 20
+CORRECT = "correct it or download the file again"
+
+
+def one_line(message: object) -> str:
+    """The message on one line, without the middle of what is over-long in it. Its begin and its end stay: they name
+    the problem and the remedy.
+
+    Example:
+        >>> one_line("clip.mp4: is empty;\\n  download it again")
+        'clip.mp4: is empty; download it again'
+        >>> len(one_line(f"{'x' * 5000}: is no number; write one")) < 450
+        True
+    """
+    text = re.sub(rf"\S{{{MAX_WORD + 1},}}", lambda word: _without_middle(word[0], MAX_WORD, 100), str(message))
+    return _without_middle(" ".join(text.split()), MAX_MESSAGE, MESSAGE_END)
+
+
+def _without_middle(text: str, length: int, end: int) -> str:
+    return text if len(text) <= length else f"{text[: length - end - 3]}...{text[-end:]}"
 
 
 class UserError(ValueError):
@@ -19,7 +42,7 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str = ""):
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(one_line(message))
 
 
 class CheckpointError(UserError):
@@ -33,9 +56,18 @@ class VideoError(UserError):
 class DatasetFileError(UserError):
     """A dataset cannot be read: file, id, what is wrong, what to do about it."""
 
+
+class DatasetContentError(DatasetFileError):
+    """What a file of a dataset says is wrong: file, id, what is wrong. What to do about it is added.
+
+    Example:
+        >>> str(DatasetContentError("meta_expressions.json: video 'a' has no 'frames'"))
+        "meta_expressions.json: video 'a' has no 'frames'; correct it or download the file again"
+    """
+
     def __init__(self, message: str = ""):
-        message = str(message)
-        super().__init__(message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}...")
+        text = str(message)
+        super().__init__(text if text.endswith(CORRECT) else f"{text}; {CORRECT}")  # an error that was sent has it
 
 
 class TarError(DatasetFileError):
@@ -82,6 +114,7 @@ __all__ = [
     "BrokenSampleError",
     "CheckpointError",
     "ConfigError",
+    "DatasetContentError",
     "DatasetFileError",
     "MissingPrediction",
     "NonFiniteLossError",
@@ -91,4 +124,5 @@ __all__ = [
     "TarError",
     "UserError",
     "VideoError",
+    "one_line",
 ]

@@ -33,6 +33,24 @@ def is_hub_name(name_or_path) -> bool:
     return is_pair and not os.path.exists(name)
 
 
+def split_revision(name_or_path, options: dict) -> tuple:
+    """A name and its options, with the revision of "owner/name@revision" among them; anything else unchanged.
+
+    Raises:
+        CheckpointError: `options` name another revision; one line.
+
+    Example:
+        >>> split_revision("owner/name@v2", {})
+        ('owner/name', {'revision': 'v2'})
+    """
+    name, _, revision = str(name_or_path).partition("@")
+    if not revision or not name or not is_hub_name(name) or os.path.exists(str(name_or_path)):
+        return name_or_path, options
+    if options.get("revision") not in (None, revision):
+        raise CheckpointError(f"{name_or_path}: revision= names another one, {options['revision']}; leave one out")
+    return name, {**options, "revision": revision}
+
+
 def without_waiting(name_or_path, options: dict) -> dict:
     """Options of `from_pretrained`, with `local_files_only` where the Hub cannot be reached but its files are here.
 
@@ -88,6 +106,8 @@ def explain_hub_error(name_or_path, error: BaseException) -> str | None:
         if isinstance(cause, errors.HfHubHTTPError):
             status = getattr(getattr(cause, "response", None), "status_code", "an error")
             return f"{name_or_path}: the Hub answered {status}; try again later, {LOG_IN}"
+        if getattr(cause, "response", None) is not None:
+            continue  # of the library below; the next one says what the answer means
         if type(cause).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):
             return f"{name_or_path}: the Hub cannot be reached ({str(cause) or type(cause).__name__}); {OFFLINE}"
     return None
@@ -113,4 +133,4 @@ _PROBLEMS = (
 )
 
 
-__all__ = ["explain_hub_error", "hub_failure", "is_hub_name", "without_waiting"]
+__all__ = ["explain_hub_error", "hub_failure", "is_hub_name", "split_revision", "without_waiting"]

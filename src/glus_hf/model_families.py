@@ -20,6 +20,11 @@ FAMILIES = {
         "processor": "GLUSProcessor",
         "image_processor": {"pil": "GLUSImageProcessor"},
     },
+    "glus_vlm": {
+        "config": "GLUSVLMConfig",
+        "model": "GLUSVLMForVideoSegmentation",
+        "processor": "GLUSVLMProcessor",
+    },
     "glee": {
         "config": "GLEEConfig",
         "model": "GLEEForVideoSegmentation",
@@ -69,6 +74,9 @@ FILE_CONVERTER = "models.glee.convert_glee_to_hf"
 STARTING_WEIGHTS = "models.glus.convert_glus_to_hf"
 """The module that puts starting weights together and swaps the mask branch."""
 
+NEW_MODEL = "models.glus_vlm.new_glus_vlm"
+"""The module that puts a checkpoint to start training from together, from models of transformers."""
+
 EXPORTERS = {"upstream": "models.glus.convert_glus_to_original"}
 """By format, the module that writes a model for the original code."""
 
@@ -80,7 +88,7 @@ RELEASED = {
 """By alias of a released checkpoint, the module that fetches it."""
 
 RUNS = {
-    "glus": ("training.glus_run", "load_run_config", "build_trainer"),
+    **dict.fromkeys(("glus", "glus_vlm"), ("training.glus_run", "load_run_config", "build_trainer")),
     "glus_selector": ("training.selector_run", "load_selector_config", "build_selector_trainer"),
     "glee": ("training.glee_run", "load_glee_config", "build_glee_trainer"),
 }

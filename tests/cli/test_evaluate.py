@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from glus_hf.cli.main import app
 from tests.evaluation.evaluation_data import DATASETS, tree
+from tests.models.grounded.small_grounded import parts
 from tests.paths import EXAMPLES
 
 
@@ -92,6 +93,33 @@ def test_memory_stride(tmp_path):
     assert own == same != other
     code, _, stderr = run(*options, "-o", "own", "--memory-stride", "1")
     assert code == 2 and stderr.count("\n") == 1
+
+
+def test_propagation(tmp_path):
+    """Plain SAM-2 has a folder of its own, and a run of the model's own way does not join it."""
+    parts()[1].save_pretrained("sam2")
+    options = [*SMALL, "--data-option", "num_frames=4", "--num-videos", "1", "--quiet"]
+    carried = ["--propagation", "sam2", "--sam2-model", "sam2"]
+    code, out, _ = run(*options, *carried, "--json")
+    assert code == 0 and json.loads(out.splitlines()[-1])["output"].endswith("glus-tiny-sam2")
+    assert run(*options, "-o", "own")[0] == 0
+    code, _, stderr = run(*options, "-o", "own", *carried)
+    assert code == 2 and stderr.count("\n") == 1 and "propagation" in stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--propagation", "xmem"], "--propagation xmem is unknown; use model or sam2"),
+        (["--sam2-model", "some-sam2"], "--sam2-model goes with --propagation sam2"),
+        (["--propagation", "sam2", "--sam2-model", "no-such-sam2"], "no-such-sam2: no such folder"),
+        (["--propagation", "sam2"], "the model's own SAM-2 has other sizes"),
+        (["--model", "glee-tiny", "--propagation", "sam2"], "a glee model has no SAM-2 of its own"),
+    ],
+)
+def test_impossible_propagations(options, words):
+    code, _, stderr = run(*SMALL, "--num-videos", "1", "--quiet", *options)
+    assert code == 2 and words in stderr and stderr.count("\n") == 1
 
 
 def test_selections_share_a_folder():

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import glus_hf
-from glus_hf.cli.main import app
+from glus_hf.cli.main import app, main
 from tests.cli.command import run
 
 
@@ -23,6 +23,28 @@ def test_short_help_everywhere(tmp_path):
     for command in ([], ["segment"], ["train"], ["data"], ["data", "check"], ["evaluate"]):
         result = CliRunner().invoke(app, [*command, "-h"])
         assert result.exit_code == 0 and "Usage" in result.stdout and "-h" in result.stdout, command
+
+
+@pytest.mark.parametrize(
+    "arguments, line",
+    [
+        (["segment"], "Error: Missing argument 'VIDEO'; see glus-hf segment --help"),
+        (["nope"], "Error: No such command 'nope'; see glus-hf --help"),
+        (["data", "check", "--nope"], "Error: No such option: --nope; see glus-hf data check --help"),
+        (["segment", "a.mp4", "dog", "--top", "\x1b[2J"], "Error: No such option: --top"),
+    ],
+)
+def test_a_wrong_option_is_one_line(arguments, line, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert end.value.code == 2 and out == "" and err.startswith(line) and err.count("\n") == 1
+
+
+def test_nothing_shows_the_help(capsys):
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 2 and "Usage" in "".join(capsys.readouterr())
 
 
 def test_version_and_what_it_runs_on():

@@ -29,6 +29,14 @@ def test_what_a_user_can_set_right_is_one_line(error):
     assert result.exit_code == 2 and result.stderr == f"Error: {' '.join(str(error).split())}\n"
 
 
+@pytest.mark.parametrize("error", [UserError, OSError])
+def test_what_is_over_long_loses_its_middle(error):
+    shown = run(error(f"{'x' * 5000}: is no number; write one")).stderr
+    assert shown.startswith("Error: xxx") and shown.endswith("x: is no number; write one\n") and len(shown) < 450
+    shown = run(error(f"clip.mp4: {'red ' * 5000} is too long; shorten it")).stderr
+    assert shown.startswith("Error: clip.mp4: red") and shown.endswith("too long; shorten it\n") and len(shown) < 2100
+
+
 def test_debug_shows_the_traceback_too():
     result = run(UserError("clip.mp4: is empty"), "--debug")
     assert result.exit_code == 2 and "Traceback" in result.stderr

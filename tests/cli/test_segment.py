@@ -280,6 +280,7 @@ def test_control_characters_of_a_sentence_are_not_printed(folder):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills")
+@pytest.mark.slow
 def test_a_killed_run_leaves_the_old_output_and_the_next_one_cleans_up(folder):
     write_video(folder / "long.mp4", np.concatenate([CLIP.frames] * 400), fps=8)
     assert run(folder, "segment", "clip.mp4", "a dog", "-o", "out.mp4", "--quiet")[0] == 0

@@ -110,7 +110,7 @@ def test_a_name_is_looked_up_in_the_installed_package(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "sam2", raising=False)
     found = find_sam2_config("sam2.1_hiera_t")
     assert found == file and mask_config_from_sam2(found) == mask_config_from_sam2(sam2_yaml("tiny", "2.1"))
-    with pytest.raises(UserError, match="sam2.1_hiera_x: the package sam2 has no such .*; it has sam2.1_hiera_t"):
+    with pytest.raises(UserError, match="sam2.1_hiera_x: the package sam2 has no such .*; use sam2.1_hiera_t"):
         find_sam2_config("sam2.1_hiera_x")
 
 

@@ -249,13 +249,13 @@ def test_unknown_names_list_the_known():
         load_referring_dataset("MEVIS", TREES)
     with pytest.raises(ValueError, match="unknown dataset '../mevis'"):
         load_referring_dataset("../mevis", TREES)
-    with pytest.raises(ValueError, match="mevis: unknown split 'validation': it has train, valid_u, valid"):
+    with pytest.raises(ValueError, match="mevis: unknown split 'validation': use train, valid_u, valid"):
         load_referring_dataset("mevis", TREES, split="validation")
     with pytest.raises(ValueError, match="mevis: pass a split: it has train, valid_u, valid"):
         load_referring_dataset("mevis", TREES, split=None)
-    with pytest.raises(ValueError, match="revos: unknown option 'seed': it has none"):
+    with pytest.raises(ValueError, match="revos: unknown option 'seed': leave it out"):
         load_referring_dataset("revos", TREES, seed=3)
-    with pytest.raises(ValueError, match="unknown option 'sed': it has num_frames, num_videos, seed, size"):
+    with pytest.raises(ValueError, match="unknown option 'sed': use num_frames, num_videos, seed, size"):
         load_referring_dataset("motion_shapes", sed=3)
     with pytest.raises(ValueError, match="num_videos must be a number of at least 1, got 0"):
         load_referring_dataset("motion_shapes", num_videos=0)
@@ -312,7 +312,7 @@ def test_unknown_object_ids(name, folder, split, tmp_path):
     refuse(name, root, split, tmp_path, file, "expression '0'", "no 'obj_id'")
     (root / split / "meta.json").unlink()
     edit(file, lambda e: first_expression(e).update(obj_id="255"))
-    refuse(name, root, split, tmp_path, root / split / "Annotations", "object id '255' is not a number from 1 to 254")
+    refuse(name, root, split, tmp_path, root / split / "Annotations", "object id '255' is no number from 1 to 254")
 
 
 def test_reasonvos_lists(tmp_path):

@@ -66,6 +66,7 @@ def test_one_process_finishes_what_two_began(alone, tmp_path):
     assert sum(len(share) for share in shares) == len(set().union(*shares)) == len(lines)
 
 
+@pytest.mark.slow
 def test_processes_without_a_common_folder(alone, tmp_path):
     result = run(tmp_path, "apart", 2)
     assert result.returncode == 0, result.stderr

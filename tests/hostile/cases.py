@@ -23,8 +23,8 @@ GROUPS = {
 """Of each group every n-th case is in the quick suite; a model is loaded for some, which takes a second."""
 
 ONE_LINE, WORKS, PROBLEMS, USAGE = "one line", "works", "problems", "usage"
-"""Refused in one line, exit code 2; exit code 0; problems listed on stdout, exit code 2 (`data check`); the frame that
-typer draws around a wrong option, exit code 2."""
+"""Refused in one line, exit code 2; exit code 0; problems listed on stdout, exit code 2 (`data check`); refused in one
+line that names a wrong option, exit code 2."""
 
 
 @dataclass(frozen=True)

@@ -120,27 +120,33 @@ def test_weights_that_are_no_numbers_are_refused(folder, label):
         glus_hf.GLUSForVideoSegmentation.from_pretrained(folder)
 
 
+PARTS, RUN = 100, 20  # a fifth of about 6,200 mutations, so that it ends in half an hour
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(4 * 3600)  # about 5,000 processes
-def test_every_field_times_every_value(saved, tmp_path):
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(RUN))
+def test_every_field_times_every_value(saved, tmp_path, part):
+    mutations = all_mutations(saved)
     found = {}
-    for name, mutate in all_mutations(saved).items():
+    for name in sorted(mutations)[part::PARTS]:
         folder = shutil.copytree(saved, tmp_path / "small")
-        mutate(folder)
+        mutations[name](folder)
         found[name] = outcome_in_fork(folder)
         shutil.rmtree(folder)
-    wrong = {name: text for name, text in found.items() if text not in ("loads", "refused")}
-    assert len(wrong) <= len(found) // 500, wrong
+    assert {name: text for name, text in found.items() if text not in ("loads", "refused")} == {}
 
 
 def outcome_in_fork(folder, seconds: int = 60) -> str:
-    """ "loads", "refused", or what went wrong, of a process of its own that has a time limit."""
-    import signal
+    """ "loads", "refused", or what went wrong, of a process of its own that has a limit of CPU time."""
+    import resource
+
+    import peft  # noqa: F401 (once, not in every process)
 
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        signal.alarm(seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         try:
             text = "loads" if outcome(folder) == "loads" else "refused"
         except BaseException as error:

@@ -66,7 +66,10 @@ def assert_alike(found, expected):
 
 @pytest.mark.parametrize(
     ("launcher", "batch_size"),
-    [(torchrun, 1), pytest.param(torchrun, 2, marks=pytest.mark.slow), (lambda: accelerate("multi_cpu.yaml"), 1)],
+    [
+        *(pytest.param(torchrun, size, marks=pytest.mark.slow) for size in (1, 2)),
+        (lambda: accelerate("multi_cpu.yaml"), 1),
+    ],
     ids=["torchrun-1", "torchrun-2", "accelerate-1"],
 )
 def test_two_ranks_equal_one(tmp_path, one_rank, launcher, batch_size):
@@ -80,6 +83,17 @@ def test_two_ranks_equal_one(tmp_path, one_rank, launcher, batch_size):
     assert_alike(two, reference)
 
 
+@pytest.mark.slow
+def test_two_ranks_share_the_negatives_of_the_batch(tmp_path):
+    """One process with four videos and two with two each: the gradient of a token comes from the anchors of both."""
+    options = {"contrastive_negatives": "batch", "contrastive_loss_weight": 1.0, "total_train_batch_size": 4}
+    one = launch([], tmp_path / "one", **options, per_device_train_batch_size=4)
+    two = launch(torchrun(), tmp_path / "two", **options, per_device_train_batch_size=2)
+    assert max(two["contrastive_loss"]) > 0
+    assert_alike(two, one)
+
+
+@pytest.mark.slow
 def test_two_ranks_resume(tmp_path):
     """With a contrastive bank per process."""
     options = {"contrastive_gather": False, "lora_dropout": 0.1, "per_device_train_batch_size": 1}
@@ -89,6 +103,7 @@ def test_two_ranks_resume(tmp_path):
     torch.testing.assert_close(again["trained"], whole["trained"], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_two_ranks_evaluate_together(tmp_path):
     options = {"max_steps": 1, "eval_steps": 1, "validate": True, "per_device_train_batch_size": 1}
     one = launch([], tmp_path / "one", **options, total_train_batch_size=2)

@@ -116,6 +116,38 @@ def test_negatives_are_sampled_once_each():
     assert term(anchors, ids(A0, A0_TOO)).loss.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_negatives_of_the_batch_by_hand():
+    """SimCLR: two anchors, each with the other as positive; B and the other video are negatives of both."""
+    tokens = ids(A0, A0_TOO, B0, OTHER_VIDEO)
+    embeddings = torch.tensor([[2.0, 0.0], [3.0, 3.0], [0.0, 5.0], [-1.0, 0.0]], requires_grad=True)
+    term = loss(negatives="batch")(embeddings, tokens)
+    half = math.sqrt(0.5)
+    first = -math.log(math.exp(half / 0.5) / (math.exp(half / 0.5) + math.exp(0) + math.exp(-1 / 0.5)))
+    second = -math.log(math.exp(half / 0.5) / (math.exp(half / 0.5) + math.exp(half / 0.5) + math.exp(-half / 0.5)))
+    assert term.num_anchors == 2 and term.loss.item() == pytest.approx((first + second) / 2, rel=1e-6)
+    term.loss.backward()
+    assert (embeddings.grad.abs().amax(-1) > 0).all()  # negatives too
+
+
+def test_negatives_of_the_batch_know_no_earlier_batch():
+    term = loss(negatives="batch")
+    embeddings = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    first = term(embeddings, ids(A0, A0_TOO, B0, OTHER_VIDEO)).loss
+    term(embeddings.flip(0), ids(A0, A0_TOO, B0, B0))
+    assert torch.equal(first, term(embeddings, ids(A0, A0_TOO, B0, OTHER_VIDEO)).loss) and not len(term.bank)
+    assert term(embeddings[:3], ids(A0, A1, B0)).num_anchors == 0  # no positive
+    assert term(embeddings[:2], ids(A0, A0_TOO)).num_anchors == 0  # no negative
+
+
+def test_several_positives_of_the_batch_count_alike():
+    third = (1, 13, 100, 7)
+    embeddings = torch.eye(3, 8)[[0, 0, 1, 2]]  # the second is as the anchor, the third is not
+    term = loss(negatives="batch")(embeddings, ids(A0, A0_TOO, third, B0))
+    alike, apart = math.log1p(math.exp(-2)), math.log(2)
+    expected = ((alike + apart) / 2 * 2 + apart) / 3
+    assert term.num_anchors == 3 and term.loss.item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_bank_forgets_the_oldest():
     bank = EmbeddingBank(3)
     for index in range(5):

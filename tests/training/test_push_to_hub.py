@@ -1,84 +1,80 @@
-"""What Trainer's push_to_hub sends for an adapter, to a Hub on 127.0.0.1."""
+"""What a trainer pushes, to a Hub on 127.0.0.1."""
 
-import base64
 import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
 
 from tests.paths import ROOT
 from tests.training.small_training import saved_model
+from tests.writable_hub import TOKEN, WritableHub
 
 
 PUSH = """
 import sys
+import torch
 from glus_hf import GLUSForVideoSegmentation
 from tests.training.small_training import quick_trainer
-base, output = sys.argv[1:]
+base, output, merged = sys.argv[1:]
 trainer = quick_trainer(output, GLUSForVideoSegmentation.from_pretrained(base), max_steps=1, push_to_hub=True,
-                        hub_model_id="me/my-glus", hub_token="hf_x")
+                        hub_model_id="me/my-glus", hub_token="hf_loopback")
 trainer.train()
 trainer.push_to_hub()
+trainer.push_to_hub(revision="again")
+trainer.export(merged)
+pushed = GLUSForVideoSegmentation.from_pretrained("me/my-glus")
+wanted = GLUSForVideoSegmentation.from_pretrained(merged)
+for (name, one), (_, other) in zip(pushed.state_dict().items(), wanted.state_dict().items(), strict=True):
+    assert torch.equal(one, other), name
 """
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """Answers the calls of `create_repo` and `upload_folder`; takes every file within the commit."""
-
-    files: dict[str, bytes] = {}
-
-    def do_GET(self):
-        self.answer({"type": "user", "name": "me"})
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if "/preupload/" in self.path:
-            names = [file["path"] for file in json.loads(body)["files"]]
-            kept = [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]
-            return self.answer({"files": kept})
-        if "/commit/" in self.path:
-            for line in body.splitlines():
-                entry = json.loads(line)
-                if entry["key"] == "file":
-                    self.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-            return self.answer({"commitUrl": self.url("commit/1"), "commitOid": "1", "success": True})
-        self.answer({"url": self.url(""), "name": "me/my-glus"})
-
-    def url(self, place):
-        return f"http://127.0.0.1:{self.server.server_port}/me/my-glus/{place}"
-
-    def answer(self, content):
-        data = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
-def test_the_adapter_and_the_processor_are_pushed(tmp_path):
-    base = saved_model(tmp_path / "base")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_OFFLINE": "0"}
-    environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-c", PUSH, base, str(tmp_path / "run")]
-    try:
+def push(tmp_path, base, is_public=False):
+    """Files of the repository after training an adapter of `base`, which is on the Hub itself if `is_public`."""
+    with WritableHub() as hub:
+        if is_public:
+            hub.branches["me/base"], hub.private["me/base"] = {"main": "base"}, False
+            hub.commits["base"] = {path.name: path.read_bytes() for path in Path(base).iterdir()}
+            base = "me/base"
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+        environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "HF_TOKEN": TOKEN}
+        environment |= {"HF_HOME": str(tmp_path / "home")}
+        command = [sys.executable, "-c", PUSH, base, str(tmp_path / "run"), str(tmp_path / "merged")]
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert {"adapter_config.json", "adapter_model.safetensors", "base_config.json", "processor_config.json"} <= set(
-        Receiver.files
-    )
-    assert not [name for name in Receiver.files if name.startswith("model")]
-    card = Receiver.files["README.md"].decode()
-    assert "peft" in card
-    written = (tmp_path / "run" / "adapter_model.safetensors").read_bytes()
-    assert Receiver.files["adapter_model.safetensors"] == written
+        assert done.returncode == 0, done.stderr[-4000:]
+        assert list(hub.messages.values()) == ["End of training"] * 2
+        assert hub.files("me/my-glus").keys() == hub.files("me/my-glus", "again").keys()
+        return hub.files("me/my-glus")
+
+
+def assert_a_card_of_ours(files, tmp_path):
+    card = files["README.md"].decode()
+    about = yaml.safe_load(card.split("---")[1])
+    assert about["library_name"] == "glus_hf" and about["datasets"] == ["motion_shapes"]
+    assert "| steps | 1 |" in card and "More Information Needed" not in card
+    assert not [name for name, content in files.items() if str(tmp_path).encode() in content]
+    assert not [name for name in files if name.endswith((".bin", ".pt"))]
+    return about
+
+
+def test_of_an_adapter_whose_base_nobody_else_has_the_whole_model_is_pushed(tmp_path):
+    files = push(tmp_path, saved_model(tmp_path / "base"))
+    assert {"config.json", "model.safetensors", "processor_config.json"} <= set(files)
+    assert not [name for name in files if "adapter" in name]
+    assert_a_card_of_ours(files, tmp_path)
+    assert "detach_memory" in json.loads(files["config.json"])
+
+
+@pytest.mark.slow
+def test_of_an_adapter_of_a_public_model_the_adapter_is_pushed(tmp_path):
+    files = push(tmp_path, saved_model(tmp_path / "base"), is_public=True)
+    names = {"adapter_config.json", "adapter_model.safetensors", "base_config.json", "processor_config.json"}
+    assert names <= set(files) and not [name for name in files if name.startswith("model")]
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "me/base"
+    about = assert_a_card_of_ours(files, tmp_path)
+    assert "peft" in about["tags"] and about["base_model"] == "me/base"
+    assert files["adapter_model.safetensors"] == (tmp_path / "run" / "adapter_model.safetensors").read_bytes()

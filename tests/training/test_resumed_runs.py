@@ -42,4 +42,4 @@ def test_the_page_and_the_readme_state_the_condition():
     page, readme = ((ROOT / name).read_text() for name in ("docs/training.md", "README.md"))
     said = " ".join(page[page.index("bit for bit") :].split())
     assert "one thread per process" in said[:100] and f"`{THREADS}`" in said[:300]
-    assert "resuming to the bit (on a CPU, one thread)" in readme
+    assert "bit for bit (on a CPU, one thread)" in readme

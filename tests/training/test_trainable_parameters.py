@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from glus_hf import GLUSConfig, GLUSForVideoSegmentation
+from glus_hf.models.trainable_parts import LLAMA_LORA
 from glus_hf.training.samples.collators import GLUSCollator
-from glus_hf.training.trainable_parameters import DECODER_PARTS, LORA_TARGET, prepare_model, trainable_parameters
+from glus_hf.training.trainable_parameters import DECODER_PARTS, prepare_model, trainable_parameters
 from tests.models.glus.small_glus import small_processor
 from tests.training.small_training import fresh_model, videos
 
@@ -88,7 +89,7 @@ def test_options(options, changes):
 
 def test_lora_hits_the_language_model_alone():
     model = fresh_model()
-    pattern = re.compile(LORA_TARGET.format(names="q_proj|v_proj"))
+    pattern = re.compile(LLAMA_LORA.format(names="q_proj|v_proj"))
     hit = [name for name, _ in model.named_modules() if pattern.fullmatch(name)]
     layers = len(model.model.language_model.layers)
     names = [f"{layer}.self_attn.{name}" for layer in range(layers) for name in ("q_proj", "v_proj")]

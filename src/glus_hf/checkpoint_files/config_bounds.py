@@ -150,6 +150,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "drop_path_rate": RATE,
     "max_text_tokens": (1, 10**5),
     "max_names": (1, 10**6),
+    "size_divisor": (1, 4096),
     # ours
     "num_context_frames": (0, 1024),
     "num_query_frames": (1, 1024),
@@ -221,7 +222,7 @@ def _leaves(fields: dict) -> Iterator[tuple[str, str, object]]:
 def _problem(name: str, value: object) -> str | None:
     """What a value must be instead."""
     if isinstance(value, (list, tuple)):
-        return f"it must have at most {MAX_LIST} entries" if len(value) > MAX_LIST else None
+        return f"use at most {MAX_LIST} entries" if len(value) > MAX_LIST else None
     if isinstance(value, str):
         return _text_problem(name, value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -237,7 +238,7 @@ def _text_problem(name: str, value: str) -> str | None:
         return f"it must be one of {', '.join(map(str, KERNELS[1:]))}"
     if name in ("dtype", "torch_dtype") and value.removeprefix("torch.") not in DTYPES:
         return f"it must be one of {', '.join(map(str, DTYPES[1:]))}"
-    return f"it may have {MAX_TEXT} letters" if len(value) > MAX_TEXT else None
+    return f"use at most {MAX_TEXT} letters" if len(value) > MAX_TEXT else None
 
 
 def check_names(config_class: type, fields: dict, where: str = "config.json") -> None:

@@ -94,7 +94,7 @@ def convert(
             start(llm, sam2, clip, folder, projection=projection, seed=seed, **common, **options)
         else:
             load_module(STARTING_WEIGHTS).replace_sam2(model, replace_sam2, folder, **common, **options)
-    _report(output.absolute(), as_json)
+    report_folder(output.absolute(), as_json)
 
 
 def _converter(source: Path | None, function: str, needed: str = "") -> Callable:
@@ -111,7 +111,7 @@ def _converter(source: Path | None, function: str, needed: str = "") -> Callable
 def _function_of(module: str, function: str, needed: str) -> Callable:
     found = getattr(load_module(module), function, None)
     if found is None:
-        raise UserError(f"{needed} as --source")
+        raise UserError(f"{needed}: pass one as --source")
     return found
 
 
@@ -144,7 +144,7 @@ def export(
     read = [tokenizer, *model_folders(model)]
     with claim_outputs(OutputFolder(output), inputs=read, overwrite=overwrite) as (folder,):
         exporter.export_checkpoint(model, folder, format, tokenizer, max_shard_size, progress=not quiet)
-    _report(output, as_json)
+    report_folder(output, as_json)
 
 
 def _check_mode(source, llm, sam2, replace_sam2, model, compat, options) -> None:
@@ -162,7 +162,8 @@ def _check_mode(source, llm, sam2, replace_sam2, model, compat, options) -> None
         raise UserError(f"--{name.replace('_', '-')} does not go with --replace-sam2, which keeps the options")
 
 
-def _report(folder: Path, as_json: bool) -> None:
+def report_folder(folder: Path, as_json: bool) -> None:
+    """Say what was written."""
     size = sum(file.stat().st_size for file in folder.iterdir())
     if as_json:
         print_json({"output": str(folder), "bytes": size})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -33,12 +34,10 @@ def convert_davis(
     quiet: Quiet = False,
 ) -> None:
     """Convert palette PNGs MASKS/<video>/<frame>.png into the layout of docs/own-data.md."""
-    from ..data.own import mask_pngs
+    from ..data.own.mask_pngs import convert_davis
 
-    set_progress(quiet)
-    with claim_outputs(OutputFolder(output), inputs=[masks, frames, texts], overwrite=overwrite) as (folder,):
-        counts = mask_pngs.convert_davis(masks, frames, folder, texts, copy)
-    _report(output, counts, as_json)
+    convert = lambda folder: convert_davis(masks, frames, folder, texts, copy)
+    _convert(convert, output, [masks, frames, texts], overwrite, as_json, quiet)
 
 
 def convert_png(
@@ -52,12 +51,10 @@ def convert_png(
     quiet: Quiet = False,
 ) -> None:
     """Convert binary PNGs MASKS/<video>/<object>/<frame>.png into the layout of docs/own-data.md."""
-    from ..data.own import mask_pngs
+    from ..data.own.mask_pngs import convert_png
 
-    set_progress(quiet)
-    with claim_outputs(OutputFolder(output), inputs=[masks, frames, texts], overwrite=overwrite) as (folder,):
-        counts = mask_pngs.convert_png(masks, frames, folder, texts, copy)
-    _report(output, counts, as_json)
+    convert = lambda folder: convert_png(masks, frames, folder, texts, copy)
+    _convert(convert, output, [masks, frames, texts], overwrite, as_json, quiet)
 
 
 def convert_cvat(
@@ -70,15 +67,19 @@ def convert_cvat(
     quiet: Quiet = False,
 ) -> None:
     """Convert masks of a CVAT task into the layout of docs/own-data.md."""
-    from ..data.own import cvat_video
+    from ..data.own.cvat_video import convert_cvat
 
+    convert = lambda folder: convert_cvat(annotations, video, folder, copy)
+    _convert(convert, output, [annotations, video], overwrite, as_json, quiet)
+
+
+def _convert(
+    convert: Callable[[Path], dict[str, int]], output: Path, inputs: list, overwrite: bool, as_json: bool, quiet: bool
+) -> None:
+    """Let `convert` fill a folder that becomes the output, and print what it counts."""
     set_progress(quiet)
-    with claim_outputs(OutputFolder(output), inputs=[annotations, video], overwrite=overwrite) as (folder,):
-        counts = cvat_video.convert_cvat(annotations, video, folder, copy)
-    _report(output, counts, as_json)
-
-
-def _report(output: Path, counts: dict[str, int], as_json: bool) -> None:
+    with claim_outputs(OutputFolder(output), inputs=inputs, overwrite=overwrite) as (folder,):
+        counts = convert(folder)
     if as_json:
         print_json({"output": str(output), **counts})
     else:

@@ -67,7 +67,9 @@ def context_frames(text: str | None) -> str | list[int] | None:
         return text
     parts = [part for part in text.split(",") if part]
     if max(map(len, parts), default=0) > MAX_DIGITS:
-        raise UserError(f"--context-frames {text[:40]}: an index has more than {MAX_DIGITS} digits; count from 0")
+        raise UserError(
+            f"--context-frames {text[:40]}: an index has more than {MAX_DIGITS} digits; use numbers of frames"
+        )
     return [int(part) for part in parts]
 
 

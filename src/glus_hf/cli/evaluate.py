@@ -18,14 +18,19 @@ from .options import (
     DecodeLimit,
     Device,
     Dtype,
+    FrameStride,
     Json,
     Model,
     NoTargetThreshold,
     Overwrite,
+    Propagation,
+    Sam2Model,
+    Window,
     decode_limits,
     load_pipeline,
     model_folders,
     set_memory_stride,
+    set_propagation,
 )
 from .output import echo, print_json, set_progress
 
@@ -46,6 +51,10 @@ def evaluate(
     ] = False,
     zip_file: Annotated[Path | None, typer.Option("--zip", help="Make the server's submission archive.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for plots of where it fails.")] = None,
+    push_results: Annotated[
+        str | None,
+        typer.Option(help="OWNER/NAME on the Hub: add the scores to the card of that model.", metavar="REPO"),
+    ] = None,
     protocol: Annotated[str | None, typer.Option(help="How to score; by default the dataset's own.")] = None,
     videos: Annotated[str | None, typer.Option(help="Only these video ids, separated by commas.")] = None,
     max_videos: Annotated[int | None, typer.Option(min=1, help="Only the first N videos.")] = None,
@@ -60,8 +69,12 @@ def evaluate(
     memory_stride: Annotated[
         int | None, typer.Option(min=1, help="Stride of the older memories; by default the model's own (3).")
     ] = None,
+    propagation: Propagation = "model",
+    sam2_model: Sam2Model = None,
     texts_per_pass: Annotated[int, typer.Option(min=1, help="Expressions of a video segmented together.")] = 8,
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
+    window: Window = "sliding",
+    frame_stride: FrameStride = 1,
     decode_limit: DecodeLimit = None,
     device: Device = None,
     dtype: Dtype = "auto",
@@ -97,6 +110,8 @@ def evaluate(
         texts_per_pass=texts_per_pass,
         threshold=threshold,
         batch_size=batch_size or None,
+        window=window,
+        frame_stride=frame_stride,
         context_frames=dataset_options.context_frames(context_frames),
         key_frame=key_frame,
         key_frames=None if key_frames is None else read_key_frames(key_frames),
@@ -107,19 +122,26 @@ def evaluate(
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
     if device is not None and ":" in device and processes.size > 1:
         raise UserError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
-    output = output or _default_output(dataset, split, data_options, model, selector)
-    read = [dataset_folder(dataset, data_dir, split, **data_options), key_frames, *model_folders(model, selector)]
+    carried = None if propagation == "model" else propagation
+    output = output or _default_output(dataset, split, data_options, model, selector, carried)
+    read = [
+        dataset_folder(dataset, data_dir, split, **data_options),
+        key_frames,
+        *model_folders(model, selector, sam2_model),
+    ]
     derived = _derived(zip_file, plots)
     check_place(OutputFolder(output), read)
     check_outputs(*derived, inputs=read, overwrite=True)
     rows = dataset_options.load_rows(dataset, data_dir, split, data_options, processes)
     selected = dataset_options.select_videos(rows, videos, max_videos)
-    if plots is not None and choose_protocol(selected, protocol) is None:
-        raise UserError("--plots: there is no ground truth to score against; leave it out")
+    for option in [name for name, value in (("plots", plots), ("push-results", push_results)) if value is not None]:
+        if choose_protocol(selected, protocol) is None:
+            raise UserError(f"--{option}: there is no ground truth to score against; leave it out")
     single = processes.size == 1
     pipe = load_pipeline(model, device if single else str(processes.device), dtype, compat)
     if memory_stride is not None:
         set_memory_stride(pipe.model, memory_stride)
+    set_propagation(pipe, propagation, sam2_model)
     chooser = None if selector is None else load_selector(selector, device=pipe.device)
     data_options.pop("num_videos", None)  # more videos may join a run
     report = evaluate_model(
@@ -151,6 +173,7 @@ def evaluate(
                 _write_zip(report.output, rows, dataset, split, staged_zip, zip_file)
         extra = {} if plots is None else {"plots": [str(path) for path in drawn]}
         extra |= {} if zip_file is None else {"zip": str(zip_file)}
+        extra |= {} if push_results is None else {"results_url": _push_results(report.output, push_results)}
         _print_results(report, extra, as_json, quiet)
 
 
@@ -159,6 +182,14 @@ def _print_failures(records: list[dict]) -> None:
         if "error" in record:
             name = f"video {record['video_id']}, expression {record['expression_id']}"
             echo(f"Failed: {name}: {record['error']}", err=True)
+
+
+def _push_results(output: Path, repo: str) -> str:
+    """Add the totals of a run to the card of a model; address of the commit."""
+    from ..publishing.push import push_results
+    from ..publishing.run_results import read_results
+
+    return push_results(repo, read_results(output)).commit_url
 
 
 def _derived(zip_file: Path | None, plots: Path | None) -> tuple[Output | None, Output | None]:
@@ -174,12 +205,14 @@ def _print_results(report, extra: dict, as_json: bool, quiet: bool) -> None:
         _print_report(report)
         for path in [*extra.get("plots", []), *([extra["zip"]] if "zip" in extra else [])]:
             echo(f"Wrote {path}")
+        if "results_url" in extra:
+            echo(f"Added the scores to the card: {extra['results_url']}")
 
 
-def _default_output(dataset: str, split: str, data_options: dict, model: str, selector: str | None = None) -> Path:
+def _default_output(dataset: str, split: str, data_options: dict, *models: str | None) -> Path:
     options = [f"{name}{value}" for name, value in sorted(data_options.items()) if name != "num_videos"]
-    models = [Path(os.path.realpath(name)).name for name in (model, selector) if name is not None]
-    name = "-".join([dataset, split, *options, *models])
+    names = [Path(os.path.realpath(name)).name for name in models if name is not None]
+    name = "-".join([dataset, split, *options, *names])
     return Path("outputs") / re.sub(r"[^\w.-]", "_", name)
 
 

@@ -49,7 +49,7 @@ def export_masks(
 
     set_progress(quiet)
     if formats is None:
-        raise UserError("--format is missing: name one or more, as in --format davis,yolo")
+        raise UserError("--format is missing: pass one or more, as in --format davis,yolo")
     names = find_formats(formats)
     if with_frames and video is None:
         raise UserError("--with-frames needs --video: the masks alone do not have the frames")

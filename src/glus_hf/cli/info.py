@@ -36,31 +36,7 @@ def info(
 
 
 def _model_rows(name: str) -> list[tuple[str, str, str]]:
-    """Parameters and bytes of each part and of the whole; of an adapter, those of its model. Weights are not read."""
-    import torch
-    from transformers import AutoConfig, AutoModel
+    """Parameters and bytes of each part and of the whole. Weights are not read."""
+    from ..models.model_summary import part_sizes
 
-    from ..model_families import ALL_FAMILIES
-    from ..models.adapters import base_of
-    from ..models.checkpoint_loading import check_checkpoint, check_files, check_weights, readable_errors, resolve_name
-
-    folder = resolve_name(name)
-    check_checkpoint(folder, list(ALL_FAMILIES))
-    check_files(folder, {}, of_model=True)
-    with readable_errors(folder):
-        base = base_of(folder, {})
-    if base is not None:
-        return _model_rows(base)
-    with readable_errors(folder), torch.device("meta"):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModel.from_config(config, dtype=config.dtype, trust_remote_code=False)
-    check_weights(type(model), folder, {})
-    core = model.base_model
-    parts = [*core.named_children(), *[part for part in model.named_children() if part[1] is not core]]
-    return [_part_row(*part) for part in parts if any(True for _ in part[1].parameters())] + [_part_row("all", model)]
-
-
-def _part_row(name: str, module) -> tuple[str, str, str]:
-    parameters = list(module.parameters())
-    megabytes = sum(parameter.numel() * parameter.element_size() for parameter in parameters) / 1e6
-    return name, f"{sum(parameter.numel() for parameter in parameters):,}", f"{megabytes:,.1f} MB"
+    return [(part.name, f"{part.parameters:,}", f"{part.bytes / 1e6:,.1f} MB") for part in part_sizes(name)]

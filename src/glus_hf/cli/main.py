@@ -8,18 +8,25 @@ from typing import Annotated
 import typer
 
 from . import data as data_commands
+from .compare import compare
 from .convert import convert, export
 from .demo import demo
 from .detect import detect
 from .evaluate import evaluate
 from .export_masks import export_masks
 from .info import info
-from .output import end_without_reader, report_errors, stop
+from .new_model import new_model
+from .output import end_without_reader, report_errors, stop, stop_at_usage
 from .pseudo_label import pseudo_label
+from .push import push
+from .report import report
 from .score import score
 from .segment import segment
+from .serve import serve
 from .train import TrainCommand, train
 
+
+UsageError = typer.BadParameter.__base__  # typer keeps click inside, or beside it
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,7 +62,7 @@ def options(
 for command in (segment, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
-for command in (evaluate, score, convert, export, pseudo_label, info):
+for command in (evaluate, compare, score, report, convert, new_model, export, pseudo_label, push, serve, info):
     app.command()(report_errors(command))
 app.add_typer(data_commands.app, name="data")
 
@@ -63,11 +70,14 @@ app.add_typer(data_commands.app, name="data")
 def main(args: list[str] | None = None) -> None:
     """Entry point of the `glus-hf` command; `args` are those of the program by default."""
     try:
-        app(args)
+        code = app(args, prog_name="glus-hf", standalone_mode=False)
+    except UsageError as error:
+        stop_at_usage(error)
     except BrokenPipeError:
         end_without_reader()
     except KeyboardInterrupt:
         stop("Interrupted", 130)
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

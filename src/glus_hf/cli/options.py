@@ -17,7 +17,7 @@ from ..model_families import TASK
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-Model = Annotated[str, typer.Option(help="Bundled model, folder or Hub name.")]
+Model = Annotated[str, typer.Option(help="Bundled model, folder or Hub name, also as OWNER/NAME@REVISION.")]
 Selector = Annotated[str | None, typer.Option(help="Bundled selector, folder or Hub name.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the first accelerator.")]
 Dtype = Annotated[str, typer.Option(help=f"Precision of the weights: {', '.join(DTYPES)}.")]
@@ -32,9 +32,30 @@ Threshold = Annotated[float, typer.Option(help="Mask logits above it are foregro
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Windows the language model reads at once. Default: as fits in memory.")
 ]
+Window = Annotated[
+    str, typer.Option(help="sliding (exact), or whole: faster, one pass of the language model for several frames.")
+]
+FrameStride = Annotated[
+    int, typer.Option(min=1, help="Let the language model read every so many frames only; 1 is exact.")
+]
 MaskSize = Annotated[
     int | None,
     typer.Option(help="Side in pixels at which masks are drawn, where the model has a choice: a multiple of 32."),
+]
+PROPAGATIONS = ("model", "sam2")
+Propagation = Annotated[
+    str,
+    typer.Option(
+        help="model: as the model does it; sam2: the model segments the key frame alone, and plain SAM-2 carries "
+        "the mask through the video (a baseline)."
+    ),
+]
+Sam2Model = Annotated[
+    str | None,
+    typer.Option(
+        help="SAM-2 of --propagation sam2: folder or Hub name, as facebook/sam2.1-hiera-tiny. Default: the "
+        "model's own."
+    ),
 ]
 MaxDownload = Annotated[int, typer.Option(min=1, help="Largest file to download, in MB.")]
 AllowPrivate = Annotated[
@@ -86,6 +107,20 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
     return pipeline(task=task, model=model, device=device, dtype=dtype, **preset)
 
 
+def set_propagation(pipe, propagation: str, sam2_model: str | None) -> None:
+    """`--propagation` and `--sam2-model`: let plain SAM-2 carry the masks of a pipeline's model."""
+    if propagation not in PROPAGATIONS:
+        raise UserError(f"--propagation {propagation:.80} is unknown; use {' or '.join(PROPAGATIONS)}")
+    if propagation != "sam2":
+        if sam2_model is not None:
+            raise UserError("--sam2-model goes with --propagation sam2; add it, or leave --sam2-model out")
+        return
+    from ..inference.sam2_propagation import Sam2Propagation, load_sam2
+
+    mask_model = None if sam2_model is None else load_sam2(sam2_model, pipe.device)
+    pipe.model = Sam2Propagation(pipe.model, mask_model)
+
+
 def set_memory_stride(model, stride: int) -> None:
     """`--memory-stride`: the distance between the older memories that a model reads."""
     if getattr(model.config, "memory_stride", None) is None:
@@ -129,16 +164,21 @@ __all__ = [
     "DecodeLimit",
     "Device",
     "Dtype",
+    "FrameStride",
     "Json",
     "MaskSize",
     "MaxDownload",
     "Model",
     "NoTargetThreshold",
+    "Propagation",
+    "Sam2Model",
     "Overwrite",
     "Selector",
     "Threshold",
+    "Window",
     "decode_limits",
     "load_pipeline",
     "model_folders",
     "set_memory_stride",
+    "set_propagation",
 ]

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..control_characters import is_unseen
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..json_text import json_text
 
 
@@ -44,7 +44,7 @@ def report_errors(command: Callable) -> Callable:
         except (UserError, OSError) as error:
             if debug:
                 traceback.print_exc()
-            stop(f"Error: {' '.join(str(error).split())}", 2)
+            stop(f"Error: {one_line(error)}", 2)
         except Exception:
             traceback.print_exc()
             stop("unexpected error, please report it", 1)
@@ -69,6 +69,20 @@ def end_without_reader() -> None:
     for stream in (sys.__stdout__, sys.__stderr__):  # what they still hold would fail again at the end
         os.dup2(nowhere, stream.fileno())
     raise SystemExit(READER_LEFT)
+
+
+def stop_at_usage(error: Exception) -> None:
+    """End the program at an option or an argument that does not exist or cannot be read: one line, exit code 2.
+
+    Args:
+        error: as typer raises it; a command without any argument shows its help.
+    """
+    if not error.format_message() or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        raise SystemExit(2)
+    context = getattr(error, "ctx", None)
+    command = "glus-hf" if context is None else context.command_path
+    stop(f"Error: {one_line(error.format_message().rstrip('.'))}; see {command} --help", 2)
 
 
 def printable(text: object) -> str:
@@ -124,4 +138,5 @@ __all__ = [
     "report_errors",
     "set_progress",
     "stop",
+    "stop_at_usage",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -24,28 +25,37 @@ from .options import (
     DecodeLimit,
     Device,
     Dtype,
+    FrameStride,
     Json,
     MaskSize,
     MaxDownload,
     Model,
     NoTargetThreshold,
     Overwrite,
+    Propagation,
+    Sam2Model,
     Selector,
     Threshold,
+    Window,
     decode_limits,
     load_pipeline,
     model_folders,
+    set_propagation,
 )
 from .output import echo, print_json, print_table, set_progress
+from .segment_live import DEFAULT_FPS, STDIN, check_live_options, limited, report, segment_stream
 
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".webm", ".gif")
-DEFAULT_FPS = 12.0
 
 
 def segment(
     video: Annotated[
-        str, typer.Argument(metavar="VIDEO", help="Video or image file, folder of frames, or http(s) address.")
+        str,
+        typer.Argument(
+            metavar="VIDEO",
+            help="Video or image file, folder of frames, http(s) address, or - for raw RGB frames on standard input.",
+        ),
     ],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to segment, in words.")],
     output: Annotated[
@@ -73,8 +83,16 @@ def segment(
     legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Name the colours on the overlay.")] = True,
     threshold: Threshold = 0.0,
     mask_size: MaskSize = None,
+    propagation: Propagation = "model",
+    sam2_model: Sam2Model = None,
     batch_size: BatchSize = None,
+    window: Window = "sliding",
+    frame_stride: FrameStride = 1,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
+    size: Annotated[str | None, typer.Option(help="Of -: width and height of the frames, as 640x360.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Of -: frames per second of the overlay.")
+    ] = None,
     decode_limit: DecodeLimit = None,
     max_download: MaxDownload = 1074,
     allow_private_addresses: AllowPrivate = False,
@@ -83,11 +101,16 @@ def segment(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
 ) -> None:
     """Segment what each TEXT means in VIDEO; write an overlay video and, if asked, the masks."""
-    output = _checked_output(video, output)
+    whole = {"--key-frame": key_frame, "--selector": selector, "--format": formats}
+    whole |= {"--no-target-threshold": no_target_threshold is not None, "--window whole": window == "whole"}
+    whole |= {"--propagation": propagation != "model"}
+    check_live_options(video, size, fps, output, whole)
+    output = _checked_output("stdin" if video == STDIN else video, output)
     names, export_dir = _checked_export(video, formats, export_dir, with_frames)
     start, limits = _key_frame(key_frame), decode_limits(decode_limit)
     from ..inference.frame_selector import require_selector
     from ..media.download import DownloadOptions
+    from ..media.raw_frames import parse_size, read_raw_frames
     from ..media.video import open_video
     from ..media.video_sources import as_local
 
@@ -96,7 +119,17 @@ def segment(
     set_progress(quiet)
     folders = [masks_dir, export_dir if names else None]
     outputs = OutputFile(output), *(None if folder is None else OutputFolder(folder) for folder in folders)
-    inputs = [video, *model_folders(model, selector)]
+    inputs = [None if video == STDIN else video, *model_folders(model, selector, sam2_model)]
+    if video == STDIN:
+        frames = limited(read_raw_frames(sys.stdin.buffer, parse_size(size, limits)), max_frames)
+        with claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, _):
+            pipe = load_pipeline(model, device, dtype, compat)
+            fit_mask_size(pipe.model, mask_size)
+            live = pipe.open_live(texts, threshold=threshold, batch_size=batch_size, frame_stride=frame_stride)
+            counts = segment_stream(live, frames, overlay, masks, fps or DEFAULT_FPS, legend, progress=not quiet)
+        places = {"output": str(output), "masks_dir": None if masks_dir is None else str(masks_dir)}
+        report(counts, live, places, as_json, quiet)
+        return
     with (
         claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, export),
         as_local(video, download) as source,
@@ -106,8 +139,10 @@ def segment(
             tell_of_footage(model, source)
         pipe = load_pipeline(model, device, dtype, compat)
         fit_mask_size(pipe.model, mask_size)
+        set_propagation(pipe, propagation, sam2_model)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}
         choice |= {"threshold": threshold, "batch_size": batch_size, "output": "file"}
+        choice |= {"window": window, "frame_stride": frame_stride}
         results, notice = pipe(clip, texts, progress=not quiet, **choice), notice_of(pipe.model)
         del pipe  # what the model took is free for the overlay
         _save_overlay(overlay, source, clip, results, legend)

@@ -60,7 +60,9 @@ def readable_config(folder: Path) -> Iterator[None]:
         message = f"a config of the checkpoint, CLIP or SAM-2 does not fit ({error})"
         raise CheckpointError(f"{folder}: {message}; download it again") from None
     except KeyError as error:
-        raise CheckpointError(f"{folder}: the config of the checkpoint, CLIP or SAM-2 lacks {error}") from None
+        raise CheckpointError(
+            f"{folder}: the config of the checkpoint, CLIP or SAM-2 lacks {error}; download it again"
+        ) from None
     except (StrictDataclassError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
         message = f"a config of the checkpoint, CLIP or SAM-2 is wrong ({shorten(error)}); download it again"
         raise CheckpointError(f"{folder}: {message}") from None
@@ -69,7 +71,9 @@ def readable_config(folder: Path) -> Iterator[None]:
 def refuse_rope_scaling(config: Mapping) -> None:
     """Refuse scaled positions, as Llamas with longer contexts have them."""
     if config.get("rope_scaling") is not None:
-        raise UserError(f"rope_scaling {config['rope_scaling']} is not supported; the released checkpoints have none")
+        raise UserError(
+            f"rope_scaling {config['rope_scaling']} is not supported; use a released checkpoint, which has none"
+        )
 
 
 def pick_fields(config: Mapping, names: tuple[str, ...]) -> dict:

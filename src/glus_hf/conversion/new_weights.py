@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -30,12 +30,23 @@ class NewWeights:
 
 def add_rows(name: str, tensor: Tensor, rows: int, fields: Mapping, seed: int) -> Tensor:
     """Embeddings or head with random rows below, up to `rows`; other weights unchanged."""
-    if name not in ("model.embed_tokens.weight", "lm_head.weight") or len(tensor) >= rows:
+    if name not in ("model.embed_tokens.weight", "lm_head.weight"):
         return tensor
-    new = torch.empty(rows - len(tensor), tensor.shape[1], device=tensor.device)
-    if not new.is_meta:
-        new.normal_(std=fields.get("initializer_range") or 0.02, generator=_generator(name, seed))
-    return torch.cat([tensor, new.to(tensor.dtype)])
+    return more_rows(rows, fields.get("initializer_range") or 0.02, seed)(name, tensor)
+
+
+def more_rows(rows: int, std: float, seed: int) -> Callable[[str, Tensor], Tensor]:
+    """A change of weights: embeddings and head get random rows below, up to `rows`; others stay as they are."""
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        if not name.endswith(("embed_tokens.weight", "lm_head.weight")) or len(tensor) >= rows:
+            return tensor
+        new = torch.empty(rows - len(tensor), tensor.shape[1], device=tensor.device)
+        if not new.is_meta:
+            new.normal_(std=std, generator=_generator(name, seed))
+        return torch.cat([tensor, new.to(tensor.dtype)])
+
+    return change
 
 
 def random_layers(prefix: str, sizes: Mapping[int, tuple[int, int]], seed: int) -> dict[str, Tensor]:
@@ -59,4 +70,4 @@ def _generator(name: str, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed + zlib.crc32(name.encode())) % 2**63)
 
 
-__all__ = ["NewWeights", "add_rows", "random_layers"]
+__all__ = ["NewWeights", "add_rows", "more_rows", "random_layers"]

@@ -65,7 +65,7 @@ def find_sam2_config(name: str | os.PathLike) -> Path:
     folder = Path(spec.submodule_search_locations[0]) / "configs"
     known = {path.stem: path for version in ("sam2", "sam2.1") for path in sorted((folder / version).glob("*.yaml"))}
     if os.fspath(name) not in known:
-        raise UserError(f"{name}: the package sam2 has no such configuration; it has {', '.join(known)}")
+        raise UserError(f"{name}: the package sam2 has no such configuration; use {', '.join(known)}")
     return known[os.fspath(name)]
 
 
@@ -118,7 +118,9 @@ def _refuse_variants(model: Mapping) -> None:
         for key in path.split("."):
             value = value.get(key, expected) if isinstance(value, Mapping) else expected
         if value != expected:
-            raise UserError(f"the SAM-2 config has {path}: {value}, but only {expected} can be converted")
+            raise UserError(
+                f"the SAM-2 config has {path}: {value}, but only {expected} can be converted; use another file"
+            )
 
 
 def mask_config_from_sam2(sam2: Mapping | str | Path) -> dict:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DatasetFileError
+from ..errors import DatasetContentError, DatasetFileError
 from ..media.rle import decode_rle
 from ..safe_files import GB
 from .dataset_files import check_name
@@ -79,7 +79,7 @@ def read_coco_instances(
         content = _read(file)
         for category in content["categories"]:
             if names.setdefault(category["id"], category["name"]) != category["name"]:
-                raise DatasetFileError(f"{file}: category {category['id']} has another name than in another file")
+                raise DatasetContentError(f"{file}: category {category['id']} has another name than in another file")
         found += _images_of(file, content, list(names), Path(images))
     if not found:
         raise DatasetFileError(f"{files[0]}: no image has objects: check that it is a training or validation file")
@@ -93,7 +93,7 @@ def instance_mask(instance: Instance, size: tuple[int, int]) -> np.ndarray:
         DatasetFileError: it has none, or it cannot be read.
     """
     if instance.segmentation is None:
-        raise DatasetFileError("an object has a box alone; read it without masks")
+        raise DatasetFileError("an object has a box alone; leave its mask out")
     rle = polygons_to_rle("a segmentation", json.loads(instance.segmentation), size)
     return decode_rle(rle, size)
 
@@ -107,13 +107,13 @@ def _read(file: Path) -> dict:
     for field in (kind, "annotations", "categories"):
         rows = content.get(field) if isinstance(content, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise DatasetFileError(f"{file}: has no list {field!r}: it is not in the format of COCO")
+            raise DatasetContentError(f"{file}: has no list {field!r}: it is not in the format of COCO")
         keys = [row.get("id") for row in rows] if field != "annotations" else []
         if not all(isinstance(key, (int, str)) for key in keys) or len(set(keys)) < len(keys):
-            raise DatasetFileError(f"{file}: ids of {field} are missing or there twice")
+            raise DatasetContentError(f"{file}: ids of {field} are missing or there twice")
     for category in content["categories"]:
         if not isinstance(category.get("name"), str) or not category["name"].strip():
-            raise DatasetFileError(f"{file}: category {category['id']} has no name")
+            raise DatasetContentError(f"{file}: category {category['id']} has no name")
     return content
 
 
@@ -124,7 +124,7 @@ def _images_of(file: Path, content: dict, category_ids: list, folder: Path) -> I
         name = check_name(_file_name(image), "image", str(file))
         size = image.get("height"), image.get("width")
         if not all(isinstance(side, int) and side > 0 for side in size):
-            raise DatasetFileError(f"{file}: image {name} has no 'height' and 'width'")
+            raise DatasetContentError(f"{file}: image {name} has no 'height' and 'width'")
         instances = [_instance(file, annotation, image, place) for annotation in found]
         instances = tuple(instance for instance in instances if instance is not None)
         if instances:
@@ -149,7 +149,7 @@ def _frames_of_videos(file: Path, content: dict) -> Iterator[tuple[dict, list[di
 def _at_frame(file: Path, track: dict, frame: int) -> dict:
     columns = [track.get(name) for name in ("bboxes", "segmentations")]
     if not isinstance(columns[0], list) or not all(column is None or frame < len(column) for column in columns):
-        raise DatasetFileError(f"{file}: annotation {track.get('id')} has no bbox for every frame")
+        raise DatasetContentError(f"{file}: annotation {track.get('id')} has no bbox for every frame")
     return {**track, "bbox": columns[0][frame], "segmentation": columns[1] and columns[1][frame]}
 
 
@@ -157,7 +157,7 @@ def _by(file: Path, content: dict, field: str, known: set) -> dict:
     groups: dict = {}
     for row in content["annotations"]:
         if not isinstance(row.get(field), (int, str)) or row[field] not in known:
-            raise DatasetFileError(f"{file}: an annotation has the {field} {row.get(field)!r}, which is not there")
+            raise DatasetContentError(f"{file}: an annotation has the {field} {row.get(field)!r}, which is not there")
         groups.setdefault(row[field], []).append(row)
     return groups
 
@@ -179,7 +179,7 @@ def _instance(file: Path, annotation: dict, image: dict, place: dict) -> Instanc
         return None
     category = annotation.get("category_id")
     if not isinstance(category, (int, str)) or category not in place:
-        raise DatasetFileError(f"{where}: has the category_id {category!r}, which is not there")
+        raise DatasetContentError(f"{where}: has the category_id {category!r}, which is not there")
     box = _box(where, annotation.get("bbox"))
     segmentation = annotation.get("segmentation") or None
     if box is None:
@@ -191,7 +191,7 @@ def _instance(file: Path, annotation: dict, image: dict, place: dict) -> Instanc
 def _box(where: str, bbox) -> Box | None:
     is_box = isinstance(bbox, list) and len(bbox) == 4
     if not is_box or not all(isinstance(value, (int, float)) and math.isfinite(value) for value in bbox):
-        raise DatasetFileError(f"{where}: has no bbox of four numbers")
+        raise DatasetContentError(f"{where}: has no bbox of four numbers")
     x, y, width, height = map(float, bbox)
     return (x, y, x + width, y + height) if width > 0 and height > 0 else None
 
@@ -200,7 +200,7 @@ def _texts(where: str, row: dict) -> tuple[str, ...]:
     given = next((row[field] for field in TEXT_FIELDS if row.get(field)), ())
     texts = (given,) if isinstance(given, str) else given
     if not isinstance(texts, Iterable) or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise DatasetFileError(f"{where}: {given!r:.80} is no text")
+        raise DatasetContentError(f"{where}: {given!r:.80} is no text")
     return tuple(texts)
 
 

@@ -107,7 +107,9 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
     def no_rows(self, split: str, what: str) -> DatasetFileError:
         """The error that a split is empty."""
         files = self.source[split]
-        return DatasetFileError(f"{(*files.metadata, *files.annotations)[0]}: holds no {what} of {split!r}")
+        return DatasetFileError(
+            f"{(*files.metadata, *files.annotations)[0]}: holds no {what} of {split!r}; check the download"
+        )
 
     # --- what datasets calls --------------------------------------------------------------------------------------
 
@@ -119,7 +121,7 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
             return split
         if cls.ALIASES.get(split) in cls.SPLITS:
             return cls.ALIASES[split]
-        raise DatasetFileError(f"{name}: unknown split {split!r}: it has {', '.join(cls.SPLITS)}")
+        raise DatasetFileError(f"{name}: unknown split {split!r}: use {', '.join(cls.SPLITS)}")
 
     def _config_options(self, name: str, options: dict) -> dict:
         base = {item.name for item in fields(ReferringDatasetConfig)}
@@ -127,8 +129,8 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
         for option, config_field in self.OPTION_NAMES.items():
             known[option] = known.pop(config_field)
         if unknown := options.keys() - known.keys():
-            listed = f"has {', '.join(sorted(known))}" if known else "has none"
-            raise DatasetFileError(f"{name}: unknown option {', '.join(map(repr, sorted(unknown)))}: it {listed}")
+            listed = f"use {', '.join(sorted(known))}" if known else "leave it out"
+            raise DatasetFileError(f"{name}: unknown option {', '.join(map(repr, sorted(unknown)))}: {listed}")
         return {known[option]: value for option, value in options.items()}
 
     def _source_files(self, root: str) -> dict[str, SourceFiles]:
@@ -141,7 +143,7 @@ class ReferringDatasetBuilder(datasets.GeneratorBasedBuilder):
             except DatasetFileError as error:
                 problems.append(error)
         if not found:
-            raise problems[0] if problems else DatasetFileError(f"{root}: no split found")
+            raise problems[0] if problems else DatasetFileError(f"{root}: no split found; check data_dir")
         return found
 
     def _info(self) -> datasets.DatasetInfo:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..errors import DatasetFileError, TarError
+from ..errors import DatasetContentError, DatasetFileError, TarError
 from ..media.open_image import open_image, orientation
 from .tar_frames import open_tar
 
@@ -101,7 +101,7 @@ def check_name(name, kind: str, file: str) -> str:
         raise DatasetFileError(f"{file}: {kind} {name!r} is a {kind_found}, not a string: download the file again")
     parts = name.split("/")
     if not {"", ".", ".."}.isdisjoint(parts) or re.search(r"^[A-Za-z]:|::|[\\\x00-\x1f\x7f]", name):
-        raise DatasetFileError(
+        raise DatasetContentError(
             f"{file}: {kind} {name!r} is not a plain name: absolute paths, '..', '::' and '\\' are not allowed"
         )
     return name
@@ -129,7 +129,7 @@ def find_frames(folders: Iterable[str], what: str) -> str:
     candidates = [candidate for folder in folders for candidate in (folder, f"{folder}.tar")]
     found = first_existing(candidates)
     if found is None:
-        raise DatasetFileError(f"{what}: no frames: looked for {', '.join(candidates)}")
+        raise DatasetFileError(f"{what}: no frames: looked for {', '.join(candidates)}; check data_dir")
     return found
 
 

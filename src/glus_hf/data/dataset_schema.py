@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import datasets
 
-from ..errors import DatasetFileError
+from ..errors import DatasetContentError, DatasetFileError
 from ..media.rle import Track, unite_tracks
 from .dataset_files import check_name
 
@@ -100,7 +100,7 @@ def make_row(
     object_ids, annotation_ids = [str(item) for item in object_ids], [str(item) for item in annotation_ids]
     for ids, kind in ((object_ids, "object"), (annotation_ids, "annotation")):
         if len(set(ids)) != len(ids):
-            raise DatasetFileError(f"{video.origin}: {name}: names an {kind} id twice: {', '.join(ids)}")
+            raise DatasetContentError(f"{video.origin}: {name}: names an {kind} id twice: {', '.join(ids)}")
     masks = None
     if tracks is not None:
         key = (tuple(annotation_ids), tuple(object_ids))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 
-from ..errors import DatasetFileError
+from ..errors import DatasetContentError, DatasetFileError
 from ..safe_files import Stamp
 from .dataset_files import check_name
 from .strict_json import cached_json, file_stamp
@@ -31,7 +31,7 @@ def _checked_videos(path: str, stamp: Stamp) -> dict[str, dict]:
     for video_id, video in videos.items():
         check_name(video_id, "video", path)
         if not isinstance(video, dict) or not isinstance(video.get("expressions"), (dict, list)):
-            raise DatasetFileError(f"{path}: video {video_id!r} has no 'expressions'")
+            raise DatasetContentError(f"{path}: video {video_id!r} has no 'expressions'")
     return videos
 
 
@@ -43,12 +43,12 @@ def video_frames(path: str, video_id: str, video: dict) -> list[str]:
     """
     frames = video.get("frames")
     if not isinstance(frames, list) or not frames:
-        raise DatasetFileError(f"{path}: video {video_id!r} has no 'frames'")
+        raise DatasetContentError(f"{path}: video {video_id!r} has no 'frames'")
     for frame in frames:
         check_name(frame, f"frame of video {video_id!r}", path)
     if len(set(frames)) != len(frames):
         twice = next(frame for index, frame in enumerate(frames) if frame in frames[:index])
-        raise DatasetFileError(f"{path}: video {video_id!r} lists the frame {twice!r} twice")
+        raise DatasetContentError(f"{path}: video {video_id!r} lists the frame {twice!r} twice")
     return frames
 
 
@@ -56,10 +56,10 @@ def video_expressions(path: str, video_id: str, video: dict) -> list[tuple[str, 
     """`(expression id, expression)` of a video in the file's order."""
     expressions = video["expressions"]
     if not isinstance(expressions, dict):
-        raise DatasetFileError(f"{path}: video {video_id!r}: 'expressions' must be an object of id and expression")
+        raise DatasetContentError(f"{path}: video {video_id!r}: 'expressions' must be an object of id and expression")
     for expression_id, expression in expressions.items():
         if not isinstance(expression, dict) or "exp" not in expression:
-            raise DatasetFileError(f"{path}: video {video_id!r}, expression {expression_id!r} has no 'exp'")
+            raise DatasetContentError(f"{path}: video {video_id!r}, expression {expression_id!r} has no 'exp'")
     return list(expressions.items())
 
 
@@ -76,7 +76,7 @@ def id_list(path: str, where: str, expression: dict, key: str) -> list[str] | No
     ids = ids if isinstance(ids, list) else [ids]
     for item in ids:
         if isinstance(item, bool) or not isinstance(item, (int, str)):
-            raise DatasetFileError(f"{path}: {where}: '{key}' holds {item!r}, which is no id")
+            raise DatasetContentError(f"{path}: {where}: '{key}' holds {item!r}, which is no id")
     return [str(item) for item in ids]
 
 
@@ -91,14 +91,14 @@ def target_ids(path: str, objects_path: str | None, video_id: str, expression_id
     where = f"video {video_id!r}, expression {expression_id!r}"
     ids = id_list(path, where, expression, "obj_id")
     if not ids:
-        raise DatasetFileError(f"{path}: {where} has no 'obj_id'")
+        raise DatasetContentError(f"{path}: {where} has no 'obj_id'")
     if objects_path is None:
         return ids
     known = cached_json(objects_path)
     for key in ("videos", video_id, "objects"):
         known = known.get(key, {}) if isinstance(known, dict) else None
     if not isinstance(known, dict):
-        raise DatasetFileError(f"{objects_path}: video {video_id!r}: must hold 'videos' and the 'objects' of each")
+        raise DatasetContentError(f"{objects_path}: video {video_id!r}: must hold 'videos' and the 'objects' of each")
     if unknown := [item for item in ids if item not in known]:
-        raise DatasetFileError(f"{path}: {where}: unknown object id {unknown[0]!r}: {objects_path} has no such")
+        raise DatasetContentError(f"{path}: {where}: unknown object id {unknown[0]!r}: {objects_path} has no such")
     return ids

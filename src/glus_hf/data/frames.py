@@ -112,7 +112,9 @@ def _read_video_frame(path: str, limits: DecodeLimits | None) -> np.ndarray:
     index, file = _split_address(path, "video://", "INDEX::/path/to/clip.mp4")
     frames = _decode_video(file, file_stamp(file, "video"), limits)
     if not index.isdecimal() or int(index) >= len(frames):
-        raise UserError(f"{path}: the video has frames 0 to {len(frames) - 1}")
+        raise UserError(
+            f"{path}: the video has frames 0 to {len(frames) - 1}; was it replaced? read the dataset again"
+        )
     return frames[int(index)].copy()
 
 
@@ -133,7 +135,7 @@ def _read_motion_shapes(path: str) -> np.ndarray:
         raise UserError(f"{path}: not an address: write motion_shapes://SPLIT/SEED/SIZE/auto/INDEX/FRAME") from None
     clip = cached_clip(split, numbers[0], numbers[1], length, numbers[2])
     if not 0 <= numbers[3] < len(clip.frames):
-        raise UserError(f"{path}: the clip has frames 0 to {len(clip.frames) - 1}")
+        raise UserError(f"{path}: the clip has frames 0 to {len(clip.frames) - 1}; read the dataset again")
     return clip.frames[numbers[3]].copy()
 
 

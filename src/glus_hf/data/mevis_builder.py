@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import DatasetFileError
+from ..errors import DatasetContentError, DatasetFileError
 from ..media.rle import Track, clean_track
 from .dataset_files import image_size
 from .dataset_schema import VideoEntry, make_row
@@ -57,7 +57,7 @@ class MeViSLayoutBuilder(ExpressionFileBuilder):
                 return None
         size = (video["height"], video["width"])
         if not all(isinstance(side, int) and 0 < side <= 1 << 15 for side in size):
-            raise DatasetFileError(f"{path}: video {video_id!r}: height and width are {size}, not pixels")
+            raise DatasetContentError(f"{path}: video {video_id!r}: height and width are {size}, not pixels")
         return size
 
     def _tracks(self, split: str, entry: VideoEntry, expressions: list[tuple[str, dict]]) -> dict[str, Track]:
@@ -75,10 +75,10 @@ class MeViSLayoutBuilder(ExpressionFileBuilder):
                     continue
                 where = f"video {video_id!r}, expression {expression_id!r}"
                 if not rest:
-                    raise DatasetFileError(f"{path}: {where} names the annotation {annotation!r} but has no masks")
+                    raise DatasetContentError(f"{path}: {where} names the annotation {annotation!r} but has no masks")
                 masks = cached_json_object(rest[0])
                 if annotation not in masks:
-                    raise DatasetFileError(
+                    raise DatasetContentError(
                         f"{path}: {where}: unknown annotation id {annotation!r}: {rest[0]} does not hold it"
                     )
                 name = f"{rest[0]}: annotation {annotation!r} (video {video_id!r})"
@@ -90,10 +90,10 @@ class MeViSLayoutBuilder(ExpressionFileBuilder):
         where = f"video {video_id!r}, expression {expression_id!r}"
         annotations = id_list(path, where, expression, "anno_id")
         if annotations is None and masks:
-            raise DatasetFileError(f"{path}: {where} has no 'anno_id': without a target it would be []")
+            raise DatasetContentError(f"{path}: {where} has no 'anno_id': without a target it would be []")
         objects = id_list(path, where, expression, "obj_id")
         if annotations is not None and objects is not None and len(annotations) != len(objects):
-            raise DatasetFileError(
+            raise DatasetContentError(
                 f"{path}: {where}: {len(objects)} in 'obj_id' but {len(annotations)} in 'anno_id': they go together"
             )
         return annotations, objects

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..errors import DatasetFileError
+from ..errors import DatasetContentError
 from ..media.mask_png import read_mask_values
 from ..media.rle import Track, encode_rle
 
@@ -36,7 +36,7 @@ def read_index_tracks(
     tracks: dict[str, Track] = {object_id: [] for object_id in object_ids}
     for object_id in tracks:
         if not (object_id.isascii() and object_id.isdecimal() and 0 < int(object_id) < VOID):
-            raise DatasetFileError(f"{folder}: {where}: object id {object_id!r} is not a number from 1 to {VOID - 1}")
+            raise DatasetContentError(f"{folder}: {where}: object id {object_id!r} is no number from 1 to {VOID - 1}")
     for frame in frames:
         values = _read(os.path.join(folder, f"{frame}.png"), size, where)
         for object_id, track in tracks.items():
@@ -62,7 +62,7 @@ def read_binary_track(
     """
     paths = [os.path.join(folder, f"{frame}.png") for frame in frames]
     if not any(os.path.lexists(path) for path in paths):  # a link to nothing is there, and broken
-        raise DatasetFileError(f"{folder}: {where}: no mask of any frame: unknown object id?")
+        raise DatasetContentError(f"{folder}: {where}: no mask of any frame: unknown object id?")
     return [_encode(_read(path, size, where) > 0, keep_empty) if os.path.lexists(path) else None for path in paths]
 
 

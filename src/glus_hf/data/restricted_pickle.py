@@ -54,7 +54,7 @@ def _check_opcodes(content: bytes) -> None:
     that is remembered under a large number makes a table of that length."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content), start=1):
         if count > MAX_OPCODES:
-            raise UserError(f"holds more than {MAX_OPCODES} values: this is no mask dictionary")
+            raise UserError(f"holds more than {MAX_OPCODES} values: this is no mask dictionary; do not use it")
         if opcode.name in _REMEMBER and int(argument) > 2 * count + 256:
             raise UserError("is damaged (a value with an impossible number): download it again")
 

@@ -223,7 +223,7 @@ class _Scanner:
         try:
             _check_memory(parsed_size(self.window), MAX_MEMORY)
         except UserError as error:
-            raise DatasetFileError(f"{self.path}: a value near byte {self.base}: {error}") from None
+            raise DatasetFileError(f"{self.path}: a value near byte {self.base}: {error}; use another file") from None
 
     def _fail(self, reason):
         raise DatasetFileError(

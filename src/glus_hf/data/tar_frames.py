@@ -94,12 +94,13 @@ class TarFrames:
             TarError: there is no such member, or the file has changed since.
         """
         if name not in self._spans:
-            raise TarError(f"{self.path}: no member {name}")
+            raise TarError(f"{self.path}: no member {name}: download the archive again")
         offset, size = self._spans[name]
         kind, limit = KINDS["image"]
         if size > limit:
             raise TarError(
-                f"{self.path}: member {name} has {readable_size(size)}, {kind} may have {readable_size(limit)}"
+                f"{self.path}: member {name} has {readable_size(size)}, {kind} may have "
+                f"{readable_size(limit)}: replace it"
             )
         data = os.pread(self._file.fileno(), size, offset)
         if len(data) != size:

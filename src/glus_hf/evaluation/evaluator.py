@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
+from ..inference.frame_masks import fast_modes
 from ..inference.frame_selector import FrameSelector, require_selector
 from ..predictions.prediction_tree import expression_folder
 from .options import EvaluationOptions
@@ -83,6 +84,7 @@ def evaluate_model(
     """
     options = options or EvaluationOptions()
     require_selector(selector, options.no_target_threshold)
+    fast_modes(model, **options.modes)  # refused before the work
     processes = processes or Processes(cpu=model.device.type == "cpu")
     output, light = Path(output), light_rows(rows)
     jobs = plan_jobs(light, options.key_frame, options.key_frames)
@@ -130,12 +132,16 @@ def _settings(
     model, name: str | None, dataset: str, split: str, data_options: Mapping | None, options, selector=None
 ) -> dict:
     name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+    carried = {}
+    if hasattr(model, "propagation"):
+        carried["propagation"] = {"by": model.propagation, "digest": model_digest(model.mask_model)}
     return {
         "dataset": dataset,
         "split": split,
         "data_options": dict(data_options or {}),
         "model": {"name": Path(name).resolve().name, "digest": model_digest(model), "dtype": str(model.dtype)},
         "selector": selector_settings(selector),
+        **carried,
         **options.settings(),
     }
 

@@ -56,7 +56,7 @@ def draw_plots(
     """
     scored = [index for index, record in enumerate(report.records) if record.get("J&F") is not None]
     if report.totals is None or not scored:
-        raise UserError("there are no scores to plot; the split has no ground truth")
+        raise UserError("there are no scores to plot; use a split with ground truth")
     values = {index: 100 * report.records[index]["J&F"] for index in scored}
     images = {"histogram": _pixels(histogram_figure(list(values.values())))}
     if report.totals.get("by_type"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import UserError
+from ..models.refusals import explained_outputs
 
 
 MISSING_FRAMES = "missing_seg_frames"
@@ -16,6 +18,10 @@ MISSING_FRAMES = "missing_seg_frames"
 
 EXPRESSIONS_WITH_MISSING = "expressions_missing_seg"
 """Key of how many expressions have such frames."""
+
+
+EXACT = {"window": "sliding", "frame_stride": 1}
+"""The settings that compute what the model was published with."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ def iterate_frame_masks(
     threshold: float = 0.0,
     batch_size: int | None = None,
     keep_logits: bool = False,
+    window: str = "sliding",
+    frame_stride: int = 1,
 ) -> Iterator[FrameMasks]:
     """Segment the video of a session. For every text each frame comes exactly once, from the key frame forward, then
     backward; texts with different key frames reach a frame at different times.
@@ -59,6 +67,7 @@ def iterate_frame_masks(
         threshold: mask logits above it are foreground.
         batch_size: windows the language model reads at once; by default the model chooses.
         keep_logits: give the logits too.
+        window, frame_stride: see [`fast_modes`].
 
     Yields:
         [`FrameMasks`], on the CPU.
@@ -69,10 +78,37 @@ def iterate_frame_masks(
         ...     print(frame.frame_idx, frame.masks.sum())
     """
     kwargs = {} if batch_size is None else {"batch_size": batch_size}
+    kwargs |= fast_modes(model, window, frame_stride)
     if isinstance(key_frame, Sequence) and len(set(key_frame)) == 1:
         key_frame = key_frame[0]
-    for output in model.propagate_in_video_iterator(session, key_frame=key_frame, **kwargs):
+    outputs = model.propagate_in_video_iterator(session, key_frame=key_frame, **kwargs)
+    for output in explained_outputs(model, outputs):
         yield frame_masks(output, processor, threshold, keep_logits)
+
+
+def fast_modes(model, window: str = "sliding", frame_stride: int = 1) -> dict:
+    """Arguments of `propagate_in_video_iterator` for modes that are faster and not the same; none for the exact one.
+
+    Args:
+        model: has `propagate_in_video_iterator`.
+        window: "sliding", or "whole": all frames of a window are answered by one pass of the language model.
+        frame_stride: read every so many frames only; the memories carry the masks between.
+
+    Raises:
+        UserError: the model has no such mode.
+
+    Example:
+        >>> fast_modes(None, "sliding", 1)
+        {}
+    """
+    modes = {"window": window, "frame_stride": frame_stride}
+    modes = {name: value for name, value in modes.items() if value != EXACT[name]}
+    known = inspect.signature(model.propagate_in_video_iterator).parameters if modes else {}
+    for name in modes:
+        if name not in known:
+            kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+            raise UserError(f"a {kind} model has no mode {name}={modes[name]!r}: leave it out")
+    return modes
 
 
 def frame_masks(output, processor, threshold: float = 0.0, keep_logits: bool = False) -> FrameMasks:
@@ -99,10 +135,12 @@ def add_missing(missing: list[list[int]], frame: FrameMasks) -> None:
 
 
 __all__ = [
+    "EXACT",
     "EXPRESSIONS_WITH_MISSING",
     "MISSING_FRAMES",
     "FrameMasks",
     "add_missing",
+    "fast_modes",
     "frame_masks",
     "iterate_frame_masks",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UserError
 from ..model_families import KEY_FRAME_SELECTOR, load_class
 from ..models.frame_scores import best_frames, finite_scores
+from ..models.refusals import explained
 from ..models.sessions import AUTO
 
 
@@ -37,7 +38,8 @@ class FrameSelector:
             UserError: a score is no finite number, or the processor refuses a text; one line.
         """
         session = self.processor.init_video_session(video, list(texts))
-        return finite_scores(self.model.score_frames(session, batch_size=batch_size).float().cpu().numpy())
+        with explained(self.model):
+            return finite_scores(self.model.score_frames(session, batch_size=batch_size).float().cpu().numpy())
 
 
 def load_selector(selector, processor=None, device=None, dtype="auto") -> FrameSelector:

@@ -4,20 +4,26 @@ pass over what they cannot read."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from .mp4_tables import table_problem
 
 
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _TS_PACKET = 188
+_REORDERED = 16  # pictures, at most, between the place of one in the file and the time at which it is shown
+_TS_END = 1 << 22  # bytes that are looked at, from the end
 _FLV_TAG = 11
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_END = b"\x21", b"\x2c", b"\x3b"
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # what an mp4 or mov starts with
 _BROKEN = "a part of it is damaged"
 
 
 def missing_end(path: Path) -> str | None:
-    """What tells that a Matroska, WebM, GIF, Flash or MPEG transport file is cut short or damaged; None if nothing
-    does.
+    """What tells that an mp4, Matroska, WebM, GIF, Flash or MPEG transport file is cut short or damaged; None if
+    nothing does.
 
     The headers of other containers announce their frames.
     """
@@ -30,9 +36,34 @@ def missing_end(path: Path) -> str | None:
             return _gif_problem(file, size)
         if head.startswith(b"FLV"):
             return None if _ends_with_a_tag(file, size) else "it ends in the middle of a tag"
-        if head[:1] == head[-1:] == b"G" and len(head) > _TS_PACKET and size % _TS_PACKET:
-            return "it ends in the middle of a packet"
+        if head[4:8] in _MP4_BOXES:
+            return table_problem(file, size)
+        if head[:1] == head[-1:] == b"G" and len(head) > _TS_PACKET:
+            return "it ends in the middle of a packet" if size % _TS_PACKET else _transport_problem(file, size)
     return None
+
+
+# --- MPEG transport --------------------------------------------------------------------------------------------------
+
+
+def _transport_problem(file: BinaryIO, size: int) -> str | None:
+    """Whether the last part of each stream has the bytes that it announces. Parts of pictures mostly announce none:
+    their decoders notice."""
+    start = max(0, size - _TS_END) // _TS_PACKET * _TS_PACKET
+    file.seek(start)
+    missing: dict[int, int] = {}  # bytes by stream
+    for _ in range(start, size, _TS_PACKET):
+        packet = file.read(_TS_PACKET)
+        begins, stream = packet[1] & 0x40, (packet[1] & 0x1F) << 8 | packet[2]
+        payload = packet[4 + (1 + packet[4] if packet[3] & 0x20 else 0) :] if packet[3] & 0x10 else b""
+        if begins:
+            missing.pop(stream, None)
+            length = int.from_bytes(payload[4:6], "big")
+            if payload.startswith(b"\0\0\1") and length:
+                missing[stream] = 6 + length
+        if stream in missing:
+            missing[stream] -= len(payload)
+    return "it ends in the middle of a part of a stream" if max(missing.values(), default=0) > 0 else None
 
 
 def _ends_with_a_tag(file: BinaryIO, size: int) -> bool:
@@ -43,6 +74,21 @@ def _ends_with_a_tag(file: BinaryIO, size: int) -> bool:
         file.seek(end + 1)
         end += _FLV_TAG + int.from_bytes(file.read(3), "big") + 4
     return end == size
+
+
+def has_gap_at_end(times: Sequence[int]) -> bool:
+    """Whether pictures that come at one rate have a gap among the last of them, as where a file is cut: pictures are
+    stored after those that they refer to, so the last that is there may be shown after some that are not.
+
+    Example:
+        >>> has_gap_at_end([*range(40), 42]), has_gap_at_end([*range(10), *range(12, 40)])
+        (True, False)
+    """
+    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    usual, last = steps[:-_REORDERED], steps[-_REORDERED:]
+    if len(usual) < _REORDERED or max(usual) - min(usual) > 1 or min(usual) <= 0:
+        return False
+    return max(last) >= 2 * min(usual)
 
 
 # --- GIF -------------------------------------------------------------------------------------------------------------
@@ -129,4 +175,4 @@ def _read_size(file: BinaryIO) -> int | None:
     return None if value == (1 << 7 * (extra + 1)) - 1 else value
 
 
-__all__ = ["missing_end"]
+__all__ = ["has_gap_at_end", "missing_end"]

@@ -144,7 +144,9 @@ class FileFrames(FramesOnDemand):
         """What to raise where pictures end early."""
         if self._from > 0:
             return _OtherPictures()
-        return VideoError(f"{self.path}: frame {self._next:05d} cannot be decoded again: was the file changed?")
+        return VideoError(
+            f"{self.path}: frame {self._next:05d} cannot be decoded again: was the file changed? run this again"
+        )
 
 
 class _OtherPictures(Exception):

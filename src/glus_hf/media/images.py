@@ -145,7 +145,7 @@ def as_rgb_arrays(images) -> list[np.ndarray]:
         images = [images]
     arrays = [_as_rgb_array(image) for image in images]
     if not arrays:
-        raise UserError("no images given")
+        raise UserError("no images given; pass one or more")
     return arrays
 
 
@@ -202,7 +202,8 @@ def check_views(image_processor) -> None:
     try:
         with np.errstate(all="ignore"):  # what is not finite is told below
             views = image_processor(np.full((8, 8, 3), 128, np.uint8), return_tensors="pt")
-        is_finite = all(bool(torch.isfinite(view).all()) for view in views.values())
+        tensors = [view for view in views.values() if isinstance(view, torch.Tensor)]
+        is_finite = all(bool(torch.isfinite(view).all()) for view in tensors)
     except Exception as error:  # libraries raise anything for settings that do not go together
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"the image processor makes no image ({reason}); correct its settings") from error

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..atomic_write import atomic_path
-from ..errors import DatasetFileError
+from ..errors import DatasetContentError, DatasetFileError
 from .masks import boolean_mask
 from .open_image import open_image
 from .sizes import check_size
@@ -56,7 +56,7 @@ def read_mask_values(path: str | os.PathLike, size: tuple[int, int], where: str 
     image = open_image(path, name, kind="mask", remedy=remedy or "replace it", error=DatasetFileError)
     mode, values = image.mode, np.asarray(image)
     if mode not in MASK_MODES:
-        raise DatasetFileError(f"{name}: has mode {mode}, a mask has one 8-bit channel ({', '.join(MASK_MODES)})")
+        raise DatasetContentError(f"{name}: has mode {mode}, a mask has one 8-bit channel ({', '.join(MASK_MODES)})")
     check_size(name, values.shape, size, error=DatasetFileError)
     return values.astype(np.uint8)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..errors import DatasetFileError
+from ..errors import DatasetContentError
 from .masks import boolean_mask
 from .sizes import check_size
 
@@ -86,9 +86,9 @@ def clean_track(
         ([None, {'size': [2, 3], 'counts': '123'}], (2, 3))
     """
     if not isinstance(track, list):
-        raise DatasetFileError(f"{name} is a {type(track).__name__}, not a list of masks")
+        raise DatasetContentError(f"{name} is a {type(track).__name__}, not a list of masks")
     if len(track) != num_frames:
-        raise DatasetFileError(f"{name} has {len(track)} masks but its video has {num_frames} frames")
+        raise DatasetContentError(f"{name} has {len(track)} masks but its video has {num_frames} frames")
     present = [index for index, rle in enumerate(track) if rle is not None]
     counts = []
     for index in present:
@@ -143,16 +143,16 @@ def check_rle(rle, size: tuple[int, int], name: str) -> bytes:
 
 def _checked_size(rle, size: tuple[int, int] | None, name: str) -> tuple[int, int]:
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
-        raise DatasetFileError(f"{name}: a mask must be null or have 'size' and 'counts'")
+        raise DatasetContentError(f"{name}: a mask must be null or have 'size' and 'counts'")
     found = rle["size"]
     if hasattr(found, "tolist"):  # an array or a tensor, as rows with a format have it
         found = found.tolist()
     if not isinstance(found, (list, tuple)) or len(found) != 2 or not all(isinstance(side, int) for side in found):
-        raise DatasetFileError(f"{name}: 'size' must be [height, width], got {found!r}")
+        raise DatasetContentError(f"{name}: 'size' must be [height, width], got {found!r}")
     if min(found) < 1 or found[0] * found[1] > MAX_PIXELS:
-        raise DatasetFileError(f"{name}: 'size' {list(found)} is not that of a video frame")
+        raise DatasetContentError(f"{name}: 'size' {list(found)} is not that of a video frame")
     if size is not None:
-        check_size(name, found, size, remedy="it may belong to another video", error=DatasetFileError)
+        check_size(name, found, size, remedy="it may belong to another video", error=DatasetContentError)
     return tuple(found)
 
 
@@ -167,7 +167,7 @@ def _counts_bytes(counts, size: tuple[int, int], name: str) -> bytes:
         if not isinstance(counts, bytes) or not 0 < len(counts) <= MAX_RUN_SYMBOLS * (size[0] * size[1] + 1):
             raise ValueError
     except ValueError:
-        raise DatasetFileError(f"{name}: its run lengths cannot be decoded") from None
+        raise DatasetContentError(f"{name}: its run lengths cannot be decoded") from None
     return counts
 
 
@@ -181,15 +181,15 @@ def _check_runs(strings: list[bytes], num_pixels: int, names: list[str]) -> np.n
     stops = np.cumsum([len(text) for text in strings])
     if symbols.max() > 63:
         at = np.argmax(symbols > 63)
-        raise DatasetFileError(f"{names[np.searchsorted(stops, at, 'right')]}: a foreign character in 'counts'")
+        raise DatasetContentError(f"{names[np.searchsorted(stops, at, 'right')]}: a foreign character in 'counts'")
     unfinished = symbols[stops - 1] & 0x20 != 0
     if unfinished.any():
-        raise DatasetFileError(f"{names[np.argmax(unfinished)]}: 'counts' ends in the middle of a number")
+        raise DatasetContentError(f"{names[np.argmax(unfinished)]}: 'counts' ends in the middle of a number")
     ends = np.flatnonzero(symbols & 0x20 == 0)
     lengths = np.diff(ends, prepend=-1)
     if lengths.max() > MAX_RUN_SYMBOLS:
         at = ends[np.argmax(lengths)]
-        raise DatasetFileError(f"{names[np.searchsorted(stops, at, 'right')]}: a run in 'counts' is too long")
+        raise DatasetContentError(f"{names[np.searchsorted(stops, at, 'right')]}: a run in 'counts' is too long")
     first = np.searchsorted(ends, [0, *stops[:-1]])  # run of each mask
     counts = np.diff(first, append=len(ends))
     number_in_mask = np.arange(len(ends)) - np.repeat(first, counts)  # of a run in its mask
@@ -199,7 +199,7 @@ def _check_runs(strings: list[bytes], num_pixels: int, names: list[str]) -> np.n
         runs[chosen] = _cumulative_per_mask(runs[chosen], per_mask)
     bad = (np.add.reduceat(runs, first) != num_pixels) | (np.minimum.reduceat(runs, first) < 0)
     if bad.any():
-        raise DatasetFileError(f"{names[np.argmax(bad)]}: its runs do not cover the mask's {num_pixels} pixels")
+        raise DatasetContentError(f"{names[np.argmax(bad)]}: its runs do not cover the mask's {num_pixels} pixels")
     return np.add.reduceat(runs * (number_in_mask & 1), first)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import math
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..errors import VideoError
 from ..safe_files import check_regular
 from .decode_limits import UNLIMITED, DecodeLimits, FrameBudget
 from .display_matrix import turn_frame
-from .file_end import missing_end
+from .file_end import has_gap_at_end, missing_end
 from .sizes import check_like_first
 
 
@@ -246,7 +247,7 @@ def _decode(
     budget: FrameBudget,
 ) -> Reading:
     stream = _prepared_stream(container, path, budget)
-    count, broken, damage = 0, 0, None
+    count, broken, damage, times = 0, 0, None, array("q")
     try:
         for picture in container.decode(stream):
             broken += picture.is_corrupt
@@ -254,6 +255,7 @@ def _decode(
             if max_frames is None and picture.time is not None:
                 budget.check_time(picture.time)
             take(count, picture)
+            times.append(picture.pts or 0)
             count += 1
             if count == max_frames:
                 break
@@ -272,6 +274,8 @@ def _decode(
         damage = f"its header announces {announced}"
     if damage is None and count != max_frames:
         damage = missing_end(path)
+        if damage is None and "mpegts" in container.format.name and has_gap_at_end(times):
+            damage = "pictures are missing before its last one"
     if damage is None and broken:
         damage = f"{broken} of them damaged"
     return Reading(count, _rate(stream), damage)

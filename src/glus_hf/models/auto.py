@@ -9,7 +9,7 @@ from transformers import AutoConfig
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-from ..hub_access import without_waiting
+from ..hub_access import split_revision, without_waiting
 from ..model_families import FAMILIES
 from .adapters import base_of
 from .checkpoint_loading import check_checkpoint, check_files, readable_errors, resolve_name
@@ -49,6 +49,7 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
         Raises:
             CheckpointError: the folder holds no model of this kind, or its weights do not fit; one line.
         """
+        pretrained_model_name_or_path, kwargs = split_revision(pretrained_model_name_or_path, kwargs)
         name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
         kwargs = without_waiting(name, kwargs)

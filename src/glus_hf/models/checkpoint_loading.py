@@ -17,7 +17,8 @@ from ..checkpoint_files.folder_check import check_model_files, check_processor_f
 from ..checkpoint_files.json_fields import read_fields, shorten
 from ..errors import CheckpointError, UserError
 from ..hub import PACKAGED, is_alias, resolve_checkpoint
-from ..hub_access import explain_hub_error, is_hub_name, without_waiting
+from ..hub_access import explain_hub_error, is_hub_name, split_revision, without_waiting
+from ..model_families import load_module
 from .adapters import base_of, load_adapted
 from .hub_files import MODEL, PROCESSOR, WEIGHTS, fetch_folder
 from .remote_code import class_reference, save_code
@@ -48,14 +49,15 @@ class CheckpointMixin:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Load from an alias ("glus-tiny"), a folder or the Hub; `kwargs` as in transformers. An adapter (a checkpoint
-        of training) is merged into the model that it names. The Auto classes of transformers know no alias: give them
-        `glus_hf.resolve_checkpoint("glus-tiny")`.
+        """Load from an alias ("glus-tiny"), a folder or the Hub ("owner/name", "owner/name@revision"); `kwargs` as in
+        transformers. An adapter (a checkpoint of training) is merged into the model that it names. The Auto classes of
+        transformers know no alias: give them `glus_hf.resolve_checkpoint("glus-tiny")`.
 
         Raises:
             CheckpointError: nothing of this kind is there, or weights are missing, unexpected or of the wrong shape;
                 one line.
         """
+        pretrained_model_name_or_path, kwargs = split_revision(pretrained_model_name_or_path, kwargs)
         name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         kwargs, subfolder = without_waiting(name, cls._loading_options(kwargs)), kwargs.get("subfolder") or ""
         if issubclass(cls, PreTrainedModel):
@@ -109,6 +111,29 @@ class CheckpointMixin:
         if auto_class is not None:
             save_code(type(self), save_directory)
         return saved
+
+    def push_to_hub(self, repo_id: str, *, processor=None, max_shard_size: int | str = "5GB", **options):
+        """Push a whole repository in one commit: weights, processor, card; after `register_for_auto_class` the code.
+
+        Args:
+            repo_id: "owner/name", or "name" for your own.
+            processor: of a model; by default that of the checkpoint it was loaded from.
+            max_shard_size: of a weight file.
+            options: `revision` (branch), `private`, `token`, `create_pr`, `commit_message`, `commit_description` as in
+                transformers; `tags`, `base_model`, `datasets`, `results`, `license` and `training` of the card.
+
+        Returns:
+            The commit.
+
+        Raises:
+            CheckpointError: the Hub refuses or cannot be reached; one line. The repository is as it was.
+        """
+        publishing = load_module("publishing.push_objects")
+        if publishing is None or isinstance(self, PreTrainedConfig):
+            return super().push_to_hub(repo_id, max_shard_size=max_shard_size, **options)
+        if isinstance(self, PreTrainedModel):
+            return publishing.push_model(self, processor, repo_id, max_shard_size, **options)
+        return publishing.push_object(self, repo_id, **options)
 
 
 def _base_of(name: str, options: dict) -> str | None:
@@ -210,6 +235,7 @@ def model_type_of(name_or_path: str | os.PathLike) -> str:
         >>> model_type_of("glus-tiny")
         'glus'
     """
+    name_or_path, options = split_revision(name_or_path, {})
     name = resolve_name(name_or_path)
     adapter, path = os.path.join(name, "adapter_config.json"), os.path.join(name, "config.json")
     if os.path.isfile(adapter) and not os.path.exists(path):
@@ -218,7 +244,7 @@ def model_type_of(name_or_path: str | os.PathLike) -> str:
     if os.path.isdir(name):
         return _read_field(name, path, "model_type")
     with readable_errors(name):
-        return PreTrainedConfig.get_config_dict(name, **without_waiting(name, {}))[0].get("model_type", "")
+        return PreTrainedConfig.get_config_dict(name, **without_waiting(name, options))[0].get("model_type", "")
 
 
 def load_strictly(load: Callable, name_or_path, *args, **kwargs):

@@ -7,6 +7,9 @@ A family has
 * a model with `propagate_in_video_iterator(session, key_frame=None, batch_size=None)`, which yields
   [`VideoSegmentationOutput`]s.
 
+A family may also take frames that come one by one: `processor.init_live_session(text, ...)` and
+`model.push_frame(session, frame)`, which gives the output of that frame.
+
 Every frame comes exactly once for every expression, from its key frame forward to the end, then backward to the start.
 Expressions with different key frames reach a frame at different times, so a frame may come in several outputs, each
 for some of the expressions. All state lies in the session, none on the model: two sessions can share one model.
@@ -29,6 +32,8 @@ from ..media.sizes import check_same_size, frame_size
 from ..model_families import load_module
 
 
+WINDOWS = ("sliding", "whole")
+"""How a language model reads frames, where a model has a choice: one window per frame, or one for several."""
 AUTO = "auto"
 """The key frame that a selector chooses."""
 
@@ -204,6 +209,7 @@ def _plain(value):
 
 __all__ = [
     "AUTO",
+    "WINDOWS",
     "VideoSegmentationOutput",
     "VideoSession",
     "check_inference",

@@ -11,11 +11,11 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ..checkpoint_files.json_fields import shorten
 from ..checkpoint_files.safetensors_header import StoredWeight
 from ..errors import CheckpointError
+from .refusals import REFUSALS
 
 
 MOST_MISSING = 2**24  # numbers that a model may have and its files not, before anything is loaded
 PACKING = 16  # numbers in one of a quantized weight, at most
-REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def make_without_data(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:

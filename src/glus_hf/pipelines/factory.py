@@ -8,7 +8,7 @@ import transformers.pipelines
 
 from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
-from ..hub_access import without_waiting
+from ..hub_access import split_revision, without_waiting
 from ..model_families import ALL_FAMILIES, DETECTION_TASK, FINDS_NAMES, TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
 from ..models.checkpoint_loading import check_files, model_type_of, readable_errors, resolve_name
@@ -41,6 +41,10 @@ def pipeline(task: str = TASK, model=None, **kwargs):
 
         components = load_components({**kwargs, "model": model}) | {"task": task}
         return transformers.pipelines.pipeline(**components, pipeline_class=ObjectsByNamePipeline)
+    if task == DETECTION_TASK and isinstance(model, (str, os.PathLike)):  # of transformers' own
+        kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
+        with readable_errors(model):
+            return transformers.pipelines.pipeline(task, model, **kwargs)
     return transformers.pipelines.pipeline(task, model, **kwargs)
 
 
@@ -88,6 +92,7 @@ def load_components(arguments: dict) -> dict:
         if arguments.get("processor") is None:
             raise UserError("a model in memory goes with its processor: pass processor= too")
         return arguments
+    model, arguments = split_revision(model, arguments)
     name = resolve_name(model, arguments.get("revision"))
     load = {key: arguments[key] for key in ("config", "revision", "token", "trust_remote_code") if key in arguments}
     load["dtype"] = arguments.pop("torch_dtype", None) or arguments.get("dtype") or "auto"

@@ -10,6 +10,7 @@ from ..errors import UserError
 from ..inference.frame_selector import check_threshold
 from ..inference.kept_masks import OUTPUTS
 from ..media.decode_limits import DecodeLimits
+from ..models.sessions import WINDOWS
 
 
 PREPROCESS_PARAMETERS = (
@@ -25,7 +26,7 @@ PREPROCESS_PARAMETERS = (
     "allow_private_addresses",
     "progress",
 )
-FORWARD_PARAMETERS = ("threshold", "progress", "batch_size", "output", "on_frame")
+FORWARD_PARAMETERS = ("threshold", "progress", "batch_size", "output", "on_frame", "window", "frame_stride")
 CALL_PARAMETERS = tuple(dict.fromkeys((*PREPROCESS_PARAMETERS, *FORWARD_PARAMETERS)))
 
 
@@ -74,6 +75,8 @@ _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "limits": (lambda value: value is None or isinstance(value, DecodeLimits), "a DecodeLimits or None"),
     "context_frames": (_is_context, "the name of a strategy or a list of frame numbers"),
     "threshold": (_is_number, "a finite number"),
+    "window": (lambda value: value in WINDOWS, f"one of {', '.join(WINDOWS)}"),
+    "frame_stride": (lambda value: value is not None and _is_count(value), "a whole number of at least 1"),
     "output": (lambda value: value in tuple(OUTPUTS), f"one of {', '.join(OUTPUTS)}"),
     "on_frame": (lambda value: value is None or callable(value), "a function of one argument or None"),
     "timeout": (lambda value: _is_number(value) and value > 0, "a positive number of seconds"),

@@ -20,6 +20,7 @@ from ..inference.frame_selector import (
     require_selector,
 )
 from ..inference.kept_masks import OUTPUTS
+from ..inference.live_session import LiveSession
 from ..media.download import MAX_BYTES, TIMEOUT, DownloadOptions
 from ..models.expressions import as_expressions
 from ..models.sessions import AUTO, key_frame_per_text
@@ -111,6 +112,10 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             on_frame (`Callable`, *optional*): gets a [`~glus_hf.inference.frame_masks.FrameMasks`] for every frame as
                 it comes: from the key frame to the end, then back to the start. Such as the `write` of
                 [`~glus_hf.inference.mask_sinks.PngSink`].
+            window (`str`, defaults to "sliding"): "whole" is faster and not the same: the language model answers for
+                all frames of a window in one pass, as in training. What it gains and costs: docs/benchmarks.md.
+            frame_stride (`int`, defaults to 1): let the language model read every so many frames only; the memories
+                of the mask branch carry the masks between. Faster and not the same.
             batch_size (`int`, *optional*): windows the language model reads at once. By default the model chooses by
                 the free memory. Videos are segmented one after the other.
 
@@ -215,6 +220,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         batch_size=None,
         output: str = "mask",
         on_frame=None,
+        window: str = "sliding",
+        frame_stride: int = 1,
     ) -> dict:
         """Segment all texts; masks leave the model's device as they come and are kept as `output` says."""
         session, num_texts, num_frames = inputs["session"], len(inputs["texts"]), inputs["num_frames"]
@@ -222,6 +229,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         scores = np.zeros((num_texts, num_frames), np.float32)
         missing: list[list[int]] = [[] for _ in range(num_texts)]
         settings = {"threshold": threshold, "batch_size": batch_size, "keep_logits": kept.needs_logits}
+        settings |= {"window": window, "frame_stride": frame_stride}
         total = num_frames * num_texts
         with logging.tqdm(total=total, desc="segmenting", unit="mask", disable=not progress) as bar:
             for frame in iterate_frame_masks(self.model, self.processor, session, inputs["starts"], **settings):
@@ -255,11 +263,36 @@ class ReferringVideoSegmentationPipeline(Pipeline):
                 self._warned.add(note)
                 logger.warning(note)
 
+    def open_live(self, text: str | Sequence[str], **options) -> LiveSession:
+        """A session for frames that come one by one: `push(frame)` gives a frame's masks before the next is there.
+
+        Args:
+            text (`str` or `list[str]`): the expression(s).
+            options: `threshold`, `batch_size` and `frame_stride`, as in a call; `context_frames`, the strategy or the
+                images of a fixed context; `num_frames`, how many will come, if that is known.
+
+        Raises:
+            UserError: a model that takes no frames one by one, or what the processor refuses.
+
+        Example:
+
+            >>> live = pipe.open_live("the red circle")  # doctest: +SKIP
+            >>> for frame in camera:  # doctest: +SKIP
+            ...     masks = live.push(frame).masks
+        """
+        names = ("threshold", "batch_size", "frame_stride")
+        check_parameters({key: options[key] for key in names if key in options})
+        return LiveSession(self.model, self.processor, text, **options)
+
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
         """Save model and processor; `pipeline(task, model=save_directory)` loads them again."""
         # the base class forgets the processor, and marks the model as one that needs remote code
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
+
+    def push_to_hub(self, repo_id: str, **options):
+        """Push model and processor as one repository; see the model's `push_to_hub`."""
+        return self.model.push_to_hub(repo_id, processor=self.processor, **options)
 
 
 def _identity(source) -> str | int:

@@ -9,6 +9,7 @@ from transformers.image_utils import load_image
 from transformers.pipelines import ZeroShotObjectDetectionPipeline
 
 from ..errors import UserError
+from ..models.refusals import explained
 
 
 PREDICTIONS = ("logits", "pred_boxes", "pred_masks")
@@ -53,7 +54,8 @@ class ObjectsByNamePipeline(ZeroShotObjectDetectionPipeline):
 
     def _forward(self, model_inputs):
         kept = {name: model_inputs.pop(name) for name in ("is_last", "target_size", "names")}
-        output = self.model(**model_inputs)
+        with explained(self.model):
+            output = self.model(**model_inputs)
         return {**kept, **{name: output[name] for name in PREDICTIONS}}
 
     def postprocess(self, model_outputs, threshold=0.1, top_k=None, masks=False):

@@ -40,7 +40,9 @@ def rows_by_annotator(rows: Sequence[Mapping]) -> list[list[Mapping]]:
     if len(set(counts.values())) != 1:
         raise UserError(f"video {video}: every object needs equally many expressions, but they have {counts}")
     if len(counts) > MAX_PROPOSALS:
-        raise UserError(f"video {video}: {len(counts)} objects are more than the {MAX_PROPOSALS} that DAVIS allows")
+        raise UserError(
+            f"video {video}: {len(counts)} objects are more than the {MAX_PROPOSALS} that DAVIS allows; leave some out"
+        )
     objects = sorted(by_object, key=lambda name: (len(name), name))
     return [list(listed) for listed in zip(*(by_object[name] for name in objects), strict=True)]
 

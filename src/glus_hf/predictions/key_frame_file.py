@@ -39,7 +39,7 @@ def frame_number(name: str | int) -> int:
     """
     stem = PurePath(str(name)).stem
     if not (stem.isascii() and stem.isdigit()):
-        raise UserError(f"frame {str(name)[:80]!r} has no number for a name; key frames are stored by number")
+        raise UserError(f"frame {str(name)[:80]!r} has no number for a name; rename the frames to numbers")
     return int(stem)
 
 
@@ -55,10 +55,12 @@ def read_key_frames(path: str | os.PathLike) -> dict[str, int]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: key frames cannot be read ({error}); pass upstream's key-frame JSON") from None
     if not isinstance(content, dict):
-        raise UserError(f'{path}: is no JSON object of "<video>_<expression id>": number of the frame')
+        raise UserError(f'{path}: is no JSON object of "<video>_<expression id>": number of the frame; correct it')
     for name, number in content.items():
         if type(number) is not int or number < 0:
-            raise UserError(f"{path}: the key frame of {name!r} is {str(number)[:40]!r}, not the number of a frame")
+            raise UserError(
+                f"{path}: the key frame of {name!r} is {str(number)[:40]!r}, not the number of a frame; correct it"
+            )
     return content
 
 

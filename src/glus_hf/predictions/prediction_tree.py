@@ -163,7 +163,7 @@ def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np
         raise MissingPrediction(f"{path}: there is no prediction of this expression")
     path = folder / _frame_file(frame)
     if not os.path.lexists(path):
-        raise MissingPrediction(f"{path}: the prediction of this frame is missing")
+        raise MissingPrediction(f"{path}: the prediction of this frame is missing; segment the video again")
     image = open_image(path, formats=("PNG",), kind="mask", remedy="write this expression again", error=UserError)
     pixels = _grey_levels(image, path) if image.mode in _READABLE_MODES else None
     if pixels is None:
@@ -225,7 +225,7 @@ class ExpressionWriter:
         self.root, self.name = Path(root), expression_folder(row)
         self.frames, self.size = list(row["frames"]), (row["height"], row["width"])
         if len(set(self.frames)) != len(self.frames):
-            raise UserError(f"{self.name}: two frames of the video have the same name")
+            raise UserError(f"{self.name}: two frames of the video have the same name; rename one")
         self._files = [_frame_file(frame) for frame in self.frames]
         self._written: dict[int, FileRecord] = {}
         self._partial = new_partial_folder(self.root)
@@ -323,15 +323,17 @@ def _checked_id(row: Mapping, key: str) -> str:
     parts = PurePosixPath(name).parts
     in_order = "/".join(parts) == name and not any(part in ("..", ".", "/") for part in parts)
     if not parts or not in_order or parts[0] == PRIVATE_FOLDER or "\\" in name or "\0" in name:
-        raise UserError(f"{key} {name!r} cannot be the name of a folder of predictions")
+        raise UserError(f"{key} {name!r} cannot be the name of a folder of predictions; rename it in the dataset")
     if key == "expression_id" and len(parts) > 1:
-        raise UserError(f"expression_id {name!r} of video {row['video_id']} must not have a slash")
+        raise UserError(
+            f"expression_id {name!r} of video {row['video_id']} must not have a slash; rename it in the dataset"
+        )
     return name
 
 
 def _frame_file(frame: str) -> str:
     if not frame or "/" in frame or "\\" in frame or "\0" in frame:
-        raise UserError(f"{frame!r} cannot be the name of a frame")
+        raise UserError(f"{frame!r} cannot be the name of a frame; rename it in the dataset")
     return f"{frame}.png"
 
 

@@ -29,7 +29,7 @@ class GLUSTrainingArguments(RecipeArguments):
             number of devices.
         ce_loss_weight, mask_bce_loss_weight, mask_dice_loss_weight, contrastive_loss_weight: 1, 2, 0.5, 0.1.
             A contrastive weight of 0 switches that loss off.
-        contrastive_negatives: "other_objects" or "upstream", see [`ObjectContrastiveLoss`].
+        contrastive_negatives: "other_objects", "upstream" or "batch", see [`ObjectContrastiveLoss`].
         contrastive_bank_size, contrastive_num_negatives, contrastive_temperature: 512, 128, 0.07.
         contrastive_gather: one bank for all processes.
         contrastive_datasets: names of the datasets that take part (upstream: MeViS only); all by default.
@@ -77,7 +77,7 @@ class GLUSTrainingArguments(RecipeArguments):
     mask_bce_loss_weight: float = default(2.0, "Weight of the binary cross entropy of the masks.")
     mask_dice_loss_weight: float = default(0.5, "Weight of the Dice loss of the masks.")
     contrastive_loss_weight: float = default(0.1, "Weight of the object contrastive loss; 0 switches it off.")
-    contrastive_negatives: str = default("other_objects", "other_objects or upstream.")
+    contrastive_negatives: str = default("other_objects", "other_objects, upstream or batch.")
     contrastive_bank_size: int = default(512, "[SEG] embeddings in the bank.")
     contrastive_num_negatives: int = default(128, "Negatives per anchor.")
     contrastive_temperature: float = default(0.07, "Temperature of the contrastive loss.")

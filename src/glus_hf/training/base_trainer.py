@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from huggingface_hub import HfApi
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 from transformers.utils import logging
 
 from ..errors import CheckpointError, UserError
+from ..publishing.model_card import CardOptions, is_template, write_card
+from ..publishing.push import PushOptions, push_folder
+from ..publishing.push_objects import public_name
+from ..publishing.repository_files import README, read_repository
 from .checkpoints import check_complete, check_same_parts, last_checkpoint, loading, other_options
 from .non_finite import GradientWatch
 from .samples.resumable_sampler import EpochDataset, ResumableSampler
@@ -18,6 +25,8 @@ from .samples.resumable_sampler import EpochDataset, ResumableSampler
 
 logger = logging.get_logger(__name__)
 
+MERGED = "merged"
+"""Folder in the output of what is pushed where an adapter alone would not do."""
 DAMAGED = "PytorchStreamReader"  # of torch, about a file that it cannot read
 SAMPLE_COLUMNS = ("dataset", "video_id", "expression_ids", "expressions", "object_ids", "frame_names")
 SAMPLE_COLUMNS += ("frame_indices", "key")
@@ -37,6 +46,7 @@ class StepTrainer(Trainer):
         callbacks = [*(callbacks or []), GradientWatch(self)]
         super().__init__(model, args, _WithSamples(data_collator), callbacks=callbacks, **kwargs)
         self.current_samples: list = []
+        self.dataset_names: set[str] = set()
         self._is_idle = False
         self.model_accepts_loss_kwargs = True  # what older transformers have for loss_is_scaled_for_ga
         self._restart_sums(0)
@@ -62,6 +72,7 @@ class StepTrainer(Trainer):
             except StopIteration:
                 break
         self.current_samples = [sample for batch in batches for sample in batch["samples"]]
+        self.dataset_names |= {sample["dataset"] for sample in self.current_samples if "dataset" in sample}
         counts = torch.stack([self._counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
         return batches, self.accelerator.reduce(counts.to(device), "sum")
 
@@ -102,6 +113,79 @@ class StepTrainer(Trainer):
         if resume_from_checkpoint:
             self._resume(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+
+    # ---- publishing
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """As in transformers, without the form that peft leaves in the place of a card."""
+        super()._save(output_dir, state_dict)
+        card = Path(output_dir or self.args.output_dir) / README
+        if card.is_file() and is_template(card.read_text(encoding="utf-8")):
+            card.unlink()
+
+    def create_model_card(self, model_name: str | None = None, **_) -> None:
+        """Write the card that [`push_to_hub`] pushes into the output folder."""
+        if self.is_world_process_zero():
+            output = Path(self.args.output_dir)
+            name = self.hub_model_id or self.args.hub_model_id or model_name or output.absolute().name
+            base = public_name(getattr(self.accelerator.unwrap_model(self.model), "name_or_path", None))
+            facts = read_repository(output, base or name).facts
+            (output / README).write_text(str(write_card(name, facts, self._card(base))), encoding="utf-8")
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **card,
+    ):
+        """Push what was trained as a whole repository, in one commit: an adapter, if its base is one that others can
+        load (an alias or a model of the Hub), else the whole model, the adapter merged. To be called by all processes.
+
+        Args:
+            commit_message, blocking, token, revision, private: as in transformers.
+            card: `tags`, `datasets`, `results` and `licence` of the [`CardOptions`].
+
+        Returns:
+            The commit, or its future; None on all processes but the first.
+
+        Raises:
+            CheckpointError: the Hub refuses or cannot be reached; one line. The repository is as it was.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        token = token if token is not None else self.args.hub_token
+        if self.hub_model_id is None:
+            self.init_hf_repo(token=token, private=private)
+        folder, base = self._folder_to_push()
+        if not self.is_world_process_zero():
+            return None
+        self._finish_current_push()
+        options = PushOptions(revision or self.args.hub_revision, private, commit_message, token=token)
+        push = lambda: push_folder(folder, self.hub_model_id, options, replace(self._card(base), **card))
+        return push() if blocking else HfApi().run_as_future(push)
+
+    def _folder_to_push(self) -> tuple[Path, str | None]:
+        """The folder with what was trained, and the public name of what it was trained from."""
+        model, output = self.accelerator.unwrap_model(self.model), Path(self.args.output_dir)
+        adapted = getattr(model, "peft_config", None)
+        base = public_name(getattr(model, "name_or_path", None))
+        if adapted and base:
+            self.save_model(_internal_call=True)
+            return output, base
+        merged = output / MERGED
+        if self.args.should_save and merged.exists():
+            shutil.rmtree(merged)
+        self.accelerator.wait_for_everyone()
+        return self.export(merged), base
+
+    def _card(self, base: str | None) -> CardOptions:
+        args = self.args
+        batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        training = {"steps": self.state.global_step, "batch": batch, "learning rate": args.learning_rate}
+        training |= {"optimizer": str(args.optim).split(".")[-1].lower(), "seed": args.seed}
+        return CardOptions(base_model=base, datasets=sorted(self.dataset_names), training=training)
 
     def _resume(self, checkpoint: Path) -> None:
         """Take from a checkpoint what transformers does not know of."""

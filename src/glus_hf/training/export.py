@@ -7,15 +7,14 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..atomic_write import new_folder
 from ..checkpoint_files.json_fields import read_fields
 from ..errors import CheckpointError
+from ..model_families import load_class
 from ..models.adapters import ADAPTER_CONFIG, BASE_CONFIG
-from ..models.checkpoint_loading import readable_errors
-from ..models.glus.configuration_glus import GLUSConfig
-from ..models.glus.modeling_glus import GLUSForVideoSegmentation
-from ..models.glus.processing_glus import GLUSProcessor
+from ..models.checkpoint_loading import model_type_of, readable_errors
 from .checkpoints import check_new_folder, read_adapter_config
 
 
@@ -53,8 +52,10 @@ def export_adapter(
         raise CheckpointError(
             f"{adapter}: does not name the model it was trained on; save that model with save_pretrained and pass base"
         )
-    stored = GLUSConfig.from_pretrained(base)
-    model = GLUSForVideoSegmentation.from_pretrained(base, config=_config(adapter, stored), dtype=torch.float32)
+    family = model_type_of(base)
+    stored = load_class(family, "config").from_pretrained(base)
+    config = _config(adapter, stored)
+    model = load_class(family, "model").from_pretrained(base, config=config, dtype=torch.float32)
     with readable_errors(adapter):
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     return _write(merged, adapter, folder, dtype if dtype is not None else stored.dtype)
@@ -67,35 +68,37 @@ def export_whole(
     dtype: str | torch.dtype | None = None,
 ) -> Path:
     """Save a model all of which was trained, in the folder `trained`, as [`export_adapter`] does with an adapter."""
-    stored = GLUSConfig.from_pretrained(base) if base else GLUSConfig()
-    config = _for_inference(GLUSConfig.from_pretrained(trained), stored)
-    model = GLUSForVideoSegmentation.from_pretrained(trained, config=config, dtype=torch.float32)
+    family = model_type_of(trained)
+    config_class = load_class(family, "config")
+    stored = config_class.from_pretrained(base) if base else config_class()
+    config = _for_inference(config_class.from_pretrained(trained), stored)
+    model = load_class(family, "model").from_pretrained(trained, config=config, dtype=torch.float32)
     return _write(model, Path(trained), Path(folder), dtype if dtype is not None else stored.dtype)
 
 
-def _write(model: GLUSForVideoSegmentation, source: Path, folder: Path, dtype: str | torch.dtype | None) -> Path:
+def _write(model: PreTrainedModel, source: Path, folder: Path, dtype: str | torch.dtype | None) -> Path:
     """The model, with the processor of the folder `source` beside it."""
     if dtype is not None:
         model = model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
     with new_folder(folder) as partial:
         model.save_pretrained(partial)
         if (source / "processor_config.json").is_file():
-            GLUSProcessor.from_pretrained(str(source)).save_pretrained(partial)
+            load_class(model.config.model_type, "processor").from_pretrained(str(source)).save_pretrained(partial)
     return folder
 
 
-def _config(adapter: Path, stored: GLUSConfig) -> GLUSConfig:
+def _config(adapter: Path, stored: PreTrainedConfig) -> PreTrainedConfig:
     file = adapter / BASE_CONFIG
     if not file.is_file():
         return stored
     with readable_errors(file):
-        config = _for_inference(GLUSConfig.from_dict(read_fields(file)), stored)
+        config = _for_inference(type(stored).from_dict(read_fields(file)), stored)
     if hasattr(config, "quantization_config"):  # the base was loaded in 4 bit: merge into its full weights
         del config.quantization_config
     return config
 
 
-def _for_inference(config: GLUSConfig, stored: GLUSConfig) -> GLUSConfig:
+def _for_inference(config: PreTrainedConfig, stored: PreTrainedConfig) -> PreTrainedConfig:
     """Options that were set for the training alone are those of the base again."""
     for name in ONLY_IN_TRAINING:
         setattr(config, name, getattr(stored, name))

@@ -58,7 +58,7 @@ class GLEETrainingArguments(TrainingArguments):
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"layer_decay must be more than 0 and at most 1, got {self.layer_decay}")
         if not all(type(step) is int and step >= 1 for step in self.lr_drop_steps):
-            raise UserError(f"lr_drop_steps are whole numbers from 1 up, got {self.lr_drop_steps}")
+            raise UserError(f"lr_drop_steps must be whole numbers from 1 up, got {self.lr_drop_steps}")
 
 
 __all__ = ["GLEETrainingArguments"]

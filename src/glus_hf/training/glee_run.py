@@ -129,7 +129,7 @@ def load_glee_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> 
         if dataset.annotations and not dataset.images:
             raise ConfigError(f"{file}: data.train.{index} has annotations but no folder of images; set images")
     if not config.training.get("max_steps", 0) > 0:
-        raise ConfigError(f"{file}: training.max_steps is missing; data that is drawn from has no end")
+        raise ConfigError(f"{file}: training.max_steps is missing; add it: data that is drawn from has no end")
     return config
 
 

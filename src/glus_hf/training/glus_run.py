@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel, ProcessorMixin
 
 from ..errors import ConfigError
-from ..models.glus.modeling_glus import GLUSForVideoSegmentation
-from ..models.glus.processing_glus import GLUSProcessor
+from ..model_families import load_class
+from ..models.checkpoint_loading import model_type_of
+from ..models.weight_fit import make_without_data
 from .arguments import GLUSTrainingArguments
 from .glus_run_config import ModelSection, RunConfig, load_run_config
 from .runs.library_errors import make_arguments
@@ -19,8 +21,6 @@ from .trainer import GLUSTrainer
 from .validation import VideoValidation, first_videos
 
 
-NOT_QUANTIZED = ["lm_head", *(f"model.{part}" for part in ("vision_tower", "mask_model", "mm_projector"))]
-NOT_QUANTIZED += ["model.seg_projection", "model.frame_position"]
 FRAMES = ("num_context_frames", "num_query_frames")
 
 
@@ -77,29 +77,35 @@ def _check_names(config: RunConfig, args: GLUSTrainingArguments, evaluator: Vide
         )
 
 
-def load_processor(config: RunConfig) -> GLUSProcessor:
+def load_processor(config: RunConfig) -> ProcessorMixin:
     """The processor of that model, with the numbers of frames that the run gives it."""
     frames = {name: value for name, value in config.model.options.items() if name in FRAMES}
     options = {"overlap": config.data.mask_overlap, **frames}
-    return GLUSProcessor.from_pretrained(config.model.pretrained, compat=config.model.compat, **options)
+    options |= _preset(config.model)
+    return load_class(model_type_of(config.model.pretrained), "processor").from_pretrained(
+        config.model.pretrained, **options
+    )
 
 
-def load_model(section: ModelSection) -> GLUSForVideoSegmentation:
+def _preset(section: ModelSection) -> dict:
+    return {} if section.compat is None else {"compat": section.compat}
+
+
+def load_model(section: ModelSection) -> PreTrainedModel:
     """The model to start from."""
-    options = dict(section.options)
-    if section.compat is not None:
-        options["compat"] = section.compat
+    options = {**section.options, **_preset(section)}
     if section.attn_implementation is not None:
         options["attn_implementation"] = section.attn_implementation
     if section.quantization == "4bit":
-        options["quantization_config"] = _four_bit(section.dtype)
+        options["quantization_config"] = _four_bit(section)
     dtype = getattr(torch, section.dtype)
-    model = GLUSForVideoSegmentation.from_pretrained(section.pretrained, dtype=dtype, **options)
+    model_class = load_class(model_type_of(section.pretrained), "model")
+    model = model_class.from_pretrained(section.pretrained, dtype=dtype, **options)
     model.name_or_path = section.pretrained  # not the folder of an alias: adapters name their base
     return model
 
 
-def _four_bit(dtype: str):
+def _four_bit(section: ModelSection):
     try:
         import bitsandbytes  # noqa: F401
     except ImportError:
@@ -110,23 +116,31 @@ def _four_bit(dtype: str):
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, dtype),
-        llm_int8_skip_modules=NOT_QUANTIZED,
+        bnb_4bit_compute_dtype=getattr(torch, section.dtype),
+        llm_int8_skip_modules=_not_quantized(section),
     )
 
 
-def training_set(config: RunConfig, processor: GLUSProcessor, seed: int) -> ReferringVideoDataset | MixtureDataset:
+def _not_quantized(section: ModelSection) -> list[str]:
+    """Everything but the language model, by whole names: others would match parts of the mask model."""
+    family = model_type_of(section.pretrained)
+    config = load_class(family, "config").from_pretrained(section.pretrained)
+    parts = make_without_data(load_class(family, "model"), config).trainable_parts
+    return [parts.head, parts.mask_model, *parts.projections, *parts.vision]
+
+
+def training_set(config: RunConfig, processor: ProcessorMixin, seed: int) -> ReferringVideoDataset | MixtureDataset:
     """One dataset as it is, or several mixed by weight."""
     make = lambda section: _videos(config, load_rows(config.data, section), processor, seed)
     return one_or_mixture(config.data, make, seed)
 
 
-def _validation_set(config: RunConfig, rows, processor: GLUSProcessor) -> ReferringVideoDataset:
+def _validation_set(config: RunConfig, rows, processor: ProcessorMixin) -> ReferringVideoDataset:
     """Samples for the validation losses: the videos that are segmented, the same frames at every evaluation."""
     return _videos(config, first_videos(rows, config.validation.max_videos or None), processor, seed=0)
 
 
-def _videos(config: RunConfig, rows, processor: GLUSProcessor, seed: int) -> ReferringVideoDataset:
+def _videos(config: RunConfig, rows, processor: ProcessorMixin, seed: int) -> ReferringVideoDataset:
     return ReferringVideoDataset(
         rows,
         num_context_frames=processor.num_context_frames,

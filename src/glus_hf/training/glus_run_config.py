@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import ConfigError
-from ..models.glus.configuration_glus import MINIMUMS, GLUSConfig
+from ..model_families import load_class
+from ..models.checkpoint_loading import model_type_of
+from ..models.glus.configuration_glus import MINIMUMS
 from .arguments import GLUSTrainingArguments
 from .runs.config_file import arguments, check_choice, check_keys, read_config, section, sections
 from .samples.referring_video_dataset import OVERLAPS
@@ -27,7 +29,7 @@ class ModelSection:
         quantization: "4bit" for the language model (needs bitsandbytes).
         attn_implementation: "sdpa", "eager" or "flash_attention_2".
         compat: preset of options, as of `from_pretrained`.
-        options: fields of `GLUSConfig` to change, such as `num_maskmem: 0`.
+        options: fields of its configuration to change, such as `num_maskmem: 0`.
     """
 
     pretrained: str = "glus-tiny"
@@ -127,12 +129,18 @@ def load_run_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> R
     check_choice(file, "model.quantization", config.model.quantization, (None, *QUANTIZATIONS))
     check_choice(file, "model.attn_implementation", config.model.attn_implementation, (None, *ATTENTION))
     check_choice(file, "data.mask_overlap", config.data.mask_overlap, OVERLAPS)
-    check_keys(file, RunConfig, "model.options", config.model.options, sorted(GLUSConfig().to_dict()))
+    if config.model.options:
+        check_keys(file, RunConfig, "model.options", config.model.options, _options_of(config.model))
     for name in MINIMUMS.keys() & config.model.options.keys():
         _check_count(file, f"model.options.{name}", config.model.options[name], MINIMUMS[name])
     if config.validation.max_videos is not None:
         _check_count(file, "validation.max_videos", config.validation.max_videos, 0)
     return config
+
+
+def _options_of(model: ModelSection) -> list[str]:
+    """Fields of the configuration of the model to start from."""
+    return sorted(load_class(model_type_of(model.pretrained), "config")().to_dict())
 
 
 def _check_count(file: str | os.PathLike, name: str, value, least: int) -> None:

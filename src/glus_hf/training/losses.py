@@ -2,7 +2,7 @@
 
 Of every current [SEG] embedding (an anchor) the positives are those of *other expressions of the same objects in the
 same frame*, found in a first-in-first-out bank of detached embeddings; an InfoNCE over cosine similarities (paper,
-section 3.4). The other losses of GLUS are in `models/glus/loss_glus.py`.
+section 3.4). The other losses of GLUS are in `models/recipe_losses.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..errors import UserError
 
 
-NEGATIVES = ("other_objects", "upstream")
+NEGATIVES = ("other_objects", "upstream", "batch")
 """What counts as a negative, see [`ObjectContrastiveLoss`]."""
 
 VIDEO, EXPRESSION, FRAME, OBJECTS = range(4)
@@ -114,6 +114,8 @@ class ObjectContrastiveLoss:
             * "upstream": everything that is neither positive nor of the anchor's own expression. That includes the
               same objects *in other frames*, which the loss then pushes away. Sampled with replacement; an anchor
               needs as many as are sampled; and a batch in which only one anchor is valid counts nothing.
+            * "batch": SimCLR's, as the paper says. There is no bank: positives and negatives are those of the current
+              tokens, all of them, and the gradient goes to both sides. With several positives their mean counts.
         gather: share current tokens among processes, so that the bank holds those of all.
         seed: of the sampling. With `gather` every process samples for all anchors, so that N processes with one video
             each do what one process with N videos does.
@@ -153,6 +155,9 @@ class ObjectContrastiveLoss:
         kept = (ids[:, VIDEO] != NO_TOKEN).to(embeddings.device)
         embeddings, ids = embeddings[kept].float(), ids.to(embeddings.device)[kept]
         all_embeddings, all_ids, own = self._gather(embeddings, ids)
+        if self.negatives == "batch":
+            tokens = torch.cat([all_embeddings[: own.start], embeddings, all_embeddings[own.stop :]])
+            return self._in_batch(tokens, all_ids, own)
         self.bank.push(all_embeddings, all_ids)
         chosen, is_sampled, valid = self._sample(all_ids.cpu())
         count = int(valid.sum())
@@ -163,6 +168,25 @@ class ObjectContrastiveLoss:
         anchors = embeddings[valid[own].to(embeddings.device)]
         losses = self._info_nce(anchors, chosen[valid & mine], is_sampled[valid & mine])
         return ContrastiveTerm(losses.sum() / count, count)
+
+    def _in_batch(self, tokens: Tensor, ids: Tensor, own: slice) -> ContrastiveTerm:
+        """Every token against all current ones; those outside `own` have no gradient here, but in their process."""
+        positive, negative = (part.to(tokens.device) for part in self.relations(ids.cpu(), ids.cpu()))
+        valid = positive.any(-1) & negative.any(-1)
+        count = int(valid.sum())
+        if not count:
+            return ContrastiveTerm(tokens.sum() * 0, 0)
+        directions = F.normalize(tokens, dim=-1)
+        scores = directions[valid] @ directions.T / self.temperature
+        others = scores.masked_fill(~negative[valid], -torch.inf).logsumexp(-1, keepdim=True)
+        pairs = (torch.logaddexp(scores, others) - scores) * positive[valid]
+        losses = pairs.sum(-1) / positive[valid].sum(-1)
+        mine = torch.zeros_like(valid)
+        mine[own] = True
+        share = losses[mine[valid]].sum().detach()
+        # its own tokens are negatives of other processes' anchors: the value is a share, the gradient is whole
+        whole = losses.sum()
+        return ContrastiveTerm((whole - whole.detach() + share) / count, count)
 
     def _info_nce(self, anchors: Tensor, chosen: Tensor, is_sampled: Tensor) -> Tensor:
         """Loss per anchor; column 0 of `chosen [n, 1 + negatives]` is the positive, the rest counts where sampled."""
@@ -193,9 +217,11 @@ class ObjectContrastiveLoss:
         counts = torch.cat([torch.ones_like(first, dtype=torch.bool), is_sampled], dim=-1)
         return torch.cat([first, rest], dim=-1), counts, valid
 
-    def relations(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """Which tokens of the bank are positives and negatives of anchors with ids `[n, 4]`: two bool `[n, bank]`."""
-        same = anchors[:, None] == self.bank.ids.cpu()[None]
+    def relations(self, anchors: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Which tokens, by default those of the bank, are positives and negatives of anchors with ids `[n, 4]`: two
+        bool `[n, tokens]`."""
+        tokens = self.bank.ids.cpu() if tokens is None else tokens
+        same = anchors[:, None] == tokens[None]
         positive = same[..., FRAME] & same[..., OBJECTS] & ~same[..., EXPRESSION]
         if self.negatives == "upstream":
             return positive, ~positive & ~same[..., EXPRESSION]

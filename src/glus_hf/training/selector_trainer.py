@@ -18,12 +18,13 @@ from ..atomic_write import new_folder
 from ..errors import UserError
 from ..metrics.rank_correlation import spearman
 from ..models.glus_selector.modeling_glus_selector import GLUSSelector
+from ..models.trainable_parts import LLAMA_LORA
 from .base_trainer import StepTrainer, check_size
 from .checkpoints import check_new_folder, read_adapter_config
 from .non_finite import stop_at_samples
 from .samples.selector_samples import SelectorCollator
 from .selector_arguments import GLUSSelectorTrainingArguments
-from .trainable_parameters import LORA_TARGET, in_float32, name_base, portable_name
+from .trainable_parameters import in_float32, name_base, portable_name
 
 
 logger = logging.get_logger(__name__)
@@ -63,7 +64,7 @@ def prepare_selector(
         lora_alpha=lora_alpha,
         lora_dropout=lora_dropout,
         bias="none",
-        target_modules=LORA_TARGET.format(names=names),
+        target_modules=LLAMA_LORA.format(names=names),
         modules_to_save=whole,
     )
     adapted = get_peft_model(model, config)

@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
+from transformers import PreTrainedModel
 
 from ..errors import NothingToTrainError, UserError
 from ..hub import PACKAGED, packaged_folder
-from ..models.glus.modeling_glus import GLUSForVideoSegmentation
 
 
 LANGUAGE_MODEL = ("lora", "full", "frozen")
 EMBEDDINGS = ("full", "new_tokens", "frozen")
 MASK_BRANCH = ("decoder", "full", "frozen")
 
-LORA_TARGET = r"model\.language_model\.layers\.\d+\.self_attn\.({names})"
-"""`q_proj` and `v_proj` alone would also match CLIP's and SAM-2's; `peft` matches the whole name against this."""
-
-PROJECTIONS = ("model.mm_projector", "model.seg_projection")
-INPUT_EMBEDDINGS = "model.language_model.embed_tokens"
-HEAD = "lm_head"
-DECODER = "model.mask_model.mask_decoder"
 DECODER_PARTS = (
     *("transformer", "upscale_conv1", "upscale_conv2", "upscale_layer_norm", "output_hypernetworks_mlps.0"),
     *("iou_token", "mask_tokens", "obj_score_token"),
@@ -37,8 +31,20 @@ DECODER_PARTS = (
 """Parts of SAM-2's mask decoder that get a gradient. Its other heads judge masks or decode others."""
 
 
+def lora_target(model: PreTrainedModel, names: Sequence[str]) -> str:
+    """What `peft` matches the names of modules against, as a whole.
+
+    `q_proj` alone would also match those of the vision tower and of the mask model.
+
+    Args:
+        model: of the GLUS recipe.
+        names: of linear layers, such as `q_proj`.
+    """
+    return model.trainable_parts.lora.replace("{names}", "|".join(names))
+
+
 def prepare_model(
-    model: GLUSForVideoSegmentation,
+    model: PreTrainedModel,
     language_model: str = "lora",
     embeddings: str = "full",
     mask_branch: str = "decoder",
@@ -51,7 +57,7 @@ def prepare_model(
     lora_targets: tuple[str, ...] = ("q_proj", "v_proj"),
     new_token_ids: tuple[int, ...] = (),
     base_name: str | None = None,
-) -> PeftModel | GLUSForVideoSegmentation:
+) -> PeftModel | PreTrainedModel:
     """Freeze what does not train and put an adapter on the rest. The defaults are those of the released checkpoints.
 
     What trains is kept in float32, whatever the precision of the model.
@@ -64,8 +70,8 @@ def prepare_model(
             the rows `new_token_ids`) or "frozen".
         mask_branch: of SAM-2, "decoder", "full" (everything in it that GLUS uses; needs `language_model="full"`) or
             "frozen".
-        projections: `mm_projector`, `seg_projection` and, where there is one, `frame_position`.
-        vision_tower: CLIP too; needs `language_model="full"`.
+        projections: from images to the language model, of [SEG] and, where there is one, of frame positions.
+        vision_tower: what sees the frames too; needs `language_model="full"`.
         memory_gradient: let the loss of a frame reach earlier frames through the memory bank ("end-to-end" in the
             paper; the public code detaches it); by default what the model's `detach_memory` says.
         lora_rank, lora_alpha, lora_dropout, lora_targets: of the linear layers in the language model's attention.
@@ -83,13 +89,19 @@ def prepare_model(
     if memory_gradient is not None:
         model.config.detach_memory = not memory_gradient
     model.requires_grad_(False)
-    whole = [*PROJECTIONS, *(["model.frame_position"] if model.model.frame_position else [])] if projections else []
-    whole += [f"{DECODER}.{part}" for part in DECODER_PARTS] if mask_branch == "decoder" else []
-    whole += [INPUT_EMBEDDINGS, HEAD] if embeddings == "full" else []
+    parts = model.trainable_parts
+    if parts.are_tied and embeddings == "full" and language_model != "full":
+        raise UserError(
+            "embedding_training: full: an adapter would untie embeddings and head of this model; use new_tokens"
+        )
+    whole = list(parts.projections) if projections else []
+    whole += [f"{parts.mask_model}.mask_decoder.{part}" for part in DECODER_PARTS] if mask_branch == "decoder" else []
+    whole += [parts.embeddings, parts.head] if embeddings == "full" else []
     if language_model == "full":
         _train_in_place(model, whole, mask_branch, vision_tower)
         return in_float32(model)
-    rows = {INPUT_EMBEDDINGS: list(new_token_ids), HEAD: list(new_token_ids)} if embeddings == "new_tokens" else None
+    tables = (parts.embeddings,) if parts.are_tied else (parts.embeddings, parts.head)
+    rows = dict.fromkeys(tables, list(new_token_ids)) if embeddings == "new_tokens" else None
     is_lora = language_model == "lora"
     if not (whole or rows or is_lora):
         raise NothingToTrainError(
@@ -101,7 +113,7 @@ def prepare_model(
         lora_alpha=lora_alpha,
         lora_dropout=lora_dropout,
         bias="none",
-        target_modules=LORA_TARGET.format(names="|".join(lora_targets)) if is_lora else DUMMY_TARGET_MODULES,
+        target_modules=lora_target(model, lora_targets) if is_lora else DUMMY_TARGET_MODULES,
         modules_to_save=whole or None,
         trainable_token_indices=rows,
     )
@@ -144,26 +156,28 @@ def portable_name(name: str) -> str:
     return name
 
 
-def _train_in_place(model: GLUSForVideoSegmentation, names: list[str], mask_branch: str, vision_tower: bool) -> None:
-    parts = [model.get_submodule(name) for name in names]
-    parts += [model.model.language_model.layers, model.model.language_model.norm]
-    for part in parts:
-        part.requires_grad_(True)
+def _train_in_place(model: PreTrainedModel, names: list[str], mask_branch: str, vision_tower: bool) -> None:
+    parts = model.trainable_parts
+    decoder, embeddings = model.get_submodule(parts.language_model), model.get_submodule(parts.embeddings)
+    decoder.requires_grad_(True)
+    embeddings.requires_grad_(False)
+    for name in names:
+        model.get_submodule(name).requires_grad_(True)
     if mask_branch == "full":
-        _train_mask_branch(model)
+        _train_mask_branch(model, model.get_submodule(parts.mask_model))
     if vision_tower:
         _train_vision_tower(model)
 
 
-def _train_mask_branch(model: GLUSForVideoSegmentation) -> None:
+def _train_mask_branch(model: PreTrainedModel, sam: nn.Module) -> None:
     """Everything in SAM-2 that the loss reaches; memory only where there is a second frame to read it."""
-    sam, decoder = model.model.mask_model, model.model.mask_model.mask_decoder
+    decoder = sam.mask_decoder
     parts = [decoder.get_submodule(part) for part in DECODER_PARTS]
     parts += [sam.vision_encoder, decoder.conv_s0, decoder.conv_s1, sam.prompt_encoder.no_mask_embed]
     uses_memory = model.config.num_maskmem > 0 and model.config.num_query_frames > 1
     parts += [sam.memory_attention] if uses_memory else []
     if uses_memory and not model.config.detach_memory:
-        parts.append(sam.memory_encoder)
+        parts += [sam.memory_encoder, *([sam.spatial_perceiver] if hasattr(sam, "spatial_perceiver") else [])]
     for part in parts:
         part.requires_grad_(True)
     if hasattr(sam.memory_encoder, "memory_fuser") and model.config.fuser_scale == "identity":
@@ -171,13 +185,10 @@ def _train_mask_branch(model: GLUSForVideoSegmentation) -> None:
     sam.no_memory_embedding.requires_grad_(True)
 
 
-def _train_vision_tower(model: GLUSForVideoSegmentation) -> None:
-    """CLIP up to the hidden state that is read: later layers and the norm after them get no gradient."""
-    tower = model.model.vision_tower
-    tower.requires_grad_(True)
-    layer = model.config.vision_feature_layer
-    unused = tower.encoder.layers[layer + 1 :] if layer < -1 else tower.encoder.layers[layer:] if layer >= 0 else []
-    for module in (*unused, tower.post_layernorm):
+def _train_vision_tower(model: PreTrainedModel) -> None:
+    for name in model.trainable_parts.vision:
+        model.get_submodule(name).requires_grad_(True)
+    for module in model.unused_in_training():
         module.requires_grad_(False)
 
 
@@ -212,12 +223,12 @@ def group_of(name: str) -> str:
         ("lora_", "LoRA"),
         ("embed_tokens", "input embeddings"),
         ("lm_head", "language model head"),
-        ("mm_projector", "vision projection"),
+        *((name, "vision projection") for name in ("mm_projector", "multi_modal_projector", "connector", "merger")),
         ("seg_projection", "[SEG] projection"),
         ("frame_position", "frame positions"),
         ("mask_decoder", "mask decoder"),
         ("mask_model", "mask branch"),
-        ("vision_tower", "vision tower"),
+        *((name, "vision tower") for name in ("vision_tower", "vision_model", "visual")),
     ):
         if text in name:
             return group

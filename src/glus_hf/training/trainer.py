@@ -1,4 +1,4 @@
-"""The trainer of GLUS: a `transformers.Trainer` with the four losses, an adapter and evaluation on videos."""
+"""The trainer of the GLUS recipe: `transformers.Trainer` with four losses, an adapter and evaluation on videos."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import torch
 from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from torch import Tensor
-from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainerCallback, set_seed
 from transformers.utils import logging
 
 from ..errors import NonFiniteLossError, UserError
 from ..models.adapters import BASE_CONFIG
-from ..models.glus.modeling_glus import GLUSForVideoSegmentation
-from ..models.glus.processing_glus import ADDED_TOKENS, IGNORE_INDEX
+from ..models.llama_prompts import IGNORE_INDEX
 from .arguments import GLUSTrainingArguments
 from .base_trainer import StepTrainer, check_size
 from .checkpoints import check_new_folder, loading
@@ -37,7 +36,7 @@ NOT_OF_THE_MODEL = ("mask_labels", "samples")
 
 
 class GLUSTrainer(StepTrainer):
-    """Train GLUS.
+    """Train GLUS, or the GLUS recipe on a vision-language model.
 
     The loss is `CE + 2 BCE + 0.5 Dice + 0.1 contrastive` (weights: see [`GLUSTrainingArguments`]). Cross entropy is a
     mean over supervised tokens and the mask terms are means over masks, *of the whole optimizer step*: of all
@@ -51,7 +50,7 @@ class GLUSTrainer(StepTrainer):
             [`prepare_model`]). A `PeftModel` is taken as it is.
         args: [`GLUSTrainingArguments`].
         train_dataset, eval_dataset: [`ReferringVideoDataset`], [`MixtureDataset`] or anything that gives such samples.
-        processing_class: the [`GLUSProcessor`]; saved with every checkpoint.
+        processing_class: the [`GLUSProcessor`] or [`GLUSVLMProcessor`]; saved with every checkpoint.
         data_collator: by default a [`GLUSCollator`] of the processor.
         video_evaluator: called by every process at every evaluation with the model in eval mode and the processor;
             returns, in the main process, numbers by name ("J&F" for early stopping), logged as `eval_<name>`. See
@@ -75,13 +74,13 @@ class GLUSTrainer(StepTrainer):
 
     def __init__(
         self,
-        model: GLUSForVideoSegmentation | PeftModel,
+        model: PreTrainedModel | PeftModel,
         args: GLUSTrainingArguments | None = None,
         train_dataset=None,
         eval_dataset=None,
         processing_class=None,
         data_collator: Callable | None = None,
-        video_evaluator: Callable[[GLUSForVideoSegmentation, object], Mapping[str, float] | None] | None = None,
+        video_evaluator: Callable[[PreTrainedModel, object], Mapping[str, float] | None] | None = None,
         callbacks: list[TrainerCallback] | None = None,
         **kwargs,
     ):
@@ -288,7 +287,7 @@ def _parameter_options(args: GLUSTrainingArguments, processor) -> dict:
         "lora_alpha": args.lora_alpha,
         "lora_dropout": args.lora_dropout,
         "lora_targets": tuple(args.lora_targets),
-        "new_token_ids": tuple(processor.tokenizer.convert_tokens_to_ids(list(ADDED_TOKENS))),
+        "new_token_ids": tuple(processor.tokenizer.convert_tokens_to_ids(list(processor.added_tokens))),
     }
 
 

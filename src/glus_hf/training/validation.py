@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..errors import UserError
 from ..metrics.overlap import overlap
-from ..models.glus.loss_glus import mask_bce_loss, mask_dice_loss
+from ..models.recipe_losses import mask_bce_loss, mask_dice_loss
 from ..rows import column, select_rows
 
 

@@ -45,7 +45,7 @@ def test_shapes_dtypes_and_lengths():
 
 
 def test_unknown_split_is_refused():
-    with pytest.raises(ValueError, match="has the splits"):
+    with pytest.raises(ValueError, match="no split .*use one of"):
         generate_clip(0, split="val")
 
 
@@ -179,7 +179,7 @@ def test_every_split_has_a_mevis_layout(tmp_path):
     for split in SPLITS:
         root = write_mevis_layout(tmp_path, split, num_videos=1, size=48, num_frames=5)
         assert root.name == {"validation": "valid_u"}.get(split, split) and (root / "mask_dict.json").is_file()
-    with pytest.raises(ValueError, match="has the splits .*'occlusion'"):
+    with pytest.raises(ValueError, match="no split 'valid_u' .*'occlusion'"):
         write_mevis_layout(tmp_path, "valid_u")
 
 

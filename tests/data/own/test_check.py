@@ -100,7 +100,7 @@ def test_splits(tmp_path):
     assert list(find_splits(tmp_path / "own")) == ["train", "valid"]
     assert len(load(tmp_path / "own", tmp_path)) == 5
     assert len(load(tmp_path / "own", tmp_path, "valid")) == len(load(tmp_path / "own", tmp_path, "validation")) == 1
-    with pytest.raises(ValueError, match="has no split 'test', only train, valid"):
+    with pytest.raises(ValueError, match="has no split 'test'; use train, valid"):
         load(tmp_path / "own", tmp_path, "test")
     write_lines(tmp_path / "own", [])
     with pytest.raises(ValueError, match="keep one layout"):

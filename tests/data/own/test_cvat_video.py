@@ -80,7 +80,7 @@ def changed(**fields):
     "tracks, words",
     [
         ("", "has no masks"),
-        (changed(frame=5), "track 7: has a mask in frame 5, but the video has 5 frames"),
+        (changed(frame=5), "track 7: has a mask in frame 5 of a video of 5 frames"),
         (changed(frame=-1), "track 7: has a mask in frame -1"),
         (changed(frame="x"), "needs frame, left, top"),
         (changed(left=51), "is not inside the video"),

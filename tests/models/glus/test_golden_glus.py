@@ -19,9 +19,9 @@ from transformers import LlamaTokenizer
 
 from glus_hf.models.glus.convert_glus_to_hf import config_from_upstream, convert_state_dict
 from glus_hf.models.glus.image_processing_glus import GLUSImageProcessor
-from glus_hf.models.glus.memory_glus import MemoryBank
 from glus_hf.models.glus.modeling_glus import GLUSForVideoSegmentation
 from glus_hf.models.glus.processing_glus import GLUSProcessor
+from glus_hf.models.memory_bank import MemoryBank
 from tests.models.glus.small_glus import freeze_pretrained_parts
 from tests.paths import FIXTURES
 

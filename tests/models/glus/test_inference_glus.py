@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glus_hf.models.glus.memory_glus import MemoryBank
-from glus_hf.models.glus.window_reader_glus import WindowReader
+from glus_hf.models.memory_bank import MemoryBank
+from glus_hf.models.window_reader import WindowReader
 from tests.models.glus.small_glus import small_model, small_processor
 
 

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from glus_hf.models.glus.configuration_glus import GLUSConfig
-from glus_hf.models.glus.loss_glus import mask_bce_loss, mask_dice_loss, mask_losses
-from glus_hf.models.glus.memory_glus import MemoryBank, memory_indices
 from glus_hf.models.glus.modeling_glus import GLUSForVideoSegmentation
+from glus_hf.models.memory_bank import MemoryBank, memory_indices
+from glus_hf.models.recipe_losses import mask_bce_loss, mask_dice_loss, mask_losses
 from tests.models.common import ModelTests, assert_same, gradients
 from tests.models.glus.small_glus import PAD, QUERIES, SEG, VOCABULARY, freeze_pretrained_parts, glus_config
 

@@ -18,8 +18,6 @@ from glus_hf import (
     GLUSForVideoSegmentation,
     GLUSProcessor,
 )
-from glus_hf.models.glus.loss_glus import mask_bce_loss, mask_dice_loss
-from glus_hf.models.glus.memory_glus import MemoryBank
 from glus_hf.models.glus.presets_glus import (
     COMPAT,
     MODEL_OPTIONS,
@@ -28,6 +26,8 @@ from glus_hf.models.glus.presets_glus import (
     apply_processor_compat,
     select_options,
 )
+from glus_hf.models.memory_bank import MemoryBank
+from glus_hf.models.recipe_losses import mask_bce_loss, mask_dice_loss
 from tests.models.common import assert_same, randomize
 from tests.models.glus.small_glus import small_model, small_processor
 

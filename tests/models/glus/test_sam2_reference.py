@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from transformers import Sam2VideoInferenceSession
 
 from glus_hf.models.glus.convert_glus_to_hf import config_from_upstream, convert_state_dict
-from glus_hf.models.glus.memory_glus import MemoryBank, memory_indices
 from glus_hf.models.glus.modeling_glus import GLUSModel
+from glus_hf.models.memory_bank import MemoryBank, memory_indices
 from tests.models.common import randomize
 from tests.paths import FIXTURES
 

@@ -44,7 +44,7 @@ def test_the_papers_own_recipes_differ_from_the_codes_where_the_docs_say_so():
         "model.compat": (None, "paper"),
         "data.mask_overlap": ("sum", "union"),
         "training.embedding_training": ("full", "frozen"),
-        "training.contrastive_negatives": ("upstream", "other_objects"),
+        "training.contrastive_negatives": ("upstream", "batch"),
         "training.contrastive_datasets": (["mevis"], None),
     }
     assert differences(load_run_config, "glus_a") == {

@@ -30,6 +30,7 @@ def done(folder):
     return [{(job["video_id"], job["expression_id"]) for job in map(json.loads, listed)} for listed in lines]
 
 
+@pytest.mark.slow
 def test_two_processes_make_what_one_makes(tmp_path):
     alone, together = run(tmp_path / "one", 1), run(tmp_path / "two", 2)
     assert alone == together

@@ -52,7 +52,7 @@ def generate_clip(
         (8, 64, 64, 3)
     """
     if split not in SPLITS:
-        raise UserError(f"MotionShapes has the splits {tuple(SPLITS)}, not {split!r}.")
+        raise UserError(f"there is no split {split!r} of MotionShapes; use one of {tuple(SPLITS)}")
     rng = np.random.default_rng([SPLITS[split], seed, index])
     sampled_length = int(rng.integers(8, 25))
     if split in ("occlusion", "reveal"):

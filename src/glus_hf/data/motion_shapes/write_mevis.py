@@ -44,7 +44,7 @@ def write_mevis_layout(
     if num_videos < 1:
         raise UserError(f"num_videos must be at least 1, got {num_videos}.")
     if split not in SPLIT_FOLDERS:
-        raise UserError(f"MotionShapes has the splits {tuple(SPLIT_FOLDERS)}, not {split!r}.")
+        raise UserError(f"there is no split {split!r} of MotionShapes; use one of {tuple(SPLIT_FOLDERS)}")
     root = Path(folder) / SPLIT_FOLDERS[split]
     videos, mask_dict = {}, {}
     for index in logging.tqdm(range(num_videos), desc=f"MotionShapes {split}"):

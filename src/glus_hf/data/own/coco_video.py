@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from pycocotools import mask as coco_mask
 from transformers.utils import logging
 
-from ...errors import DatasetFileError
+from ...errors import DatasetContentError, DatasetFileError
 from ...media.images import IMAGE_SUFFIXES, natural_order
 from ...media.rle import clean_track
 from ...media.sizes import check_size
@@ -86,7 +86,7 @@ def _read(file: Path) -> dict:
     for field in ("videos", "annotations", "categories"):
         found = content.get(field)
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            raise DatasetFileError(f"{file}: has no list {field!r}: it is not in the format of YouTube-VIS")
+            raise DatasetContentError(f"{file}: has no list {field!r}: it is not in the format of YouTube-VIS")
         if field == "annotations":  # their ids are optional
             found = [item for item in found if "id" in item]
         _check_ids(file, field, [item.get("id") for item in found])
@@ -98,7 +98,9 @@ def _group_by_video(file: Path, content: dict) -> dict[int | str, list[dict]]:
     known, groups = {video["id"] for video in content["videos"]}, {}
     for item in content["annotations"]:
         if not isinstance(item.get("video_id"), (int, str)) or item["video_id"] not in known:
-            raise DatasetFileError(f"{file}: an annotation has the video_id {item.get('video_id')!r}, no such video")
+            raise DatasetContentError(
+                f"{file}: an annotation has the video_id {item.get('video_id')!r}, no such video"
+            )
         groups.setdefault(item["video_id"], []).append(item)
     return groups
 
@@ -107,9 +109,9 @@ def _check_ids(file: Path, kind: str, ids: list) -> None:
     seen = set()
     for value in ids:
         if not isinstance(value, (int, str)):
-            raise DatasetFileError(f"{file}: the id {value!r} in {kind} is no number")
+            raise DatasetContentError(f"{file}: the id {value!r} in {kind} is no number")
         if str(value) in seen:  # as a name, 2 is "2"
-            raise DatasetFileError(f"{file}: two {kind} have the id {value!r}")
+            raise DatasetContentError(f"{file}: two {kind} have the id {value!r}")
         seen.add(str(value))
 
 
@@ -120,12 +122,12 @@ def _video_names(file: Path, videos: list[dict]) -> list[str]:
         name = f"{file}: video {video['id']}"
         files = video.get("file_names")
         if not isinstance(files, list) or not files:
-            raise DatasetFileError(f"{name}: has no 'file_names'")
+            raise DatasetContentError(f"{name}: has no 'file_names'")
         for item in files:
             if PurePosixPath(check_name(item, f"frame of video {video['id']}", str(file))).suffix == "":
-                raise DatasetFileError(f"{name}: frame {item!r} has no suffix")
+                raise DatasetContentError(f"{name}: frame {item!r} has no suffix")
         if not all(isinstance(video.get(side), int) and video[side] > 0 for side in ("height", "width")):
-            raise DatasetFileError(f"{name}: has no 'height' and 'width'")
+            raise DatasetContentError(f"{name}: has no 'height' and 'width'")
         parents = {str(PurePosixPath(item).parent) for item in files}
         folders.append(parents.pop() if len(parents) == 1 else ".")
     taken = set(folders)
@@ -148,7 +150,7 @@ def _place_frames(video: dict, source: Path, folder: Path, copy: bool) -> int:
         if not file.is_file():
             raise DatasetFileError(f"{file}: no such frame of video {video['id']}: check the folder of the frames")
         if file.suffix.lower() not in IMAGE_SUFFIXES:
-            raise DatasetFileError(f"{file}: frame of video {video['id']} is no {', '.join(IMAGE_SUFFIXES)} image")
+            raise DatasetContentError(f"{file}: frame of video {video['id']} is no {', '.join(IMAGE_SUFFIXES)} image")
         target = folder / (stem + file.suffix)
         if copy:
             shutil.copyfile(file, target)
@@ -177,12 +179,12 @@ def _expressions_of(where: str, annotation: dict, categories: dict) -> list[str]
         known = annotation.get("category_id")
         category = categories.get(known) if isinstance(known, (int, str)) else None
         if not isinstance(category, str) or not category.strip():
-            raise DatasetFileError(f"{where}: has no 'expression', no 'caption' and no known category")
+            raise DatasetContentError(f"{where}: has no 'expression', no 'caption' and no known category")
         given = f"the {category.strip().replace('_', ' ')}"
     expressions = given if isinstance(given, list) else [given]
     for expression in expressions:
         if not isinstance(expression, str) or not plain_expression(expression):
-            raise DatasetFileError(f"{where}: the expression {expression!r} is no text")
+            raise DatasetContentError(f"{where}: the expression {expression!r} is no text")
     return list(dict.fromkeys(expression.strip() for expression in expressions))
 
 
@@ -200,9 +202,9 @@ def polygons_to_rle(where: str, segmentation, size: tuple[int, int]):
     for polygon in segmentation:
         numbers = isinstance(polygon, list) and all(isinstance(value, (int, float)) for value in polygon)
         if not numbers or len(polygon) < 6 or len(polygon) % 2:
-            raise DatasetFileError(f"{where}: a polygon is a list of x and y of 3 or more points")
+            raise DatasetContentError(f"{where}: a polygon is a list of x and y of 3 or more points")
         if not all(abs(value) <= MAX_COORDINATE for value in polygon):  # NaN neither; pycocotools crashes on them
-            raise DatasetFileError(f"{where}: a polygon has points far outside of the video")
+            raise DatasetContentError(f"{where}: a polygon has points far outside of the video")
     if not segmentation:
         return None
     rle = coco_mask.merge(coco_mask.frPyObjects([[float(v) for v in points] for points in segmentation], *size))

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 from transformers.utils import logging
 
-from ...errors import DatasetFileError
+from ...errors import DatasetContentError, DatasetFileError
 from ...media.rle import encode_rle
 from ...media.sizes import check_size
 from ...models.expressions import plain_expression
@@ -96,7 +96,7 @@ def _masks_by_text(file: Path, root: ElementTree.Element, video: OwnVideo) -> di
                 continue
             text = (shape.findtext(f"attribute[@name='{EXPRESSION}']") or track.get("label") or "").strip()
             if not plain_expression(text):
-                raise DatasetFileError(f"{where}: has no label")
+                raise DatasetContentError(f"{where}: has no label")
             frame, mask = _mask(where, shape, video)
             masks = found.setdefault(text, {}).setdefault(track.get("group_id", "0"), {})
             masks[frame] = masks[frame] | mask if frame in masks else mask
@@ -119,15 +119,15 @@ def _mask(where: str, shape: ElementTree.Element, video: OwnVideo) -> tuple[int,
         frame, left, top, width, height = (int(shape.attrib[k]) for k in ("frame", "left", "top", "width", "height"))
         runs = np.array([int(run) for run in shape.attrib["rle"].split(",")], dtype=np.int64)
     except (KeyError, ValueError, OverflowError):
-        raise DatasetFileError(f"{where}: a mask needs frame, left, top, width, height and rle, numbers") from None
+        raise DatasetContentError(f"{where}: a mask needs frame, left, top, width, height and rle, numbers") from None
     if not 0 <= frame < len(video.frames):
-        raise DatasetFileError(f"{where}: has a mask in frame {frame}, but the video has {len(video.frames)} frames")
+        raise DatasetContentError(f"{where}: has a mask in frame {frame} of a video of {len(video.frames)} frames")
     inside = min(left, top) >= 0 and min(width, height) > 0
     if not inside or left + width > video.size[1] or top + height > video.size[0]:
-        raise DatasetFileError(f"{where}: the mask of frame {frame} is not inside the video of {list(video.size)}")
+        raise DatasetContentError(f"{where}: the mask of frame {frame} is not inside the video of {list(video.size)}")
     # each run is checked: a sum can overflow
     if runs.min() < 0 or runs.max() > width * height or runs.sum() != width * height:
-        raise DatasetFileError(f"{where}: the runs of frame {frame} do not cover its {width} x {height} box")
+        raise DatasetContentError(f"{where}: the runs of frame {frame} do not cover its {width} x {height} box")
     mask = np.zeros(video.size, dtype=bool)
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     mask[top : top + height, left : left + width] = values.reshape(height, width)

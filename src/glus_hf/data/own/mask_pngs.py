@@ -101,7 +101,7 @@ def _index_tracks(folder: Path, video: OwnVideo, ids: Iterable[int]) -> dict[int
     """A track per id of `ids` and of the files, in order. Every frame needs a file."""
     strays = sorted({file.stem for file in folder.glob("*.png")} - set(video.frames))
     if strays:
-        raise DatasetFileError(f"{folder / strays[0]}.png: video {video.name!r} has no such frame")
+        raise DatasetFileError(f"{folder / strays[0]}.png: video {video.name!r} has no such frame; remove it")
     found: dict[int, Track] = {number: [None] * len(video.frames) for number in ids}
     for frame, stem in enumerate(video.frames):
         remedy = "keep only the frames that have a mask"

@@ -115,7 +115,9 @@ def find_source(frames: Path, name: str) -> Path:
     files = [folder.parent / (folder.name + suffix) for suffix in VIDEO_SUFFIXES]
     found = next((file for file in files if file.is_file()), None)
     if found is None:
-        raise DatasetFileError(f"{folder}: no such folder of frames, and no {folder.name}.mp4 beside it")
+        raise DatasetFileError(
+            f"{folder}: no such folder of frames, and no {folder.name}.mp4 beside it: check the path"
+        )
     return found
 
 
@@ -145,7 +147,7 @@ def read_texts(path: Path) -> dict[str, dict[str, str]]:
     tables = content.values() if isinstance(content, dict) else [None]
     for table in tables:
         if not isinstance(table, dict) or not all(isinstance(text, str) and text.strip() for text in table.values()):
-            raise DatasetFileError(f'{path}: is not of the form {{"video": {{"1": "expression"}}}}')
+            raise DatasetFileError(f'{path}: is not of the form {{"video": {{"1": "expression"}}}}: correct it')
     return content
 
 

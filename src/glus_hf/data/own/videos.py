@@ -65,7 +65,9 @@ def open_video(folder: Path, name: str) -> OwnVideo:
     found = ([path] if path.is_dir() else []) + files
     if not found:
         hint = "; name it without its suffix" if path.is_file() else ""
-        raise DatasetFileError(f"video {name!r}: no folder {VIDEOS}/{name} and no file {VIDEOS}/{name}.mp4{hint}")
+        raise DatasetFileError(
+            f"video {name!r}: no folder {VIDEOS}/{name} and no file {VIDEOS}/{name}.mp4{hint or '; add it'}"
+        )
     if len(found) > 1:
         raise DatasetFileError(f"video {name!r}: {found[0].name} and {found[1].name} both fit; keep one")
     if not found[0].is_dir():
@@ -76,7 +78,9 @@ def open_video(folder: Path, name: str) -> OwnVideo:
     images = list_images(path)
     stems = [file.stem for file in images]
     if not images:
-        raise DatasetFileError(f"video {name!r}: {VIDEOS}/{name} has no frames ({', '.join(IMAGE_SUFFIXES)})")
+        raise DatasetFileError(
+            f"video {name!r}: {VIDEOS}/{name} has no frames; add some ({', '.join(IMAGE_SUFFIXES)})"
+        )
     if len(set(stems)) < len(stems):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
         raise DatasetFileError(f"video {name!r}: two files have the name {twice}; keep one")

@@ -35,7 +35,9 @@ class Processes:
         try:
             self.state = PartialState(cpu=cpu, timeout=timedelta(minutes=timeout_minutes))
         except RuntimeError as error:  # such as a master that cannot be reached
-            raise ProcessFailed(f"the processes cannot find each other ({_first_line(error)})") from None
+            raise ProcessFailed(
+                f"the processes cannot find each other ({_first_line(error)}); start all of them with one command"
+            ) from None
         expected = int(os.environ.get("WORLD_SIZE", 1))
         if self.state.num_processes < expected:
             raise ProcessFailed(

@@ -99,7 +99,7 @@ def plan_jobs(
     for index, row in enumerate(rows):
         name = f"video {row['video_id']}, expression {row['expression_id']}"
         if not row["frames"]:
-            raise UserError(f"{name}: the video has no frames")
+            raise UserError(f"{name}: the video has no frames; remove it from the dataset")
         start = key_frame
         if starts is not None:
             start = starts.get((row["video_id"], row["expression_id"]))
@@ -114,7 +114,7 @@ def plan_jobs(
         seen.add(job.key)
         jobs.append(job)
     if key_frames is not None and jobs and not num_found:
-        raise UserError("no expression is among the key frames; their names are '<video>_<expression>'")
+        raise UserError("no expression is among the key frames; use names as '<video>_<expression>'")
     return jobs
 
 

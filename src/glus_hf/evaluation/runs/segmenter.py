@@ -118,9 +118,8 @@ class Segmenter:
                 if job.key not in done
             }
             starts = [job.key_frame or 0 for job in group.jobs]
-            for frame in iterate_frame_masks(
-                self.model, self.processor, session, starts, options.threshold, options.batch_size
-            ):
+            settings = {"threshold": options.threshold, "batch_size": options.batch_size, **options.modes}
+            for frame in iterate_frame_masks(self.model, self.processor, session, starts, **settings):
                 scores[frame.text_indices, frame.frame_idx] = frame.scores
                 add_missing(missing, frame)
                 for position, mask in zip(frame.text_indices, frame.masks, strict=True):

@@ -45,7 +45,10 @@ def aggregate(records: Iterable[Mapping], protocol: Protocol) -> dict:
         raise UserError(f"none of the {len(records)} expressions has all its predicted masks; check their folder")
     counted = [record for record in complete if _counts(record, protocol)]
     if not counted:
-        raise UserError(f"protocol {protocol.name}: none of the {len(records)} expressions can be scored")
+        raise UserError(
+            f"protocol {protocol.name}: none of the {len(records)} expressions can be scored; use a split with "
+            "ground truth"
+        )
     rank = {name: index for index, name in enumerate(protocol.type_order)}
     counted.sort(key=lambda record: rank.get(record["expression_type"], len(rank)))  # decides the last digit
     # DAVIS' annotators take the place of types: a mean each, then the mean of those

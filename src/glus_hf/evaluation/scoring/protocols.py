@@ -142,7 +142,7 @@ def default_protocol(dataset: str, expression_types=()) -> str:
         'mevis_v2'
     """
     if dataset not in PROTOCOLS:
-        raise UserError(f"dataset {dataset!r} has no protocol of its own; name one of {', '.join(PROTOCOLS)}")
+        raise UserError(f"dataset {dataset!r} has no protocol of its own; use one of {', '.join(PROTOCOLS)}")
     return "mevis_v2" if dataset == "mevis" and "no_target" in set(expression_types) else dataset
 
 

@@ -112,14 +112,14 @@ class _ExpressionScores:
         self.row, self.reader, self.protocol = row, reader, protocol
         self.name = f"video {row['video_id']}, expression {row['expression_id']}"
         if row["masks"] is None:
-            raise UserError(f"{self.name}: this split has no masks; its server scores a submission")
+            raise UserError(f"{self.name}: this split has no masks; make a submission for its server")
         if not row["frames"]:
-            raise UserError(f"{self.name}: the video has no frames")
+            raise UserError(f"{self.name}: the video has no frames; remove it from the dataset")
         every = range(len(row["frames"]))
         annotated = [frame_idx for frame_idx in every if row["masks"][frame_idx] is not None]
         self.frames = set(annotated if protocol.frames == "annotated" else every)
         if not self.frames:
-            raise UserError(f"{self.name}: no frame is annotated")
+            raise UserError(f"{self.name}: no frame is annotated; use a split with ground truth")
         self.missing = 0
         self.values: dict[str, list] = {name: [] for name in ("J", "F", "A", "R", "predicted", "present")}
 

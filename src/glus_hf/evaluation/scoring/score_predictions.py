@@ -104,7 +104,7 @@ def _groups(rows: Sequence[Mapping], protocol: Protocol) -> list[list[int]]:
     for index, row in enumerate(only_columns(rows, ("video_id", "expression_id", "object_ids", "annotation_ids"))):
         ids = (row["video_id"], row["expression_id"])
         if ids in seen:
-            raise UserError(f"video {ids[0]}, expression {ids[1]}: two rows have these ids")
+            raise UserError(f"video {ids[0]}, expression {ids[1]}: two rows have these ids; correct one")
         seen.add(ids)
         objects = (tuple(row["object_ids"] or ()), tuple(row["annotation_ids"] or ()))
         key = (ids[0],) if protocol.unit == "davis_object" else (ids[0], *objects)

@@ -153,6 +153,10 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLEEConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
         check_numbers(vars(self), type(self).__name__)
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            value = getattr(self.text_config, name, None)
+            if value is not None and not isinstance(value, int):
+                raise CheckpointError(f"GLEEConfig.text_config.{name} is {value!r:.40}; it must be one number")
         if self.num_feature_levels < LEAST_LEVELS:
             raise CheckpointError(f"GLEEConfig.num_feature_levels is {self.num_feature_levels}; it must be 3 or more")
         for name in ("encoder_attention_heads", "decoder_attention_heads", "group_norm_groups"):

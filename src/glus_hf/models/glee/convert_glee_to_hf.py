@@ -143,7 +143,9 @@ class ReleasedWeights(WeightFiles):
             if target in weights and not torch.equal(weights[name], weights[target])
         )
         if differ:
-            raise CheckpointError(f"{self.role}: {', '.join(differ)}: differ from the weights that they repeat")
+            raise CheckpointError(
+                f"{self.role}: {', '.join(differ)}: differ from the weights that they repeat; download the file again"
+            )
 
 
 class GLEEConversionPlan(ConversionPlan):

@@ -3,20 +3,20 @@ predictions."""
 
 from __future__ import annotations
 
-import inspect
 import re
 import warnings
 from collections.abc import Sequence
 
 import torch
-from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
+from ...media.images import check_views
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import check_expression
+from ..processor_parts import ProcessorPartsMixin
 from ..sessions import load_frames
 from .image_processing_glee import GLEEImageProcessor
 from .inference_glee import GLEEInferenceSession
@@ -28,7 +28,7 @@ AS_SPACE = re.compile(r"[-/\s]+")
 TOP_K = 100
 
 
-class GLEEProcessor(CheckpointMixin, ProcessorMixin):
+class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
     """Turns images, videos, names and sentences into what [`GLEEForVideoSegmentation`] reads, and its predictions into
     objects.
 
@@ -47,21 +47,16 @@ class GLEEProcessor(CheckpointMixin, ProcessorMixin):
         >>> results = processor.post_process_instance_segmentation(outputs, [(480, 640)])  # doctest: +SKIP
     """
 
+    _image_processor_class = GLEEImageProcessor
+
     def __init__(self, image_processor, tokenizer, max_text_tokens=77, max_names=2000, **kwargs):
         super().__init__(image_processor, tokenizer, **kwargs)
-        check_whole_numbers(max_text_tokens=max_text_tokens, max_names=max_names)
+        check_whole_numbers(
+            max_text_tokens=max_text_tokens, max_names=max_names, size_divisor=image_processor.size_divisor
+        )
+        check_views(image_processor)
         self.max_text_tokens = max_text_tokens
         self.max_names = max_names
-
-    @classmethod
-    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
-        # The default asks AutoImageProcessor, which knows our class only after registration.
-        own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
-        kwargs = {option: value for option, value in kwargs.items() if option not in own}
-        image_processor = GLEEImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
-        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
-        return [image_processor, tokenizer]
 
     def __call__(
         self, images, category_names: Sequence[str] | None = None, text: str | Sequence[str] | None = None, **kwargs

@@ -1,7 +1,6 @@
 """Image processor of GLUS: the CLIP view and the mask-branch (SAM-2) view of a frame, without torchvision."""
 
 import torch
-from torch.nn import functional as F
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -9,6 +8,7 @@ from transformers.processing_utils import ImagesKwargs
 
 from ...media.images import as_rgb_arrays, without_far_ends
 from ..checkpoint_loading import CheckpointMixin
+from ..mask_images import mask_images
 
 
 class GLUSImageProcessorKwargs(ImagesKwargs, total=False):
@@ -81,19 +81,8 @@ class GLUSImageProcessor(CheckpointMixin, CLIPImageProcessorPil):
     def mask_view(self, images, mask_size=None, mask_image_mean=None, mask_image_std=None) -> torch.Tensor:
         """The mask branch's view, `float32 [N, 3, S, S]`, of N images."""
         size = mask_size or self.mask_size
-        mean = torch.tensor(mask_image_mean or self.mask_image_mean).view(1, 3, 1, 1)
-        std = torch.tensor(mask_image_std or self.mask_image_std).view(1, 3, 1, 1)
-        resized = []
-        for image in as_rgb_arrays(images):
-            channels = torch.from_numpy(image).permute(2, 0, 1)[:, None, None]
-            resized.append(torch.cat([_resize(channel, (size["height"], size["width"])) for channel in channels], 1))
-        return (torch.cat(resized) - mean) / std
-
-
-def _resize(channel: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """One channel `[1, 1, height, width]` in 0..1: an image of 50 million pixels takes 600 MB as a whole."""
-    values = channel.float().div_(255)
-    return F.interpolate(values, size, mode="bilinear", align_corners=False, antialias=True)
+        statistics = mask_image_mean or self.mask_image_mean, mask_image_std or self.mask_image_std
+        return mask_images(images, (size["height"], size["width"]), *statistics)
 
 
 __all__ = ["GLUSImageProcessor"]

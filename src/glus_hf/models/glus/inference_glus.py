@@ -1,30 +1,15 @@
-"""Inference of GLUS on one video: the session that holds all state, and the one loop over its frames."""
+"""Inference of GLUS on one video: the session that holds all state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from ...errors import UserError
-from ..mask_scores import resize_and_score
-from ..prefix_cache import default_batch_size
-from ..sessions import (
-    VideoSegmentationOutput,
-    VideoSession,
-    check_inference,
-    check_prompt_ids,
-    key_frame_per_text,
-    sides,
-)
-from .memory_glus import MemoryBank
-from .window_reader_glus import SegPredictions, WindowReader
-from .window_schedule_glus import SlidingWindows, WindowSchedule
-
-
-CHUNK = 16
+from ..propagation import GLUSVideoSegmentationOutput
+from ..sessions import VideoSession, check_inference, check_prompt_ids, sides
 
 
 @dataclass
@@ -54,127 +39,37 @@ class GLUSInferenceSession(VideoSession):
     last_turn_input_ids: list[list[int]]
     missing_seg_frames: list[list[int]] = field(default_factory=list)
 
+    def frame_time(self, frame_idx: int) -> float:
+        """Where in the video a frame is, in [0, 1]."""
+        return frame_idx / max(self.num_frames - 1, 1)
 
-@dataclass
-class GLUSVideoSegmentationOutput(VideoSegmentationOutput):
-    """What every family gives for a frame (see [`VideoSegmentationOutput`]), and the prompts of the mask branch.
+    def note_missing(self, text: int, frame_idx: int) -> None:
+        """Remember that an expression got no [SEG] on a frame."""
+        self.missing_seg_frames[text].append(frame_idx)
 
-    Args:
-        mask_logits (`torch.FloatTensor [n, height, width]`): float32; all -100 for an expression whose [SEG] was not
-            emitted, which is then in `missing`.
-        scores (`torch.FloatTensor [n]`): [SEG] probability x mean probability inside the mask, in [0, 1]; 0 for an
-            empty mask.
-        seg_embeddings (`torch.FloatTensor [n, dim]`): projected [SEG] states.
-        kwargs: as for [`VideoSegmentationOutput`].
+    def turn_ids(self, text: int, frame_idx: int) -> list[int]:
+        """Ids of an earlier turn about a frame."""
+        return self.turn_input_ids[text]
+
+    def last_turn_ids(self, text: int, frame_idx: int) -> list[int]:
+        """Ids of the last turn, about a frame."""
+        return self.last_turn_input_ids[text]
+
+    def reader_view(self, frames: Sequence[int]) -> Tensor:
+        """Frames as CLIP sees them, `[n, 3, crop, crop]`."""
+        return self.image_processor.clip_view([self.frames[frame_idx] for frame_idx in frames])
+
+    def mask_view(self, frame_idx: int) -> Tensor:
+        """A frame as the mask branch sees it, `[1, 3, S, S]`."""
+        return self.image_processor.mask_view([self.frames[frame_idx]])
+
+
+def check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> None:
+    """Refuse a session of another model.
+
+    Raises:
+        UserError: one line.
     """
-
-    seg_embeddings: torch.FloatTensor | None = None
-
-
-@dataclass
-class PropagationPass:
-    """The way of some expressions through the video, from their key frame on: `step` is 1, or -1 on the way back."""
-
-    start: int
-    step: int
-    texts: list[int]
-    bank: MemoryBank
-    key_frame_memory: dict = field(default_factory=dict)
-
-    def position(self, frame_idx: int) -> int:
-        """Where in the pass a frame is; 0 is the key frame."""
-        return (frame_idx - self.start) * self.step
-
-    def covers(self, frame_idx: int) -> bool:
-        """Whether the pass segments a frame; the key frame belongs to the way forward."""
-        return self.position(frame_idx) >= (0 if self.step == 1 else 1)
-
-    def reversed_pass(self) -> PropagationPass:
-        """The pass back: its bank starts with the memory of the key frame, which is decoded already."""
-        bank = MemoryBank(self.bank.num_maskmem, self.bank.stride)
-        bank.entries.update(self.key_frame_memory)
-        return PropagationPass(self.start, -self.step, self.texts, bank)
-
-
-def propagate_in_video(
-    model,
-    session: GLUSInferenceSession,
-    key_frame: int | Sequence[int] | None = None,
-    batch_size: int | None = None,
-    schedule: WindowSchedule | None = None,
-) -> Iterator[GLUSVideoSegmentationOutput]:
-    """The loop behind [`GLUSForVideoSegmentation.propagate_in_video_iterator`]: encode, read, decode.
-
-    One sweep forward and one back: expressions join at their key frames and share the features of every frame.
-    Works in chunks of frames: features of a frame live as long as a window or a memory needs them.
-    """
-    starts = _texts_by_key_frame(key_frame, session)
-    _check_fit(model, session, batch_size)
-    session.missing_seg_frames = [[] for _ in session.texts]
-    first, last = min(starts), max(starts)
-    schedule = schedule or SlidingWindows(model.config.num_query_frames)
-    reader = WindowReader(model, session, batch_size or default_batch_size(model), last, schedule)
-    passes = [
-        PropagationPass(start, 1, texts, MemoryBank(model.config.num_maskmem, model.config.memory_stride))
-        for start, texts in starts.items()
-    ]
-    yield from _sweep(model, session, reader, passes, range(first, session.num_frames))
-    passes = [forward.reversed_pass() for forward in passes]
-    yield from _sweep(model, session, reader, passes, range(last - 1, -1, -1))
-
-
-def _sweep(model, session, reader: WindowReader, passes: list[PropagationPass], frames: range):
-    for begin in range(0, len(frames), CHUNK):
-        chunk = frames[begin : begin + CHUNK]
-        active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
-        for frame_idx, covering, predictions in zip(chunk, active, reader.read(chunk, active), strict=True):
-            yield _decode_frame(model, session, covering, predictions, frame_idx)
-
-
-@torch.no_grad()
-def _decode_frame(
-    model, session: GLUSInferenceSession, passes: list[PropagationPass], predictions: SegPredictions, frame_idx: int
-) -> GLUSVideoSegmentationOutput:
-    texts = [text for each in passes for text in each.texts]
-    emitted = predictions.emitted.tolist()
-    missing = sorted(text for text, is_emitted in zip(texts, emitted, strict=True) if not is_emitted)
-    for text in missing:
-        session.missing_seg_frames[text].append(frame_idx)
-    embeddings, size = predictions.embeddings, (session.height, session.width)
-    if any(emitted):
-        pixels = session.image_processor.mask_view([session.frames[frame_idx]])
-        low = _decode_passes(model, passes, model.model.encode_mask_frames(pixels), embeddings, emitted, frame_idx)
-    else:
-        low = embeddings.new_zeros(len(texts), 1, 1)
-    order = sorted(range(len(texts)), key=texts.__getitem__)
-    logits, scores = resize_and_score(low, size, predictions.probabilities, emitted, order)
-    return GLUSVideoSegmentationOutput(
-        frame_idx=frame_idx,
-        text_indices=sorted(texts),
-        mask_logits=logits,
-        scores=scores,
-        missing=missing,
-        seg_embeddings=embeddings[order],
-    )
-
-
-def _decode_passes(
-    model, passes: list[PropagationPass], features, embeddings: Tensor, emitted: list[bool], frame_idx: int
-) -> Tensor:
-    """Low-resolution logits of all expressions; each pass has its own memories."""
-    device, low, begin = features.embedding.device, [], 0
-    for each in passes:
-        part = slice(begin, begin + len(each.texts))
-        repeated = features.select(torch.zeros(len(each.texts), dtype=torch.long, device=device))
-        position, prompts = each.position(frame_idx), embeddings[part].to(device)
-        low.append(model.model.decode_frame(repeated, prompts, each.bank, position, emitted[part]))
-        if position == 0:
-            each.key_frame_memory = dict(each.bank.entries)
-        begin = part.stop
-    return torch.cat(low)
-
-
-def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> None:
     config, views = model.config, session.image_processor
     if config.seg_token_id is None:
         raise UserError("config.seg_token_id is not set; take it from the processor: processor.seg_token_id")
@@ -190,11 +85,4 @@ def _check_fit(model, session: GLUSInferenceSession, batch_size: int | None) -> 
         check_prompt_ids(ids, rows, image, config.num_image_tokens)
 
 
-def _texts_by_key_frame(key_frame, session: GLUSInferenceSession) -> dict[int, list[int]]:
-    """Expressions by key frame, ascending; from the first frame without one."""
-    starts = key_frame_per_text(key_frame, len(session.texts), session.num_frames)
-    starts = [int(start or 0) for start in starts]
-    return {start: [text for text, own in enumerate(starts) if own == start] for start in sorted(set(starts))}
-
-
-__all__ = ["GLUSInferenceSession", "GLUSVideoSegmentationOutput", "propagate_in_video"]
+__all__ = ["GLUSInferenceSession", "GLUSVideoSegmentationOutput", "check_fit"]

@@ -8,63 +8,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import CLIPVisionModel, LlamaModel, PreTrainedModel, Sam2VideoModel
-from transformers.utils import ModelOutput
 
 from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..clip_features import clip_hidden_state
 from ..conversation_batch import counts_per_video
+from ..mask_branch import SamMaskBranch
+from ..memory_bank import MemoryBank
 from ..prefix_cache import CACHE, PromptCache, pad_prompts, read_at, read_beginning
+from ..propagation import GLUSVideoSegmentationOutput, propagate_in_video
+from ..recipe_losses import GLUSSegmentationOutput, add_losses, select_seg_states
 from ..sessions import sides
+from ..trainable_parts import LLAMA_LORA, TrainableParts
+from ..window_reader import shared_lead
+from ..window_schedule import make_schedule
 from .configuration_glus import GLUSConfig
-from .inference_glus import GLUSInferenceSession, GLUSVideoSegmentationOutput, propagate_in_video
-from .loss_glus import mask_losses
-from .memory_glus import MemoryBank
+from .inference_glus import GLUSInferenceSession, check_fit
+from .live_glus import GLUSLiveSession, push_frame, push_frames
 from .presets_glus import apply_compat
-from .window_schedule_glus import make_schedule
-
-
-@dataclass
-class GLUSSegmentationOutput(ModelOutput):
-    """Output of [`GLUSForVideoSegmentation`] on a training batch. Terms are unweighted; `loss` is their weighted sum.
-
-    Args:
-        loss (`torch.FloatTensor`, *optional*): `ce + 2 bce + 0.5 dice` with the weights of the config.
-        ce_loss (`torch.FloatTensor`, *optional*): cross entropy over the supervised positions of `labels`.
-        mask_bce_loss, mask_dice_loss (`torch.FloatTensor`, *optional*): mean over all masks of the batch.
-        mask_logits (`tuple[torch.FloatTensor]`, *optional*): per video `[expressions, num_query_frames, h, w]`.
-        seg_embeddings (`torch.FloatTensor [conversations, num_query_frames, dim]`): the projected [SEG] states.
-        hidden_states (`torch.FloatTensor [conversations, length, hidden]`): last states of the language model.
-    """
-
-    loss: torch.FloatTensor | None = None
-    ce_loss: torch.FloatTensor | None = None
-    mask_bce_loss: torch.FloatTensor | None = None
-    mask_dice_loss: torch.FloatTensor | None = None
-    mask_logits: tuple[torch.FloatTensor, ...] | None = None
-    seg_embeddings: torch.FloatTensor | None = None
-    hidden_states: torch.FloatTensor | None = None
-
-
-@dataclass
-class GLUSMaskFeatures:
-    """What the mask branch keeps of `n` frames: `embedding` and `position` `[tokens, n, dim]`, `high_resolution` two
-    maps `[n, c, 4h, 4w]` and `[n, c, 2h, 2w]`."""
-
-    embedding: Tensor
-    position: Tensor
-    high_resolution: list[Tensor]
-
-    def select(self, index: Tensor) -> GLUSMaskFeatures:
-        """Frames (or repeats of frames) by index along `n`."""
-        maps = [feature.index_select(0, index) for feature in self.high_resolution]
-        return GLUSMaskFeatures(self.embedding.index_select(1, index), self.position.index_select(1, index), maps)
 
 
 class GLUSPreTrainedModel(CheckpointMixin, PreTrainedModel):
@@ -124,7 +89,7 @@ class GLUSFramePositionEmbedding(nn.Module):
         return self.time_projection(waves)[..., None, :] + self.token_position
 
 
-class GLUSModel(GLUSPreTrainedModel):
+class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
     """The three parts of GLUS without the language-model head: vision tower, language model, mask branch."""
 
     _keys_to_ignore_on_load_unexpected = [r"^lm_head\."]  # the head of GLUSForVideoSegmentation
@@ -164,37 +129,11 @@ class GLUSModel(GLUSPreTrainedModel):
         image_tokens = self.encode_frames(pixel_values.flatten(0, 1), times).unflatten(0, pixel_values.shape[:2])
         inputs_embeds = self.embed_prompt(input_ids, image_tokens[owner.to(image_tokens.device)])
         last, seg_states = self.read_states(inputs_embeds, attention_mask, use_cache=False)
-        seg_embeddings = self.seg_projection(self._select_seg_states(input_ids, seg_states))
+        seg_embeddings = self.seg_projection(select_seg_states(input_ids, seg_states, self.config.seg_token_id))
         output = GLUSSegmentationOutput(seg_embeddings=seg_embeddings, hidden_states=last)
         if mask_pixel_values is not None:
-            output.mask_logits = self._decode_clips(mask_pixel_values, seg_embeddings, counts)
+            output.mask_logits = self.decode_clips(mask_pixel_values, seg_embeddings, counts)
         return output if return_dict else output.to_tuple()
-
-    def _select_seg_states(self, input_ids: Tensor, states: Tensor) -> Tensor:
-        """States at the positions whose next token is [SEG]: `[n, num_query, hidden]`."""
-        predicts_seg = input_ids[:, 1:] == self.config.seg_token_id
-        found = predicts_seg.sum(1)
-        if found.numel() == 0 or (found != found[0]).any():
-            raise ValueError(f"Every conversation needs the same number of [SEG] tokens, got {found.tolist()}.")
-        return states[:, :-1][predicts_seg.to(states.device)].unflatten(0, (len(input_ids), -1))
-
-    def _decode_clips(
-        self, mask_pixel_values: Tensor, seg_embeddings: Tensor, counts: list[int]
-    ) -> tuple[Tensor, ...]:
-        """Masks of all query frames, frame by frame with memory; one entry per video `[expressions, frames, h, w]`."""
-        num_frames = mask_pixel_values.shape[1]
-        features = self.encode_mask_frames(mask_pixel_values.flatten(0, 1))
-        device = features.embedding.device
-        owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
-        bank = MemoryBank(self.config.num_maskmem, self.config.training_memory_stride)
-        active = [True] * len(owner)
-        masks = [
-            self.decode_frame(
-                features.select(owner * num_frames + frame), seg_embeddings[:, frame].to(device), bank, frame, active
-            )
-            for frame in range(num_frames)
-        ]
-        return torch.stack(masks, dim=1).split(counts)
 
     # encode -----------------------------------------------------------------------------------------------------
 
@@ -214,33 +153,6 @@ class GLUSModel(GLUSPreTrainedModel):
         if frame_times is None:
             raise ValueError("This model embeds frame times: pass frame_times in [0, 1].")
         return tokens + self.frame_position(frame_times.to(tokens.device))
-
-    def encode_mask_frames(self, pixel_values: Tensor) -> GLUSMaskFeatures:
-        """Frames for the mask branch: `[n, 3, S, S]` -> [`GLUSMaskFeatures`]."""
-        device = self.mask_model.device
-        if device.type == "meta":
-            raise ValueError(
-                'The mask branch cannot be offloaded; put "model.mask_model" on one device in device_map.'
-            )
-        return self._mask_features(pixel_values.to(device, self.dtype))
-
-    def _mask_features(self, pixel_values: Tensor) -> GLUSMaskFeatures:
-        outputs = self.mask_model.get_image_features(pixel_values, return_dict=True)
-        sizes = self.mask_model.backbone_feature_sizes
-        maps = [self._to_map(feature, size) for feature, size in zip(outputs.fpn_hidden_states, sizes, strict=True)]
-        position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
-        return GLUSMaskFeatures(outputs.fpn_hidden_states[-1], position, maps[:2])
-
-    @staticmethod
-    def _to_map(tokens: Tensor, size) -> Tensor:
-        return tokens.permute(1, 2, 0).reshape(tokens.shape[1], tokens.shape[2], *size)
-
-    @staticmethod
-    def _sine_positions(encoding: nn.Module, features: Tensor) -> Tensor:
-        """Positions `[tokens, n, dim]` of a map `[n, dim, h, w]`, in float32 and rounded once, as SAM-2 makes them."""
-        wide = torch.promote_types(features.dtype, torch.float32)
-        position = encoding(features.shape, features.device, wide).to(features.dtype)
-        return position.expand(len(features), -1, -1, -1).flatten(2).permute(2, 0, 1)
 
     @torch.no_grad()
     def try_shapes(self) -> Tensor:
@@ -293,99 +205,6 @@ class GLUSModel(GLUSPreTrainedModel):
         """Whether [SEG] is the state before the last layer."""
         return self.config.seg_hidden_state == "penultimate"
 
-    # decode -----------------------------------------------------------------------------------------------------
-
-    def decode_frame(
-        self, features: GLUSMaskFeatures, seg_embeddings: Tensor, bank: MemoryBank, frame: int, active: list[bool]
-    ) -> Tensor:
-        """Decode the masks of one frame and write its memory.
-
-        Args:
-            features: this frame, repeated per expression along `n`.
-            seg_embeddings: `[n, dim]`, one sparse prompt token each.
-            bank: memories of this pass; gets entry `frame`.
-            frame: position in the pass.
-            active: expressions whose [SEG] was emitted; the others write no memory.
-
-        Returns:
-            `[n, h, w]` low-resolution mask logits (a quarter of the mask branch's image size).
-        """
-        conditioned = self.condition_on_memory(features, bank, frame)
-        masks = self.decode_masks(conditioned, features.high_resolution, seg_embeddings)
-        if bank.num_maskmem > 0:
-            raw = self._to_map(features.embedding, self.mask_model.backbone_feature_sizes[-1])
-            source = conditioned if self.config.memory_features == "conditioned" else raw
-            memory, position = self.encode_memory(source, masks)
-            if self.config.detach_memory:
-                memory, position = memory.detach(), position.detach()
-            bank.write(frame, memory, position, active)
-        return masks
-
-    def condition_on_memory(self, features: GLUSMaskFeatures, bank: MemoryBank, frame: int) -> Tensor:
-        """Features after memory attention, `[n, dim, h, w]`; without memories, those plus `no_memory_embedding`."""
-        entries = bank.read(frame)
-        count = features.embedding.shape[1]
-        patterns = [tuple(entry[2][index] for entry in entries) for index in range(count)]
-        conditioned: list[Tensor | None] = [None] * count
-        for pattern in dict.fromkeys(patterns):  # one group, unless a [SEG] failed
-            rows = [index for index in range(count) if patterns[index] == pattern]
-            kept = [entry for entry, is_written in zip(entries, pattern, strict=True) if is_written]
-            states = self._attend_to_memory(features, rows, kept)
-            for position, row in enumerate(rows):
-                conditioned[row] = states[:, position]
-        return self._to_map(torch.stack(conditioned, dim=1), self.mask_model.backbone_feature_sizes[-1])
-
-    def _attend_to_memory(self, features: GLUSMaskFeatures, rows: list[int], entries: list) -> Tensor:
-        embedding = features.embedding[:, rows]
-        if not entries:
-            return embedding + self.mask_model.no_memory_embedding.to(embedding.dtype)
-        attended = self.mask_model.memory_attention(
-            current_vision_features=embedding,
-            current_vision_position_embeddings=features.position[:, rows],
-            memory=torch.cat([entry[0][:, rows] for entry in entries]),
-            memory_posision_embeddings=torch.cat([entry[1][:, rows] for entry in entries]),
-            num_object_pointer_tokens=0,
-        )
-        return attended.squeeze(0).transpose(0, 1)
-
-    def decode_masks(self, image_embeddings: Tensor, high_resolution: list[Tensor], seg_embeddings: Tensor) -> Tensor:
-        """SAM's mask decoder with one sparse token per mask and the `no_mask` dense prompt -> `[n, h, w]`."""
-        count = image_embeddings.shape[0]
-        no_mask = self.mask_model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        masks = self.mask_model.mask_decoder(
-            image_embeddings=image_embeddings,
-            image_positional_embeddings=self.dense_positions().expand(count, -1, -1, -1),
-            sparse_prompt_embeddings=seg_embeddings[:, None, None].to(image_embeddings),
-            dense_prompt_embeddings=no_mask.expand_as(image_embeddings),
-            multimask_output=False,
-            high_resolution_features=high_resolution,
-        )[0]
-        return masks[:, 0, 0]
-
-    def dense_positions(self) -> Tensor:
-        """SAM's image-wide positional encoding `[1, dim, h, w]`, in the precision of `dense_position_dtype`."""
-        if self.config.dense_position_dtype == "model":
-            return self.mask_model.get_image_wide_positional_embeddings()
-        height, width = self.mask_model.prompt_encoder.image_embedding_size
-        matrix = self.mask_model.shared_image_embedding.positional_embedding
-        rows = (torch.arange(height, device=matrix.device) + 0.5) / height
-        columns = (torch.arange(width, device=matrix.device) + 0.5) / width
-        grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
-        phases = 2 * torch.pi * ((2 * grid - 1) @ matrix.float())
-        return torch.cat([phases.sin(), phases.cos()], dim=-1).permute(2, 0, 1)[None].to(matrix.dtype)
-
-    def encode_memory(self, features: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Memory of a frame, features and positions `[tokens, n, dim]`, from features `[n, dim, h, w]` and masks."""
-        config, encoder = self.config.mask_config, self.mask_model.memory_encoder
-        size = self.mask_model.prompt_encoder.input_image_size
-        masks = F.interpolate(mask_logits[:, None].float(), size=size, mode="bilinear", align_corners=False)
-        masks = masks.to(features.dtype).sigmoid() * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc
-        fused = encoder.feature_projection(features) + encoder.mask_downsampler(masks)
-        if self.config.fuser_scale == "checkpoint":
-            fused = encoder.memory_fuser(fused)
-        memory = encoder.projection(fused)
-        return memory.flatten(2).permute(2, 0, 1), self._sine_positions(encoder.position_encoding, memory)
-
 
 def refuse_generation(*_, **__):
     """What stands for generating text."""
@@ -421,6 +240,28 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 
     def get_output_embeddings(self):
         return self.lm_head
+
+    @property
+    def trainable_parts(self) -> TrainableParts:
+        """Names of the parts that training chooses from."""
+        position = ("model.frame_position",) if self.model.frame_position is not None else ()
+        return TrainableParts(
+            language_model="model.language_model",
+            embeddings="model.language_model.embed_tokens",
+            head="lm_head",
+            projections=("model.mm_projector", "model.seg_projection", *position),
+            mask_model="model.mask_model",
+            vision=("model.vision_tower",),
+            lora=LLAMA_LORA,
+        )
+
+    def unused_in_training(self) -> list[nn.Module]:
+        """Of CLIP, the layers behind the hidden state that is read, and the norm after them: they get no gradient."""
+        tower, layer = self.model.vision_tower, self.config.vision_feature_layer
+        unused = (
+            tower.encoder.layers[layer + 1 :] if layer < -1 else tower.encoder.layers[layer:] if layer >= 0 else []
+        )
+        return [*unused, tower.post_layernorm]
 
     def set_output_embeddings(self, value):
         self.lm_head = value
@@ -464,20 +305,8 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         output = self.model(
             input_ids, pixel_values, attention_mask, mask_pixel_values, expressions_per_video, frame_times
         )
-        if labels is not None:
-            output.ce_loss = self._ce_loss(output.hidden_states, labels)
-            output.loss = self.config.ce_loss_weight * output.ce_loss
-        if mask_labels is not None:
-            output.mask_bce_loss, output.mask_dice_loss = mask_losses(list(output.mask_logits), mask_labels)
-            mask_loss = self.config.mask_bce_loss_weight * output.mask_bce_loss
-            mask_loss = mask_loss + self.config.mask_dice_loss_weight * output.mask_dice_loss
-            output.loss = mask_loss if output.loss is None else output.loss + mask_loss.to(output.loss.device)
+        add_losses(output, self.config, self.lm_head, labels, mask_labels)
         return output.to_tuple() if return_dict is False else output
-
-    def _ce_loss(self, states: Tensor, labels: Tensor) -> Tensor:
-        targets = labels[:, 1:].to(states.device)
-        supervised = targets != -100
-        return F.cross_entropy(self.lm_head(states[:, :-1][supervised]).float(), targets[supervised])
 
     # inference --------------------------------------------------------------------------------------------------
 
@@ -492,7 +321,8 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         """Segment a video, frame by frame.
 
         Args:
-            session: from [`GLUSProcessor.init_video_session`].
+            session: from [`GLUSProcessor.init_video_session`]; or from `init_live_session` with a `video`, whose
+                frames are segmented as they come. A live session takes no `key_frame` and no whole windows.
             key_frame: frame to start from, 0 by default; or one per expression (list, array or tensor). Frames
                 `key_frame..T-1` come first, then `key_frame-1..0`; every frame comes exactly once for every
                 expression. Expressions that start from different frames share what is computed per frame: each frame
@@ -511,17 +341,67 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             get it on the way back. Where an expression gets no [SEG], its mask is empty and
             its score 0; `session.missing_seg_frames` lists the frames.
         """
+        if isinstance(session, GLUSLiveSession):
+            if key_frame is not None or window != "sliding":
+                raise UserError("a live session starts at its first frame and never looks ahead: no key_frame, window")
+            yield from push_frames(self, session, batch_size, frame_stride)
+            return
         schedule = make_schedule(window, frame_stride, self.config, session.num_frames)
+        check_fit(self, session, batch_size)
         yield from propagate_in_video(self, session, key_frame, batch_size, schedule)
 
+    def push_frame(
+        self, session: GLUSLiveSession, frame, batch_size: int | None = None, frame_stride: int = 1
+    ) -> GLUSVideoSegmentationOutput:
+        """The masks of the next frame of a stream, before the one after it is there.
+
+        Args:
+            session: from [`GLUSProcessor.init_live_session`]; holds the state, which does not grow.
+            frame: PIL image, or array or tensor `[height, width, 3]`; uint8, or floating point in 0 to 1.
+            batch_size: expressions read by the language model at once; by default 8 on a CPU, 16 on an accelerator.
+            frame_stride: read every so many frames only, as in `propagate_in_video_iterator`.
+
+        Raises:
+            UserError: it is no image, or of another size than the first frame; the session stays as it was.
+
+        Example:
+
+            >>> session = processor.init_live_session("the red circle")  # doctest: +SKIP
+            >>> for frame in camera:  # doctest: +SKIP
+            ...     masks = processor.post_process_masks(model.push_frame(session, frame).mask_logits)
+        """
+        return push_frame(self, session, frame, batch_size, frame_stride)
+
+    @property
+    def frame_reader(self) -> GLUSForVideoSegmentation:
+        """The [`FrameReader`]: this model itself."""
+        return self
+
+    @property
+    def mask_branch(self) -> GLUSModel:
+        """The [`MaskBranch`]."""
+        return self.model
+
+    def read_frames(self, session: GLUSInferenceSession, frames: Sequence[int]) -> Tensor:
+        """Image tokens of some frames of a session, `[n, num_image_tokens, hidden]`."""
+        times = torch.tensor([session.frame_time(frame_idx) for frame_idx in frames])
+        return self.model.encode_frames(session.reader_view(frames), times)
+
+    def shared_lead(self, session: GLUSInferenceSession) -> int:
+        """How many ids all windows of a session begin with; see [`FrameReader`]."""
+        return shared_lead(session, self.config.image_token_id, self.config.num_image_tokens)
+
     @torch.no_grad()
-    def read_prefix(self, input_ids: list[int], image_tokens: Tensor) -> PromptCache:
+    def read_prefix(self, input_ids: list[int], image_tokens: Tensor | list[Tensor]) -> PromptCache:
         """Read the part that all windows of a video share; its keys and values are reused by `read_windows`."""
+        image_tokens = self._stack_tokens(image_tokens)
         ids = torch.tensor([input_ids], device=image_tokens.device)
         return read_beginning(self.model.language_model, self.model.embed_prompt(ids, image_tokens[None]))
 
     @torch.no_grad()
-    def read_leads(self, prefix: PromptCache, input_ids: list[int], image_tokens: Tensor) -> PromptCache:
+    def read_leads(
+        self, prefix: PromptCache, input_ids: list[int], image_tokens: Tensor | list[Tensor]
+    ) -> PromptCache:
         """Read behind the prefix what the windows of all expressions begin with, for several first frames.
 
         Args:
@@ -532,6 +412,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         Returns:
             n beginnings; `select` one for each window.
         """
+        image_tokens = self._stack_tokens(image_tokens)
         ids = torch.tensor([input_ids] * len(image_tokens), device=image_tokens.device)
         return read_beginning(self.model.language_model, self.model.embed_prompt(ids, image_tokens[:, None]), prefix)
 
@@ -540,7 +421,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         self,
         prefix: PromptCache,
         input_ids: list[list[int]],
-        image_tokens: list[Tensor],
+        image_tokens: list[Tensor | list[Tensor]],
         places: list[list[int]] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Read windows as one right-padded batch behind what is cached.
@@ -555,8 +436,9 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             `seg_embeddings [n, dim]`, `seg_probabilities [n]`, `emits_seg [n]` (the arg-max is [SEG]); with `places`
             `[n, k, ...]` each.
         """
-        ids, ends = pad_prompts(input_ids, image_tokens[0].device)
-        embeddings = self.model.embed_prompt(ids, torch.cat(image_tokens))
+        tokens = torch.cat([self._stack_tokens(frames) for frames in image_tokens])
+        ids, ends = pad_prompts(input_ids, tokens.device)
+        embeddings = self.model.embed_prompt(ids, tokens)
         at = ends[:, None] if places is None else torch.tensor(places, device=ids.device)
         last, penultimate = read_at(self.model.language_model, embeddings, at, prefix)
         probabilities = self.lm_head(last).float().softmax(-1)
@@ -564,6 +446,16 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         seg_embeddings = self.model.seg_projection(penultimate if self.model.reads_penultimate else last)
         found = seg_embeddings, probabilities[..., seg_id], probabilities.argmax(-1) == seg_id
         return tuple(part[:, 0] for part in found) if places is None else found
+
+    def _stack_tokens(self, frames: Tensor | list[Tensor]) -> Tensor:
+        """`[frames, num_image_tokens, hidden]`."""
+        if isinstance(frames, Tensor):
+            return frames
+        if frames:
+            return torch.stack(frames)
+        return torch.empty(
+            0, self.config.num_image_tokens, self.config.text_config.hidden_size, device=self.device, dtype=self.dtype
+        )
 
 
 __all__ = ["GLUSForVideoSegmentation", "GLUSModel", "GLUSPreTrainedModel", "GLUSSegmentationOutput"]

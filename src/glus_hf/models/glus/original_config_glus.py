@@ -45,7 +45,9 @@ def config_from_upstream(
         )
     layers = converted.vision_config.num_hidden_layers
     if not -layers - 1 <= converted.vision_feature_layer <= layers:
-        raise UserError(f"mm_vision_select_layer is {converted.vision_feature_layer}, but CLIP has {layers} layers")
+        raise UserError(
+            f"mm_vision_select_layer is {converted.vision_feature_layer}, but CLIP has {layers} layers; check --clip"
+        )
     return converted
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from torch.nn import functional as F
-from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
-from ...media.images import check_views
+from ...media.images import check_views, to_frame
 from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import pad_conversations
 from ..expressions import as_expressions, check_expression, one_line, plain_expression, sample_templates
@@ -27,9 +25,12 @@ from ..llama_prompts import (
     encode_piece,
     tokenize_prompt,
 )
+from ..processor_parts import ProcessorPartsMixin
+from ..recipe_processing import CONTEXT_STRATEGIES, OVERLAPS, RecipeProcessor, all_have, check_choice
 from ..sessions import load_frames
 from .image_processing_glus import GLUSImageProcessor
 from .inference_glus import GLUSInferenceSession
+from .live_glus import GLUSLiveSession, LiveFrames
 from .presets_glus import PROCESSOR_OPTIONS, select_options
 
 
@@ -57,12 +58,9 @@ ANSWERS = (
 )
 INFERENCE_QUESTION = 0
 INFERENCE_ANSWER = 3
-CONTEXT_STRATEGIES = ("middle", "uniform", "random")
-OVERLAPS = ("union", "sum")
-FULL_WHITE = 255  # foreground of a mask read from an image file; no number of objects
 
 
-class GLUSProcessor(CheckpointMixin, ProcessorMixin):
+class GLUSProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, ProcessorMixin):
     """Turns videos and referring expressions into what [`GLUSForVideoSegmentation`] reads, and its logits into masks.
 
     Args:
@@ -87,6 +85,8 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         (['the red square'], [1, 3, 6, 8])
     """
 
+    _image_processor_class = GLUSImageProcessor
+
     def __init__(
         self,
         image_processor,
@@ -109,8 +109,8 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
             image_token_id=image_token_id,
             max_expression_tokens=max_expression_tokens,
         )
-        _check_choice("context_frames", context_frames, CONTEXT_STRATEGIES)
-        _check_choice("overlap", overlap, OVERLAPS)
+        check_choice("context_frames", context_frames, CONTEXT_STRATEGIES)
+        check_choice("overlap", overlap, OVERLAPS)
         vocabulary = tokenizer.get_vocab()
         missing = [token for token in (BOS_TOKEN, EOS_TOKEN) + ADDED_TOKENS if token not in vocabulary]
         if missing:
@@ -129,15 +129,8 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         (`presets_glus.COMPAT`); give the model the same name. Single options go before it."""
         return {**select_options(kwargs.pop("compat", None), PROCESSOR_OPTIONS), **kwargs}
 
-    @classmethod
-    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
-        # The default asks AutoImageProcessor, which knows our class only after registration.
-        own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
-        kwargs = {option: value for option, value in kwargs.items() if option not in own}
-        image_processor = GLUSImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
-        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
-        return [image_processor, tokenizer]
+    added_tokens = ADDED_TOKENS
+    """What the recipe adds to the tokenizer of the language model."""
 
     @property
     def seg_token_id(self) -> int:
@@ -191,7 +184,7 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         questions = [INFERENCE_QUESTION] * num_query_frames if questions is None else questions
         answers = [INFERENCE_ANSWER] * num_query_frames if answers is None else answers
         if num_query_frames < 1 or not len(questions) == len(answers) == num_query_frames:
-            raise UserError(f"expected {num_query_frames} (at least 1) questions and answers")
+            raise UserError(f"expected {num_query_frames} (at least 1) questions and answers; pass that many")
         context = IMAGE_BLOCK * self.num_context_frames + f"\n{CONTEXT_SENTENCE}\n" if self.num_context_frames else ""
         turns = [
             f"USER: {context if turn == 0 else ''}{IMAGE_BLOCK}\n{QUESTIONS[question].replace('{x}', expression)} "
@@ -235,50 +228,6 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
 
     # ---- inference
 
-    def sample_context_frames(
-        self,
-        num_frames: int,
-        num_context: int | None = None,
-        strategy: str | None = None,
-        generator: np.random.Generator | None = None,
-    ) -> list[int]:
-        """Indices of the context frames, nondecreasing, each in 0..num_frames-1.
-
-        Args:
-            num_frames (`int`): frames of the video, at least 1. With fewer than `num_context`, some repeat
-                (upstream wraps round to the last frame there).
-            num_context (`int`, *optional*): default `num_context_frames`.
-            strategy (`str`, *optional*): default `context_frames`. "middle": the middle of equal segments, as the
-                benchmarks use. "uniform": first to last frame, as upstream's demo. "random": one
-                frame of each segment, as in training.
-            generator (`np.random.Generator`, *optional*): for "random"; a fresh one without it. The global
-                generators are never touched.
-
-        Raises:
-            `UserError`: no frames, no context, unknown strategy.
-
-        Example:
-
-            >>> processor.sample_context_frames(10)
-            [1, 3, 6, 8]
-        """
-        count = self.num_context_frames if num_context is None else num_context
-        strategy = strategy or self.context_frames
-        if num_frames < 1 or count < 0:
-            raise UserError(f"cannot sample {count} context frames from {num_frames} frames")
-        if strategy not in CONTEXT_STRATEGIES:
-            raise UserError(f"unknown context strategy {strategy!r}; use one of {', '.join(CONTEXT_STRATEGIES)}")
-        if strategy == "uniform":
-            return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
-        bounds = np.linspace(0, num_frames, count + 1, dtype=int)
-        starts, last = bounds[:-1], np.maximum(bounds[1:] - 1, bounds[:-1])  # an empty segment gives its start
-        if strategy == "middle":
-            half = -(-num_frames // max(count, 1)) // 2
-            indices = np.minimum(starts + half, bounds[1:] - 1)
-        else:
-            indices = (generator or np.random.default_rng()).integers(starts, last, endpoint=True)
-        return np.clip(indices, 0, num_frames - 1).tolist()
-
     def init_video_session(
         self, video, text: str | Sequence[str], context_frames: str | Sequence[int] | None = None
     ) -> GLUSInferenceSession:
@@ -309,6 +258,65 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
             last_turn_input_ids=[last for _, _, last in splits],
         )
 
+    def init_live_session(
+        self,
+        text: str | Sequence[str],
+        video: Iterable | None = None,
+        context_frames: str | Sequence | None = None,
+        num_frames: int | None = None,
+    ) -> GLUSLiveSession:
+        """A session for frames that come one by one, for [`GLUSForVideoSegmentation.push_frame`].
+
+        Args:
+            text (`str` or `Sequence[str]`): the expression(s).
+            video (`Iterable`, *optional*): gives the frames, for `propagate_in_video_iterator`; it may wait for each.
+            context_frames (`str` or `Sequence`, *optional*): a strategy, "middle" or "uniform", by which the context
+                is sampled from the frames seen so far whenever their number reaches a power of two; or a fixed
+                context, `num_context_frames` images. A fixed one is read once.
+            num_frames (`int`, *optional*): how many frames will come. Only models that embed the time of a frame
+                (glus-tiny) use it; without it a frame's time is counted in twice the last power of two.
+
+        Raises:
+            `UserError`: an expression [`~GLUSProcessor.clean_expression`] refuses, or a wrong context.
+
+        Example:
+
+            >>> session = processor.init_live_session("the red circle")
+            >>> session.num_frames, session.texts
+            (0, ['the red circle'])
+        """
+        expressions = [self.clean_expression(expression) for expression in as_expressions(text)]
+        strategy = context_frames if isinstance(context_frames, str) else self.context_frames
+        if strategy == "random":
+            raise UserError('a live session samples "middle" or "uniform" frames: change context_frames')
+        if num_frames is not None and num_frames < 1:
+            raise UserError(f"num_frames must be at least 1, got {num_frames}")
+        images = [] if context_frames is None or isinstance(context_frames, str) else self._images(context_frames)
+        sample = partial(self.sample_context_frames, strategy=strategy)
+        times = [(place + 0.5) / len(images) for place in range(len(images))]
+        if images and num_frames is not None:
+            times = [index / max(num_frames - 1, 1) for index in sample(num_frames)]
+        splits = [self.split_window(expression) for expression in expressions]
+        return GLUSLiveSession(
+            frames=LiveFrames(images),
+            texts=expressions,
+            context_frame_indices=[-1 - place for place in range(len(images))],
+            image_processor=self.image_processor,
+            prefix_input_ids=splits[0][0],
+            turn_input_ids=[turn for _, turn, _ in splits],
+            last_turn_input_ids=[last for _, _, last in splits],
+            sample_context=sample,
+            source=video,
+            expected_frames=num_frames,
+            context_times=times,
+        )
+
+    def _images(self, context_frames: Sequence) -> list[np.ndarray]:
+        """Images of a fixed context."""
+        if len(context_frames) != self.num_context_frames:
+            raise UserError(f"context_frames must be {self.num_context_frames} images, got {len(context_frames)}")
+        return [to_frame(image, f"context frame {place}") for place, image in enumerate(context_frames)]
+
     def split_window(self, expression: str) -> tuple[list[int], list[int], list[int]]:
         """Expanded ids of (prefix, one earlier turn, last turn): a window of q frames is prefix + turn*(q-1) + last.
 
@@ -319,35 +327,6 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         first, second = [position for position, token in enumerate(ids) if token == start][-2:]
         parts = ids[:first], ids[first:second], ids[second:]
         return tuple(self.expand_image_tokens(part) for part in parts)
-
-    def _context_indices(self, num_frames: int, context_frames: str | Sequence[int] | None) -> list[int]:
-        if context_frames is None or isinstance(context_frames, str):
-            return self.sample_context_frames(num_frames, strategy=context_frames)
-        indices = [int(index) for index in context_frames]
-        if len(indices) != self.num_context_frames or any(not 0 <= index < num_frames for index in indices):
-            raise UserError(
-                f"context_frames must be {self.num_context_frames} indices in 0..{num_frames - 1}, got {indices}"
-            )
-        return indices
-
-    def post_process_masks(
-        self, mask_logits: torch.Tensor, threshold: float = 0.0, size: tuple[int, int] | None = None
-    ) -> torch.Tensor:
-        """Masks from logits.
-
-        Args:
-            mask_logits (`torch.FloatTensor [..., height, width]`): as the model gives them.
-            threshold (`float`): logits above it are foreground; 0 is probability 0.5.
-            size (`tuple[int, int]`, *optional*): height and width in pixels; others are resized first (bilinear).
-
-        Returns:
-            `torch.BoolTensor [..., height, width]`.
-        """
-        if size is not None and tuple(mask_logits.shape[-2:]) != tuple(size):
-            flat = mask_logits.float().reshape(-1, 1, *mask_logits.shape[-2:])
-            flat = F.interpolate(flat, tuple(size), mode="bilinear", align_corners=False)
-            mask_logits = flat.reshape(*mask_logits.shape[:-2], *size)
-        return mask_logits > threshold
 
     # ---- training
 
@@ -391,20 +370,11 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
         batch = self._pad_conversations([prompt for video in prompts for prompt in video], labels)
         batch.update(self._stack_views([sample["frames"] for sample in samples]))
         batch["expressions_per_video"] = torch.tensor([len(video) for video in prompts])
-        if _all_have(samples, "frame_times"):
+        if all_have(samples, "frame_times"):
             batch["frame_times"] = torch.tensor([list(sample["frame_times"]) for sample in samples]).float()
-        if _all_have(samples, "masks"):
+        if all_have(samples, "masks"):
             batch["mask_labels"] = [self._mask_labels(s["masks"], len(p)) for s, p in zip(samples, prompts)]
         return BatchFeature(batch)
-
-    def _sample_prompts(self, sample: dict, rng: np.random.Generator | None) -> list[str]:
-        if sample.get("conversations") is not None:
-            prompts = list(sample["conversations"])
-        else:
-            prompts = [self.sample_conversation(expression, rng) for expression in sample["expressions"]]
-        if not prompts:
-            raise UserError("a sample needs at least one expression")
-        return prompts
 
     def sample_conversation(self, text: str, rng: np.random.Generator | None = None) -> str:
         """The whole conversation about an expression, with the questions and answers of inference, or ones sampled
@@ -455,38 +425,6 @@ class GLUSProcessor(CheckpointMixin, ProcessorMixin):
             "pixel_values": torch.stack([self.image_processor.clip_view(frames) for frames in videos]),
             "mask_pixel_values": torch.stack([self.image_processor.mask_view(frames) for frames in queries]),
         }
-
-    def _mask_labels(self, masks, num_expressions: int) -> torch.Tensor:
-        """Targets of E expressions from their masks, merged already or object by object."""
-        masks = [_count_objects(np.asarray(expression)) for expression in masks]
-        shapes = [array.shape for array in masks]
-        of_one_size = len(set(shapes)) == 1 and len(shapes[0]) == 3
-        if len(masks) != num_expressions or not of_one_size or shapes[0][0] != self.num_query_frames:
-            expected = f"[{num_expressions}, {self.num_query_frames}, height, width]"
-            raise UserError(f"masks must be {expected}, got {[list(shape) for shape in shapes]}")
-        masks = torch.as_tensor(np.stack(masks))
-        if self.overlap == "union":
-            return (masks > 0).float()
-        if masks.numel() > 0 and masks.max() == FULL_WHITE:
-            raise UserError(f"with overlap='sum' masks are numbers of objects, got {FULL_WHITE}; divide by it")
-        return masks.float()
-
-
-def _count_objects(masks: np.ndarray) -> np.ndarray:
-    """`[objects, frames, height, width]` -> number of objects of each pixel; merged masks stay as they are."""
-    return (masks > 0).sum(0) if masks.ndim == 4 else masks
-
-
-def _check_choice(name: str, value, choices: tuple[str, ...]):
-    if value not in choices:
-        raise UserError(f"unknown {name} {value!r}; use one of {', '.join(choices)}")
-
-
-def _all_have(samples: list[dict], key: str) -> bool:
-    given = [sample.get(key) is not None for sample in samples]
-    if any(given) != all(given):
-        raise UserError(f"either all samples have {key} or none")
-    return all(given)
 
 
 __all__ = ["GLUSProcessor"]

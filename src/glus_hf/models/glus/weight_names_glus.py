@@ -108,10 +108,12 @@ def convert_state_dict(upstream_state: Mapping[str, Tensor], clip_state: Mapping
     state = {**upstream_state, **identity_projection(upstream_state), **clip_state}
     plan, unknown = plan_names(state)
     if unknown:
-        raise UserError(f"{len(unknown)} weights are not of the released GLUS layout: {', '.join(unknown)}")
+        raise UserError(
+            f"{len(unknown)} weights are not of the released GLUS layout, download it again: {', '.join(unknown)}"
+        )
     doubled = [name for target in doubled_targets(plan) for name in plan[target]]
     if doubled:
-        raise UserError(f"{len(doubled)} weights have the same target: {', '.join(doubled)}")
+        raise UserError(f"{len(doubled)} weights have the same target, download it again: {', '.join(doubled)}")
     return {target: join_sources(target, [state[name] for name in sources]) for target, sources in plan.items()}
 
 

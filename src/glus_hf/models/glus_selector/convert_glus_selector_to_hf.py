@@ -235,7 +235,7 @@ def _base_fields(folder: Path, fields: Mapping, clip: Path) -> dict:
     refuse_rope_scaling(fields)
     projector = fields.get("mm_projector_type", "linear")
     if projector != "linear":
-        raise CheckpointError(f"{folder}: its projector is {projector!r}; only linear ones can be converted")
+        raise CheckpointError(f"{folder}: its projector is {projector!r}; use one with a linear projector")
     clip_config = read_json(clip / "config.json")
     clip_config = clip_config.get("vision_config") or clip_config
     merger = fields.get("config") or {}
@@ -252,9 +252,11 @@ def _base_fields(folder: Path, fields: Mapping, clip: Path) -> dict:
             values["temporal_cluster_rate"] = float(merger["temporal_cluster_rate"])
             values["spatial_clusters"] = [int(rate) for rate in rates]
     except KeyError as error:
-        raise CheckpointError(f"{folder}: the config of the checkpoint lacks {error}") from None
+        raise CheckpointError(f"{folder}: the config of the checkpoint lacks {error}; download it again") from None
     if use_cluster and any(rate != int(rate) or rate < 2 for rate in rates):
-        raise CheckpointError(f"{folder}: spatial cluster rates {rates} are no numbers of tokens; only those work")
+        raise CheckpointError(
+            f"{folder}: spatial cluster rates {rates} are no numbers of tokens; use another checkpoint"
+        )
     return values
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...media.images import clip_view
 from ..prefix_cache import default_batch_size
-from ..sessions import VideoSession, check_inference, sides
+from ..sessions import VideoSession, check_inference, check_prompt_ids, sides
 
 
 FRAMES_AT_ONCE = 16
@@ -110,6 +110,12 @@ def _check_fit(model, session: GLUSSelectorSession, batch_size: int | None) -> N
         "crop_size": (sides(session.image_processor.crop_size), sides(model.config.vision_config.image_size)),
     }
     check_inference(model, batch_size, fits)
+    config = model.config
+    rows, image, tokens = config.text_config.vocab_size, config.image_token_id, config.num_image_tokens
+    for ids, context in zip(session.prefix_input_ids, session.contexts, strict=True):
+        check_prompt_ids(ids, rows, image, len(context) * tokens)
+    for ids in session.target_input_ids:
+        check_prompt_ids(ids, rows, image, tokens)
 
 
 __all__ = ["GLUSSelectorSession", "score_video"]

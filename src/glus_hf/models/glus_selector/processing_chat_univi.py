@@ -3,11 +3,9 @@ CLIP's view."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import torch
-from transformers import AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
@@ -18,10 +16,11 @@ from ...media.images import as_rgb_arrays, check_views, clip_view
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import as_expressions
 from ..llama_prompts import BOS_TOKEN, EOS_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS, tokenize_prompt
+from ..processor_parts import ProcessorPartsMixin
 from .configuration_chat_univi import LONGEST_RUN_OF_IMAGES, num_clusters
 
 
-class ChatUniViProcessor(CheckpointMixin, ProcessorMixin):
+class ChatUniViProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
     """Turns prompts and images into what [`ChatUniViForConditionalGeneration`] reads.
 
     Args:
@@ -37,6 +36,8 @@ class ChatUniViProcessor(CheckpointMixin, ProcessorMixin):
 
     Raises `ValueError` when the tokenizer lacks a token.
     """
+
+    _image_processor_class = CLIPImageProcessorPil
 
     def __init__(
         self,
@@ -63,16 +64,6 @@ class ChatUniViProcessor(CheckpointMixin, ProcessorMixin):
 
     def _needed_tokens(self) -> tuple[str, ...]:
         return BOS_TOKEN, EOS_TOKEN
-
-    @classmethod
-    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
-        # The default asks AutoImageProcessor, which prefers the class that needs torchvision.
-        own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
-        kwargs = {option: value for option, value in kwargs.items() if option not in own}
-        image_processor = CLIPImageProcessorPil.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
-        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
-        return [image_processor, tokenizer]
 
     @property
     def pad_token_id(self) -> int:
@@ -148,7 +139,9 @@ class ChatUniViProcessor(CheckpointMixin, ProcessorMixin):
         rows = [self.tokenize(prompt) for prompt in prompts]
         wanted = sum(row.count(self.image_token_id) for row in rows)
         if wanted != len(images):
-            raise UserError(f"the prompts have {wanted} {IMAGE_TOKEN}, but there are {len(images)} images")
+            raise UserError(
+                f"the prompts have {wanted} {IMAGE_TOKEN}, but there are {len(images)} images; pass as many"
+            )
         batch = self._pad([self.expand_image_tokens(row, group_runs) for row in rows])
         if images:
             batch["pixel_values"] = self.clip_view(images)

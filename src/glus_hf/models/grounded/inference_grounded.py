@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..mask_scores import mask_confidence
+from ..sam2_tracking import MaskTrack, encode_frame, mask_view, start_tracking, track_frame, turned_back
 from ..sessions import VideoSegmentationOutput, VideoSession, check_inference, key_frame_per_text
 from .detection_grounded import Detection, detect, frames_to_search
-from .tracking_grounded import encode_frame, start_tracking, track_frame, turned_back
 
 
 NO_TARGET_LOGIT = -100.0
@@ -42,30 +42,7 @@ class GroundedInferenceSession(VideoSession):
 
     def mask_view(self, frame_idx: int, side: int) -> Tensor:
         """A frame as SAM-2 sees it, `float32 [1, 3, side, side]`."""
-        values = torch.tensor(self.frames[frame_idx]).permute(2, 0, 1)[None].float() / 255
-        resized = F.interpolate(values, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (self.mask_image_mean, self.mask_image_std))
-        return (resized - mean) / std
-
-
-@dataclass
-class Track:
-    """An expression on its way through the video, from its key frame on; `step` is 1, or -1 on the way back.
-    `sam` is None where there is nothing to follow."""
-
-    text: int
-    start: int
-    step: int
-    score: float
-    sam: object | None
-
-    def position(self, frame_idx: int) -> int:
-        """Where on the way a frame is; 0 is the key frame."""
-        return (frame_idx - self.start) * self.step
-
-    def covers(self, frame_idx: int) -> bool:
-        """Whether the frame lies ahead; the key frame belongs to the way forward."""
-        return self.position(frame_idx) >= (0 if self.step == 1 else 1)
+        return mask_view(self.frames[frame_idx], side, self.mask_image_mean, self.mask_image_std)
 
 
 def propagate_in_video(
@@ -92,22 +69,22 @@ def _find(model, session: GroundedInferenceSession, starts: list, batch_size: in
     return detect(model, session, [everywhere if start is None else [int(start)] for start in starts], batch_size)
 
 
-def _start(model, session: GroundedInferenceSession, text: int, found: Detection) -> Track:
+def _start(model, session: GroundedInferenceSession, text: int, found: Detection) -> MaskTrack:
     threshold = model.config.no_target_threshold
     is_there = threshold is None or found.score >= threshold
     size = session.height, session.width
     sam = start_tracking(model.mask_model, size, found.box) if is_there else None
-    return Track(text, found.frame_idx, 1, found.score, sam)
+    return MaskTrack(text, found.frame_idx, 1, found.score, sam)
 
 
-def _turn(model, session: GroundedInferenceSession, track: Track) -> Track:
+def _turn(model, session: GroundedInferenceSession, track: MaskTrack) -> MaskTrack:
     size = session.height, session.width
     sam = None if track.sam is None else turned_back(model.mask_model, size, track.sam)
-    return Track(track.text, track.start, -1, track.score, sam)
+    return MaskTrack(track.text, track.start, -1, track.score, sam)
 
 
 def _sweep(
-    model, session: GroundedInferenceSession, tracks: list[Track], frames: range
+    model, session: GroundedInferenceSession, tracks: list[MaskTrack], frames: range
 ) -> Iterator[VideoSegmentationOutput]:
     for frame_idx in frames:
         yield _segment_frame(model, session, [track for track in tracks if track.covers(frame_idx)], frame_idx)
@@ -115,7 +92,7 @@ def _sweep(
 
 @torch.no_grad()
 def _segment_frame(
-    model, session: GroundedInferenceSession, tracks: list[Track], frame_idx: int
+    model, session: GroundedInferenceSession, tracks: list[MaskTrack], frame_idx: int
 ) -> VideoSegmentationOutput:
     mask_model, size = model.mask_model, (session.height, session.width)
     logits = torch.full((len(tracks), *size), NO_TARGET_LOGIT, device=mask_model.device)

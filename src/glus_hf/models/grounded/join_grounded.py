@@ -9,15 +9,12 @@ from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoTo
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 
 from ...atomic_write import new_folder
-from ...checkpoint_files.json_fields import read_fields
 from ...errors import CheckpointError
 from ..checkpoint_loading import check_files, readable_errors
+from ..hub_parts import image_statistics, load_part
 from .configuration_grounded import DETECTORS, GroundedConfig
 from .modeling_grounded import GroundedForVideoSegmentation
-from .processing_grounded import IMAGENET_MEAN, IMAGENET_STD, GroundedProcessor
-
-
-BUFFERS = ("position_ids", "relative_position_index", "num_batches_tracked")  # of older versions; computed today
+from .processing_grounded import GroundedProcessor
 
 
 def join_checkpoints(
@@ -39,8 +36,8 @@ def join_checkpoints(
     if kind not in DETECTORS:
         raise CheckpointError(f"{detector}: holds a {kind!r} model, no detector; use {' or '.join(DETECTORS)}")
     parts = {
-        "detector": _load(AutoModelForZeroShotObjectDetection, detector),
-        "mask_model": _load(Sam2VideoModel, mask_model),
+        "detector": load_part(AutoModelForZeroShotObjectDetection, detector),
+        "mask_model": load_part(Sam2VideoModel, mask_model),
     }
     # copies: a composite model sets the attention of its configs anew, and those of the parts are in use
     configs = {
@@ -62,35 +59,15 @@ def _config(folder: Path):
         return AutoConfig.from_pretrained(folder)
 
 
-def _load(model_class, folder: Path):
-    """In float32, as the detector needs it; strictly, but for buffers that are computed today."""
-    check_files(folder, {}, of_model=True)
-    with readable_errors(folder):
-        model, info = model_class.from_pretrained(folder, dtype="float32", output_loading_info=True)
-    unexpected = [key for key in info["unexpected_keys"] if not key.endswith(BUFFERS)]
-    for problem, keys in {"missing": info["missing_keys"], "unexpected": unexpected}.items():
-        if keys:
-            names = ", ".join(sorted(keys)[:3])
-            raise CheckpointError(f"{folder}: {len(keys)} weights are {problem} ({names}); download it again")
-    return model
-
-
 def _join_processors(detector: Path, mask_model: Path) -> GroundedProcessor:
     check_files(detector, {}, of_model=False)
     with readable_errors(detector):
         images = GroundingDinoImageProcessorPil.from_pretrained(detector)
         tokenizer = AutoTokenizer.from_pretrained(detector)
-    return GroundedProcessor(images, tokenizer, **_mask_statistics(mask_model))
-
-
-def _mask_statistics(folder: Path) -> dict[str, list[float]]:
-    """Mean and deviation of SAM-2's images, from whichever file of its processor has them."""
-    for name in ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"):
-        fields = read_fields(folder / name) if (folder / name).is_file() else {}
-        for found in (fields, fields.get("image_processor"), fields.get("video_processor")):
-            if isinstance(found, dict) and "image_mean" in found and "image_std" in found:
-                return {"mask_image_mean": found["image_mean"], "mask_image_std": found["image_std"]}
-    return {"mask_image_mean": IMAGENET_MEAN, "mask_image_std": IMAGENET_STD}
+    statistics = image_statistics(mask_model)
+    if statistics is None:
+        return GroundedProcessor(images, tokenizer)
+    return GroundedProcessor(images, tokenizer, mask_image_mean=statistics[0], mask_image_std=statistics[1])
 
 
 __all__ = ["join_checkpoints"]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Sequence
 from numbers import Integral
 
 import torch
-from transformers import AutoTokenizer
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
+from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
+from ...media.images import check_views
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import as_expressions, check_expression, one_line, plain_expression
+from ..processor_parts import ProcessorPartsMixin
 from ..sessions import load_frames
 from .inference_grounded import GroundedInferenceSession
 
@@ -23,7 +25,7 @@ SEPARATORS = str.maketrans(".?", "  ")  # they part phrases in Grounding DINO's 
 MAX_TOKENS = 256
 
 
-class GroundedProcessor(CheckpointMixin, ProcessorMixin):
+class GroundedProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
     """Turns videos and phrases into what [`GroundedForVideoSegmentation`] reads.
 
     Args:
@@ -39,6 +41,8 @@ class GroundedProcessor(CheckpointMixin, ProcessorMixin):
         >>> session = processor.init_video_session("clip.mp4", "the dog")  # doctest: +SKIP
     """
 
+    _image_processor_class = GroundingDinoImageProcessorPil
+
     def __init__(
         self,
         image_processor,
@@ -49,18 +53,12 @@ class GroundedProcessor(CheckpointMixin, ProcessorMixin):
         **kwargs,
     ):
         super().__init__(image_processor, tokenizer, **kwargs)
+        check_views(image_processor)
+        check_whole_numbers(max_expression_tokens=max_expression_tokens)
         self.mask_image_mean, self.mask_image_std = _three(mask_image_mean), _three(mask_image_std)
+        if 0 in self.mask_image_std:
+            raise UserError(f"mask_image_std is {self.mask_image_std}; it must have no 0")
         self.max_expression_tokens = max_expression_tokens
-
-    @classmethod
-    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
-        # The default asks AutoImageProcessor, whose first choice needs torchvision.
-        own = inspect.signature(cls).parameters  # a tokenizer would save options that are not its own
-        kwargs = {option: value for option, value in kwargs.items() if option not in own}
-        images = GroundingDinoImageProcessorPil.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
-        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)
-        return [images, tokenizer]
 
     def clean_expression(self, text: str) -> str:
         """An expression as the detector was trained with: lower case, one phrase without full stops.
@@ -113,10 +111,10 @@ def _as_phrase(text: str) -> str:
 
 
 def _three(values) -> list[float]:
-    values = [float(value) for value in values]
-    if len(values) != 3:
-        raise UserError(f"mask_image_mean and mask_image_std have one value per colour, got {len(values)}; pass three")
-    return values
+    is_list = isinstance(values, (list, tuple)) and all(type(value) in (int, float) for value in values)
+    if not is_list or len(values) != 3 or not all(map(math.isfinite, values)):
+        raise UserError(f"mask_image_mean and mask_image_std have one value per colour, got {values!r:.80}: pass 3")
+    return [float(value) for value in values]
 
 
 def _checked_frames(frames, num_frames: int) -> list[int] | None:

@@ -32,7 +32,10 @@ def write_davis(folder: Path, videos: list[VideoMasks]) -> None:
     texts = {}
     for video in videos:
         if len(video.labels) > MAX_OBJECTS:
-            raise UserError(f"{video.video}: davis holds {MAX_OBJECTS} expressions per video, not {len(video.labels)}")
+            raise UserError(
+                f"{video.video}: davis holds {MAX_OBJECTS} expressions per video, not {len(video.labels)}; use "
+                "another format"
+            )
         texts[video.video] = {str(number): label for number, label in enumerate(video.labels, start=1)}
         _write_video(folder / "Annotations" / video.video, video)
         write_frames(folder / "JPEGImages", video)

@@ -54,11 +54,27 @@ def _write_config(path: Path, media: str, name: str, shape: str | None, kind: st
 
 
 def _video_task(video: VideoMasks) -> dict:
-    found = [
+    data = {"video": f"{LOCAL_FILES}{video.video}.mp4"}
+    return {"data": data, "predictions": [{"model_version": "glus_hf", "result": video_regions(video)}]}
+
+
+def video_regions(video: VideoMasks, box: str = "box", name: str = "video") -> list[dict]:
+    """Boxes of the masks as regions of Label Studio's video tag, one per expression that has a mask.
+
+    Args:
+        video: masks.
+        box, name: names of the interface's `VideoRectangle` and `Video`.
+
+    Example:
+        >>> track = [{"size": [2, 2], "counts": "04"}]
+        >>> video_regions(VideoMasks("v", ["0"], (2, 2), ["a dog"], [track]))[0]["value"]["labels"]
+        ['a dog']
+    """
+    return [
         {
             "id": f"object-{index}",
-            "from_name": "box",
-            "to_name": "video",
+            "from_name": box,
+            "to_name": name,
             "type": "videorectangle",
             "value": {
                 "framesCount": len(track),
@@ -70,8 +86,6 @@ def _video_task(video: VideoMasks) -> dict:
         for index, (label, track) in enumerate(zip(video.labels, video.tracks, strict=True))
         if any(track)
     ]
-    data = {"video": f"{LOCAL_FILES}{video.video}.mp4"}
-    return {"data": data, "predictions": [{"model_version": "glus_hf", "result": found}]}
 
 
 def _boxes(video: VideoMasks, track: list) -> list[dict]:
@@ -152,4 +166,4 @@ def _run_bits(length: int, inside: bool) -> str:
     return text
 
 
-__all__ = ["brush_rle", "write_label_studio"]
+__all__ = ["brush_rle", "video_regions", "write_label_studio"]

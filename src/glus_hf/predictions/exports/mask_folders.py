@@ -126,13 +126,18 @@ def add_frames(video: VideoMasks, source: Path, keep: bool) -> VideoMasks:
         found = {file.stem: file for file in files}
         missing = [name for name in video.frame_names if name not in found]
         if missing:
-            raise UserError(f"{source}: has no frame {missing[0]} for the masks of {video.video!r}")
+            raise UserError(
+                f"{source}: has no frame {missing[0]} for the masks of {video.video!r}; pass the video they are of"
+            )
         chosen = [found[name] for name in video.frame_names]
         check_size(chosen[0], to_frame(chosen[0], str(chosen[0])).shape[:2], video.size, of="a mask")
         return replace(video, suffix=chosen[0].suffix, frames=chosen if keep else None)
     clip = load_video(source, max_frames=len(video.frame_names))
     if len(clip) < len(video.frame_names):
-        raise UserError(f"{source}: has {len(clip)} frames, but there are {len(video.frame_names)} masks")
+        raise UserError(
+            f"{source}: has {len(clip)} frames, but there are {len(video.frame_names)} masks; pass the video "
+            "they are of"
+        )
     check_size(source, (clip.height, clip.width), video.size, of="a mask")
     return replace(video, fps=video.fps or clip.fps, frames=VideoFile(source, len(clip)) if keep else None)
 

@@ -91,7 +91,7 @@ def masks_of_results(
     results = [results] if isinstance(results, Mapping) else list(results)
     shapes = {result["masks"].shape for result in results}
     if len(shapes) != 1:
-        raise UserError(f"results of one video have one shape of masks, got {sorted(shapes)}")
+        raise UserError(f"results of one video must have one shape of masks, got {sorted(shapes)}")
     num_frames, height, width = shapes.pop()
     names = [f"{index:05d}" for index in range(num_frames)] if frame_names is None else list(frame_names)
     if len(names) != num_frames:

@@ -56,7 +56,7 @@ def read_config(kind: type[Config], file: str | os.PathLike, overrides: Sequence
     """
     config = kind(**_values(kind, read_content(file, overrides), _Location(kind, str(file))))
     if not config.data.train:
-        raise ConfigError(f"{file}: data.train is empty; list at least one dataset with its name")
+        raise ConfigError(f"{file}: data.train is empty; add a dataset with its name")
     for index, dataset in enumerate(config.data.train):
         if not dataset.name:
             raise ConfigError(f"{file}: data.train.{index} has no name; see load_referring_dataset")
@@ -105,7 +105,7 @@ def _read(file: str | os.PathLike) -> dict:
     try:
         content = _load_yaml(text)
     except YAML_ERRORS as error:
-        raise ConfigError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())[:300]})") from None
+        raise ConfigError(f"{file}: is no YAML ({' '.join(str(error).split())[:300]}); correct it") from None
     return _mapping({} if content is None else content, str(file), "the file")
 
 
@@ -151,7 +151,7 @@ def _override(content: dict, text: str) -> None:
     for name in parents:
         target = target[_index(target, name, key)] if isinstance(target, list) else target.setdefault(name, {})
         if not isinstance(target, (dict, list)):
-            raise ConfigError(f"{key}: {name} is a value, no section")
+            raise ConfigError(f"{key}: {name} is a value, no section; use a shorter key")
     try:
         target[_index(target, last, key) if isinstance(target, list) else last] = _load_yaml(value)
     except YAML_ERRORS:
@@ -160,7 +160,7 @@ def _override(content: dict, text: str) -> None:
 
 def _index(values: list, name: str, key: str) -> int:
     if not name.isdecimal() or int(name) >= len(values):
-        raise ConfigError(f"{key}: {name} is no position in a list of {len(values)}")
+        raise ConfigError(f"{key}: {name} is no position in a list of {len(values)}; use a smaller one")
     return int(name)
 
 

@@ -55,7 +55,7 @@ class MixtureDataset(EpochDataset):
             raise UserError(f"{given}, but weights for {', '.join(sorted(weights)) or 'none'}; use the same names")
         wrong = [name for name, weight in weights.items() if not (weight > 0 and math.isfinite(weight))]
         if wrong:
-            raise UserError(f"the weight of {wrong[0]} is {weights[wrong[0]]}; a weight is a positive number")
+            raise UserError(f"the weight of {wrong[0]} is {weights[wrong[0]]}; use a positive number")
         if num_samples_per_epoch is None:
             num_samples_per_epoch = sum(len(part) for part in datasets.values())
         if num_samples_per_epoch < 1 or seed < 0:

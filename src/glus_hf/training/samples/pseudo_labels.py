@@ -275,7 +275,10 @@ def read_labels(folder: str | os.PathLike, row: Mapping) -> list[float | None] |
     for index, label in enumerate(labels):
         is_number = isinstance(label, (int, float)) and not isinstance(label, bool)
         if label is not None and not (is_number and 0 <= label <= 1):
-            raise UserError(f"{path}: the label of frame number {index} is {label!r}, not an IoU from 0 to 1 or null")
+            raise UserError(
+                f"{path}: the label of frame number {index} is {label!r}, not an IoU from 0 to 1 or null; "
+                "label the split again"
+            )
     return labels
 
 

@@ -76,7 +76,7 @@ class RatioMixture(ConcatDataset):
         for name, dataset in datasets.items():
             ratio = ratios.get(name)
             if ratio is None or not (ratio > 0 and math.isfinite(ratio)):
-                raise UserError(f"the ratio of {name} is {ratio}; a ratio is a positive number")
+                raise UserError(f"the ratio of {name} is {ratio}; use a positive number")
             if len(dataset) == 0:
                 raise UserError(f"{name} has no samples; use more data")
         super().__init__(list(datasets.values()))

@@ -237,7 +237,7 @@ def group_by_video(rows: datasets.Dataset) -> list[VideoRows]:
         for key, row in zip(keys, range(table.num_rows), strict=True):
             frames = len(table["frames"][row])
             if not table["masks"][row].is_valid:
-                raise UserError(f"{'/'.join(key)}: has expressions without masks; filter them out")
+                raise UserError(f"{'/'.join(key)}: has expressions without masks; leave them out")
             if lengths.setdefault(key, frames) != frames:
                 raise UserError(f"{'/'.join(key)}: its expressions have {lengths[key]} and {frames} frames")
             positions.setdefault(key, []).append(number)

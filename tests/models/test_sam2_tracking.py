@@ -3,7 +3,7 @@
 import torch
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-from glus_hf.models.grounded.tracking_grounded import encode_frame, start_tracking, track_frame, turned_back
+from glus_hf.models.sam2_tracking import encode_frame, start_tracking, track_frame, turned_back
 from tests.models.grounded.small_grounded import SIDE, noise, parts, small_processor
 
 

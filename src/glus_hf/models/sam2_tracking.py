@@ -1,18 +1,60 @@
-"""A box followed by SAM-2, frame by frame, with no more memory than the next frame reads.
+"""A box or a mask followed by SAM-2, frame by frame, with no more memory than the next frame reads.
 
 Frames of a session of SAM-2 are numbered from the key frame, in the order in which they are followed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
 
 OBJECT = 1
 BOX_LABELS = (2, 3)  # SAM-2's labels of the first and second corner of a box
 AS_MEMORY = ("maskmem_features", "maskmem_pos_enc")
+
+
+@dataclass
+class MaskTrack:
+    """An expression on its way through the video, from its key frame on: `step` is 1, or -1 on the way back.
+    `sam` is None where there is nothing to follow; `score` is that of the key frame."""
+
+    text: int
+    start: int
+    step: int
+    score: float
+    sam: object | None
+
+    def position(self, frame_idx: int) -> int:
+        """Where on the way a frame is; 0 is the key frame."""
+        return (frame_idx - self.start) * self.step
+
+    def covers(self, frame_idx: int) -> bool:
+        """Whether the frame lies ahead; the key frame belongs to the way forward."""
+        return self.position(frame_idx) >= (0 if self.step == 1 else 1)
+
+
+def mask_view(frame: np.ndarray, side: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """A frame as SAM-2 sees it.
+
+    Args:
+        frame: `uint8 [height, width, 3]` RGB.
+        side: of its square images, in pixels.
+        mean, std: per RGB channel, for values in 0..1.
+
+    Returns:
+        `float32 [1, 3, side, side]`.
+    """
+    values = torch.tensor(frame).permute(2, 0, 1)[None].float() / 255
+    resized = F.interpolate(values, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
+    return (resized - mean) / std
 
 
 def start_tracking(mask_model, size: tuple[int, int], box: Tensor) -> Sam2VideoInferenceSession:
@@ -29,6 +71,22 @@ def start_tracking(mask_model, size: tuple[int, int], box: Tensor) -> Sam2VideoI
         "point_labels": torch.tensor([[BOX_LABELS]], dtype=torch.int32),
     }
     sam.add_point_inputs(0, 0, prompt)
+    sam.obj_with_new_inputs = [OBJECT]
+    return sam
+
+
+def start_tracking_mask(mask_model, mask: Tensor) -> Sam2VideoInferenceSession:
+    """A session that follows a mask.
+
+    Args:
+        mask_model (`Sam2VideoModel`): follows it.
+        mask: `[height, width]` of bool, on the first frame, at the video's own size.
+    """
+    sam = _new_session(mask_model, tuple(mask.shape))
+    sides = (mask_model.image_size, mask_model.image_size)
+    values = mask[None, None].to(mask_model.device, torch.float32)
+    resized = F.interpolate(values, sides, mode="bilinear", align_corners=False, antialias=True)
+    sam.add_mask_inputs(0, 0, (resized >= 0.5).to(mask_model.dtype))
     sam.obj_with_new_inputs = [OBJECT]
     return sam
 
@@ -95,4 +153,13 @@ def _new_session(mask_model, size: tuple[int, int]) -> Sam2VideoInferenceSession
     return sam
 
 
-__all__ = ["encode_frame", "forget", "start_tracking", "track_frame", "turned_back"]
+__all__ = [
+    "MaskTrack",
+    "encode_frame",
+    "forget",
+    "mask_view",
+    "start_tracking",
+    "start_tracking_mask",
+    "track_frame",
+    "turned_back",
+]

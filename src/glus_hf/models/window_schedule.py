@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Protocol
 
-from ...errors import UserError
-
-
-WINDOWS = ("sliding", "whole")
+from ..errors import UserError
+from .sessions import WINDOWS
 
 
 class WindowSchedule(Protocol):
-    """A window is a tuple of frames; its ids are earlier turns about an expression, and the last turn."""
+    """A window is a tuple of frames; its ids are earlier turns about an expression, and the last turn.
+
+    `turns` are the ids of a turn about each of its frames, `last` those of the last turn, up to what predicts [SEG].
+    """
 
     def source(self, each, frame_idx: int) -> tuple[tuple[int, ...], int]:
         """The window in which a pass reads a frame, and which of the window's [SEG]s is the frame's."""
 
-    def ids(self, turn: list[int], last: list[int], num_frames: int) -> list[int]:
-        """Ids of a window of so many frames behind the prefix."""
+    def ids(self, turns: list[list[int]], last: list[int]) -> list[int]:
+        """Ids of a window behind the prefix."""
 
-    def places(self, turn: list[int], last: list[int], num_frames: int) -> list[int]:
+    def places(self, turns: list[list[int]], last: list[int]) -> list[int]:
         """Where in these ids the [SEG]s are predicted."""
 
 
@@ -41,11 +43,11 @@ class SlidingWindows:
         first = max(position - self.size + 1, 0)
         return tuple(each.start + each.step * at for at in range(first, position + 1)), 0
 
-    def ids(self, turn: list[int], last: list[int], num_frames: int) -> list[int]:
-        return turn * (num_frames - 1) + last
+    def ids(self, turns: list[list[int]], last: list[int]) -> list[int]:
+        return [*chain(*turns[:-1]), *last]
 
-    def places(self, turn: list[int], last: list[int], num_frames: int) -> list[int]:
-        return [(num_frames - 1) * len(turn) + len(last) - 1]
+    def places(self, turns: list[list[int]], last: list[int]) -> list[int]:
+        return [sum(map(len, turns[:-1])) + len(last) - 1]
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,12 @@ class WholeWindows:
         frames = [each.start + each.step * at for at in range(first, first + self.size)]
         return tuple(frame for frame in frames if 0 <= frame < self.num_frames), position - first
 
-    def ids(self, turn: list[int], last: list[int], num_frames: int) -> list[int]:
-        return turn * (num_frames - 1) + turn[: turn.index(self.seg_token_id)]
+    def ids(self, turns: list[list[int]], last: list[int]) -> list[int]:
+        return [*chain(*turns[:-1]), *turns[-1][: turns[-1].index(self.seg_token_id)]]
 
-    def places(self, turn: list[int], last: list[int], num_frames: int) -> list[int]:
-        return [index * len(turn) + turn.index(self.seg_token_id) - 1 for index in range(num_frames)]
+    def places(self, turns: list[list[int]], last: list[int]) -> list[int]:
+        begins = accumulate(map(len, turns[:-1]), initial=0)
+        return [begin + turn.index(self.seg_token_id) - 1 for begin, turn in zip(begins, turns, strict=True)]
 
 
 def make_schedule(window: str, frame_stride: int, config, num_frames: int) -> WindowSchedule:
@@ -98,4 +101,4 @@ def make_schedule(window: str, frame_stride: int, config, num_frames: int) -> Wi
     return SlidingWindows(size, frame_stride)
 
 
-__all__ = ["WINDOWS", "SlidingWindows", "WholeWindows", "WindowSchedule", "make_schedule"]
+__all__ = ["SlidingWindows", "WholeWindows", "WindowSchedule", "make_schedule"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..prefix_cache import PromptCache
-from .window_schedule_glus import WindowSchedule
+from .frame_reader import FrameReader
+from .window_schedule import WindowSchedule
 
 
 @dataclass
@@ -34,17 +35,15 @@ class WindowReader:
     """Reads windows of frames; keeps the image tokens of the context frames, of the current windows and of
     `kept_frame` only."""
 
-    def __init__(self, model, session, batch_size: int, kept_frame: int, schedule: WindowSchedule):
-        self.model, self.session, self.batch_size, self.kept_frame = model, session, batch_size, kept_frame
+    def __init__(self, reader: FrameReader, session, batch_size: int, kept_frame: int, schedule: WindowSchedule):
+        self.reader, self.session, self.batch_size, self.kept_frame = reader, session, batch_size, kept_frame
         self.schedule, self.tokens = schedule, {}
         self.found: dict[WindowJob, tuple[Tensor, Tensor, Tensor]] = {}
         context = session.context_frame_indices
         self._encode(sorted(set(context)))
         self.context = {index: self.tokens[index] for index in context}
-        nothing = torch.empty(0, 0, model.config.text_config.hidden_size, device=model.device, dtype=model.dtype)
-        tokens = torch.stack([self.context[index] for index in context]) if context else nothing
-        self.prefix = model.read_prefix(session.prefix_input_ids, tokens)
-        self.lead = shared_lead(session, model.config)
+        self.prefix = reader.read_prefix(session.prefix_input_ids, [self.context[index] for index in context])
+        self.lead = reader.shared_lead(session)
 
     @torch.no_grad()
     def read(self, frames: Sequence[int], active: list[list]) -> list[SegPredictions]:
@@ -93,59 +92,60 @@ class WindowReader:
         groups = list(by_first.values())
         return [sum(groups[at : at + self.batch_size], []) for at in range(0, len(groups), self.batch_size)]
 
-    def _read_lead(self, first_frames: Iterable[int]) -> tuple[PromptCache, dict[int, int]]:
+    def _read_lead(self, first_frames: Iterable[int]) -> tuple[Any, dict[int, int]]:
         """The beginnings of windows behind the prefix, by first frame, and the row of each; or the prefix alone."""
         if not self.lead:
             return self.prefix, {}
         frames = list(dict.fromkeys(first_frames))
-        ids = self.session.turn_input_ids[0][: self.lead]
-        leads = self.model.read_leads(self.prefix, ids, self._stack(frames))
+        ids = self.session.turn_ids(0, frames[0])[: self.lead]
+        leads = self.reader.read_leads(self.prefix, ids, self._tokens_of(frames))
         return leads, {frame: row for row, frame in enumerate(frames)}
 
-    def _read_batch(
-        self, jobs: list[WindowJob], before: PromptCache, rows: dict[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _read_batch(self, jobs: list[WindowJob], before: Any, rows: dict[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         if self.lead:
             before = before.select([rows[job.window[0]] for job in jobs])
         ids = [self._ids(job)[self.lead :] for job in jobs]
-        tokens = [self._stack(job.window[1 if self.lead else 0 :]) for job in jobs]
-        return self.model.read_windows(before, ids, tokens, self._places(jobs))
+        tokens = [self._tokens_of(job.window[1 if self.lead else 0 :]) for job in jobs]
+        return self.reader.read_windows(before, ids, tokens, self._places(jobs))
 
     def _places(self, jobs: list[WindowJob]) -> list[list[int]]:
         """Where [SEG] is predicted, of a window that is shorter than others its last place again and again."""
-        places = [self.schedule.places(*self._parts(job), len(job.window)) for job in jobs]
+        places = [self.schedule.places(*self._parts(job)) for job in jobs]
         longest = max(map(len, places))
         return [[at - self.lead for at in own + own[-1:] * (longest - len(own))] for own in places]
 
-    def _parts(self, job: WindowJob) -> tuple[list[int], list[int]]:
-        """Ids of an earlier turn and of the last turn."""
-        return self.session.turn_input_ids[job.text], self.session.last_turn_input_ids[job.text]
+    def _parts(self, job: WindowJob) -> tuple[list[list[int]], list[int]]:
+        """Ids of a turn about each frame, and of the last turn, up to what predicts [SEG]."""
+        turns = [self.session.turn_ids(job.text, frame_idx) for frame_idx in job.window]
+        return turns, self.session.last_turn_ids(job.text, job.window[-1])
 
     def _ids(self, job: WindowJob) -> list[int]:
-        return self.schedule.ids(*self._parts(job), len(job.window))
+        return self.schedule.ids(*self._parts(job))
 
-    def _stack(self, frames: Sequence[int]) -> Tensor:
-        tokens = [self.tokens[frame_idx] for frame_idx in frames]
-        return torch.stack(tokens) if tokens else next(iter(self.tokens.values()))[None][:0]
+    def _tokens_of(self, frames: Sequence[int]) -> list:
+        return [self.tokens[frame_idx] for frame_idx in frames]
 
     @torch.no_grad()
     def _encode(self, frames: list[int]) -> None:
-        length = max(self.session.num_frames - 1, 1)
         for at in range(0, len(frames), self.batch_size):
             part = frames[at : at + self.batch_size]
-            pixels = self.session.image_processor.clip_view([self.session.frames[frame_idx] for frame_idx in part])
-            times = torch.tensor([frame_idx / length for frame_idx in part])
-            self.tokens.update(zip(part, self.model.model.encode_frames(pixels, times), strict=True))
+            self.tokens.update(zip(part, self.reader.read_frames(self.session, part), strict=True))
 
 
-def shared_lead(session, config) -> int:
+def shared_lead(session, image_token_id: int, positions: int) -> int:
     """How many ids all windows begin with, whatever the expression: the first image and the words after it.
-    0 where one expression has nothing to share. What predicts [SEG] is never among them."""
+    0 where one expression has nothing to share. What predicts [SEG] is never among them.
+
+    Args:
+        session: with `turn_input_ids` and `last_turn_input_ids` per expression.
+        image_token_id: stands for an image in them.
+        positions: of one image.
+    """
     if len(session.texts) < 2:
         return 0
     lasts = session.last_turn_input_ids
     shared = os.path.commonprefix([*session.turn_input_ids, *lasts])[: min(map(len, lasts)) - 2]
-    return len(shared) if shared.count(config.image_token_id) == config.num_image_tokens else 0
+    return len(shared) if shared.count(image_token_id) == positions else 0
 
 
 __all__ = ["SegPredictions", "WindowReader", "shared_lead"]

@@ -1,0 +1,205 @@
+"""A checkpoint to start training from: a vision-language model and a mask model of transformers, joined."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from transformers import AddedToken, AutoConfig, AutoModel, AutoModelForImageTextToText, AutoTokenizer
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
+
+from ...checkpoint_files.json_fields import read_fields
+from ...conversion.download import download_folder
+from ...conversion.new_weights import NewWeights, more_rows, random_layers
+from ...conversion.output_folder import write_folder
+from ...conversion.plan import ConversionPlan
+from ...conversion.provenance import describe_source
+from ...conversion.weight_files import WeightFiles, find_weight_files
+from ...errors import CheckpointError
+from ..checkpoint_loading import check_files, readable_errors
+from ..hub_parts import BUFFERS, image_statistics
+from .configuration_glus_vlm import GLUSVLMConfig
+from .modeling_glus_vlm import GLUSVLMForVideoSegmentation
+from .processing_glus_vlm import IMAGENET_MEAN, IMAGENET_STD, GLUSVLMProcessor, PilImageProcessor
+from .prompts_glus_vlm import SEG_TOKEN
+
+
+FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
+OF_OTHER_PARTS = ("detector_model.",)  # of a SAM 3, beside its tracker
+CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
+
+
+def make_new_model(
+    vlm: str | os.PathLike,
+    mask: str | os.PathLike,
+    output: str | os.PathLike,
+    frame_times: bool = False,
+    max_frame_tokens: int = 128,
+    seed: int = 0,
+    dtype: str = "keep",
+    max_shard_size: int | str = "5GB",
+    progress: bool = True,
+    **settings,
+) -> Path:
+    """Write a folder for `GLUSVLMForVideoSegmentation.from_pretrained` and `GLUSVLMProcessor.from_pretrained`.
+
+    Weights go from file to file, a shard at a time; `conversion.json` records where they come from.
+
+    Args:
+        vlm: folder or Hub name of a vision-language model, see [`GLUSVLMConfig`].
+        mask: folder or Hub name of a SAM-2 for videos, a SAM 3 (its tracker is taken) or an EdgeTAM.
+        output: must not exist.
+        frame_times, max_frame_tokens: of [`GLUSVLMProcessor`].
+        seed: of the row of [SEG] and of the projection of its states.
+        dtype: "keep", or of all weights.
+        max_shard_size: largest weight file.
+        progress: show a bar.
+        settings: of [`GLUSVLMConfig`], such as `num_query_frames`.
+
+    Raises:
+        CheckpointError: a part is no such model, cannot be downloaded, or its weights do not fit; one line.
+        UserError: it cannot be used here; one line.
+    """
+    vlm_folder, mask_folder = _folder(vlm), _folder(mask)
+    vlm_config, mask_config = _config(vlm_folder), _mask_config(mask_folder)
+    GLUSVLMConfig(vlm_config=vlm_config.to_dict(), mask_config=mask_config.to_dict())  # says what is no such part
+    with readable_errors(vlm_folder):
+        tokenizer = AutoTokenizer.from_pretrained(vlm_folder)
+    tokenizer.add_tokens([AddedToken(SEG_TOKEN, special=True, normalized=False)])
+    text = vlm_config.get_text_config()
+    text.vocab_size = max(text.vocab_size, len(tokenizer))
+    seg = tokenizer.convert_tokens_to_ids(SEG_TOKEN)
+    config = GLUSVLMConfig(
+        vlm_config=vlm_config.to_dict(), mask_config=mask_config.to_dict(), seg_token_id=seg, **settings
+    )
+    parts = {
+        "vlm": (vlm_folder, AutoModelForImageTextToText, config.vlm_config),
+        "mask_model": (mask_folder, AutoModel, config.mask_config),
+    }
+    grow = more_rows(text.vocab_size, getattr(text, "initializer_range", None) or 0.02, seed)
+    sources = [
+        WeightFiles(str(folder), find_weight_files(folder), _renaming(name, auto, own, config), grow)
+        for name, (folder, auto, own) in parts.items()
+    ]
+    hidden, width = text.hidden_size, config.seg_embedding_size
+    layers = random_layers("seg_projection.", {0: (hidden, hidden), 2: (hidden, width)}, seed)
+    plan = _PairPlan(config, [*sources, NewWeights("the new projection", layers)], dtype)
+    processor = _processor(vlm_folder, mask_folder, tokenizer, config, frame_times, max_frame_tokens)
+
+    def record() -> dict:
+        described = zip(("vlm", "mask"), (vlm, mask), sources, (vlm_folder, mask_folder), strict=True)
+        return {
+            "kind": "new-model",
+            "sources": {
+                part: describe_source(Path(name).name if Path(name).is_dir() else str(name), source, folder, progress)
+                for part, name, source, folder in described
+            },
+            "options": {"dtype": dtype, "seed": seed, "frame_times": frame_times, **settings},
+        }
+
+    return write_folder(output, plan, record, max_shard_size, progress, processor, [])
+
+
+class _PairPlan(ConversionPlan):
+    """Sources have the names of the model already."""
+
+    def _plan_names(self, names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+        return {name: [name] for name in names}, []
+
+    def _original_names(self, target: str, rows: int) -> list[str]:
+        return [target]
+
+    def _make_model(self) -> GLUSVLMForVideoSegmentation:
+        return GLUSVLMForVideoSegmentation(self.config)
+
+    def _is_copy(self, target: str) -> bool:
+        return self.config.tie_word_embeddings and target == "vlm.lm_head.weight"
+
+    def model_dtype(self) -> torch.dtype:
+        """That of the language model."""
+        name = next(name for name in self.shapes if name.endswith("embed_tokens.weight"))
+        return self._cast(name, self.shapes[name]).dtype
+
+
+def _folder(name_or_path: str | os.PathLike) -> Path:
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path.absolute()
+    if str(name_or_path).count("/") != 1 or str(name_or_path)[0] in "./~":
+        raise CheckpointError(f"{name_or_path}: no such folder; pass a folder or a name of the Hub, owner/name")
+    remedy = (
+        f"if it is gated, ask for access on https://huggingface.co/{name_or_path} and log in (hf auth login); on a "
+        f"machine with access, hf download {name_or_path}, and pass its folder"
+    )
+    return download_folder(str(name_or_path), FILES, remedy)
+
+
+def _config(folder: Path):
+    check_files(folder, {}, of_model=True)
+    with readable_errors(folder):
+        return AutoConfig.from_pretrained(folder)
+
+
+def _mask_config(folder: Path):
+    """Of the mask model; of the tracker of a SAM 3."""
+    config = _config(folder)
+    return getattr(config, "tracker_config", None) or config
+
+
+def _renaming(part: str, auto, own, config: GLUSVLMConfig) -> Callable[[str], str | None]:
+    """From the names of a part's files, old ones too, to those of the model; None for what is computed today."""
+    with torch.device("meta"):
+        made = auto.from_config(own)
+    steps = [step for step in get_model_conversion_mapping(made) if isinstance(step, WeightRenaming)]
+    known = made.state_dict().keys()
+
+    def rename(name: str) -> str | None:
+        found = name
+        if found not in known:
+            for step in steps:
+                found = step.rename_source_key(found)[0]
+        if found.endswith((*BUFFERS, "rotary_emb.inv_freq")) or found.startswith(OF_OTHER_PARTS):
+            return None
+        if config.tie_word_embeddings and found == "lm_head.weight":
+            return None  # again what the embeddings are
+        return f"{part}.{found}"
+
+    return rename
+
+
+def _processor(
+    vlm: Path, mask: Path, tokenizer, config: GLUSVLMConfig, frame_times: bool, max_frame_tokens: int
+) -> GLUSVLMProcessor:
+    check_files(vlm, {}, of_model=False)
+    with readable_errors(vlm):
+        images = PilImageProcessor.from_pretrained(vlm)
+    mean, std = image_statistics(mask) or (IMAGENET_MEAN, IMAGENET_STD)
+    return GLUSVLMProcessor(
+        images,
+        tokenizer,
+        vlm_type=config.vlm_config.model_type,
+        image_token=tokenizer.convert_ids_to_tokens(config.vlm_config.image_token_id),
+        num_context_frames=config.num_context_frames,
+        num_query_frames=config.num_query_frames,
+        max_frame_tokens=max_frame_tokens,
+        mask_size=config.mask_config.image_size,
+        mask_image_mean=mean,
+        mask_image_std=std,
+        frame_times=frame_times,
+        chat_template=_chat_template(vlm, tokenizer),
+    )
+
+
+def _chat_template(folder: Path, tokenizer) -> str | None:
+    """Of the processor, which knows images; the tokenizer's may not."""
+    for name in CHAT_TEMPLATES:
+        file = folder / name
+        if file.is_file():
+            return read_fields(file)["chat_template"] if file.suffix == ".json" else file.read_text(encoding="utf-8")
+    return getattr(tokenizer, "chat_template", None)
+
+
+__all__ = ["make_new_model"]

@@ -1,0 +1,94 @@
+"""Conversations of the GLUS recipe in the words of any chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...errors import UserError
+
+
+SEG_TOKEN = "[SEG]"
+CONTEXT_SENTENCE = "These are frames of the whole video. "
+QUESTIONS = (
+    "Can you segment {x} in this frame?",
+    "Please segment {x} in this frame.",
+    "Where is {x} in this frame? Please respond with a segmentation mask.",
+    "What is {x} in this frame? Please output a segmentation mask.",
+)
+ANSWERS = (
+    "It is [SEG].",
+    "Sure, [SEG].",
+    "Sure, it is [SEG].",
+    "Sure, the segmentation result is [SEG].",
+    "[SEG].",
+)
+INFERENCE_QUESTION, INFERENCE_ANSWER = 0, 3
+QUESTION_MARKS, ANSWER_MARKS = ("@question-0@", "@question-1@"), ("@answer-0@", "@answer-1@")
+
+
+@dataclass(frozen=True)
+class ChatFrame:
+    """What a chat template writes around images, questions and answers.
+
+    Args:
+        head: up to the first image: system prompt and the role of the user.
+        gap: between an image and the question.
+        middle: between a question and the answer.
+        between: between an answer and the next image.
+    """
+
+    head: str
+    gap: str
+    middle: str
+    between: str
+
+    def conversation(self, image: str, num_context: int, questions: Sequence[str], answers: Sequence[str]) -> str:
+        """Images, questions and answers in this frame.
+
+        Args:
+            image: what stands for one.
+            num_context: images of the whole video, at the head.
+            questions, answers: one per turn.
+        """
+        context = image * num_context + CONTEXT_SENTENCE if num_context else ""
+        turns = [
+            f"{image}{self.gap}{question}{self.middle}{answer}{self.between}"
+            for question, answer in zip(questions, answers, strict=True)
+        ]
+        return f"{self.head}{context}{''.join(turns)}"
+
+
+def read_chat_template(tokenizer, chat_template: str | None, placeholder: str) -> ChatFrame:
+    """What a chat template writes, seen from one conversation of two turns.
+
+    Args:
+        tokenizer: renders templates.
+        chat_template: that of the vision-language model; by default the tokenizer's.
+        placeholder: what it writes for an image.
+
+    Raises:
+        UserError: there is no template, or it does not write images, questions and answers one after the other.
+    """
+    template = chat_template or getattr(tokenizer, "chat_template", None)
+    if not template:
+        raise UserError("the tokenizer has no chat template; pass chat_template, as the vision-language model has it")
+    messages = []
+    for question, answer in zip(QUESTION_MARKS, ANSWER_MARKS, strict=True):
+        messages.append({"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]})
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    rendered = tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+    opening, first, rest = rendered.partition(QUESTION_MARKS[0])
+    middle, answered, rest = rest.partition(ANSWER_MARKS[0])
+    between, second, _ = rest.partition(QUESTION_MARKS[1])
+    head, image, gap = opening.rpartition(placeholder)
+    between, again, same_gap = between.rpartition(placeholder)
+    if not (first and answered and second and image and again) or gap != same_gap:
+        raise UserError(
+            f"the chat template does not write {placeholder!r} for an image and then the question; use that of the "
+            "vision-language model"
+        )
+    return ChatFrame(head, gap, middle, between)
+
+
+__all__ = ["ANSWERS", "QUESTIONS", "SEG_TOKEN", "ChatFrame", "read_chat_template"]

@@ -1,0 +1,208 @@
+"""The mask side of the GLUS recipe: a SAM-2 of transformers, or a relative, prompted by [SEG] states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .memory_bank import MemoryBank
+
+
+@dataclass
+class GLUSMaskFeatures:
+    """What the mask branch keeps of `n` frames: `embedding` and `position` `[tokens, n, dim]`, `high_resolution` two
+    maps `[n, c, 4h, 4w]` and `[n, c, 2h, 2w]`."""
+
+    embedding: Tensor
+    position: Tensor
+    high_resolution: list[Tensor]
+
+    def select(self, index: Tensor) -> GLUSMaskFeatures:
+        """Frames (or repeats of frames) by index along `n`."""
+        maps = [feature.index_select(0, index) for feature in self.high_resolution]
+        return GLUSMaskFeatures(self.embedding.index_select(1, index), self.position.index_select(1, index), maps)
+
+
+class MaskBranch(Protocol):
+    """What the loop over frames asks of the mask side; its backbone is its own affair."""
+
+    def encode_mask_frames(self, pixel_values: Tensor) -> GLUSMaskFeatures:
+        """Frames `[n, 3, S, S]`, once each, for all expressions."""
+
+    def decode_frame(
+        self, features: GLUSMaskFeatures, seg_embeddings: Tensor, bank: MemoryBank, frame: int, active: list[bool]
+    ) -> Tensor:
+        """Masks of one frame, `[n, h, w]`; its memory goes into the bank."""
+
+
+class SamMaskBranch:
+    """[`MaskBranch`] of a model that has `mask_model` and, in its config, the recipe's options of the memory.
+
+    `mask_model` is a `Sam2VideoModel`, `Sam3TrackerVideoModel` or `EdgeTamVideoModel` of transformers. They differ in
+    the size of the masks that the memory encoder takes, and EdgeTAM's memories are compressed by a perceiver.
+    """
+
+    mask_model: nn.Module
+
+    def decode_clips(
+        self, mask_pixel_values: Tensor, seg_embeddings: Tensor, counts: Sequence[int]
+    ) -> tuple[Tensor, ...]:
+        """Masks of all query frames, frame by frame with memory; one entry per video `[expressions, frames, h, w]`."""
+        num_frames = mask_pixel_values.shape[1]
+        features = self.encode_mask_frames(mask_pixel_values.flatten(0, 1))
+        device = features.embedding.device
+        owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
+        bank = MemoryBank(self.config.num_maskmem, self.config.training_memory_stride)
+        active = [True] * len(owner)
+        masks = [
+            self.decode_frame(
+                features.select(owner * num_frames + frame), seg_embeddings[:, frame].to(device), bank, frame, active
+            )
+            for frame in range(num_frames)
+        ]
+        return torch.stack(masks, dim=1).split(list(counts))
+
+    def encode_mask_frames(self, pixel_values: Tensor) -> GLUSMaskFeatures:
+        """Frames for the mask branch: `[n, 3, S, S]` -> [`GLUSMaskFeatures`]."""
+        device = self.mask_model.device
+        if device.type == "meta":
+            raise ValueError(
+                'The mask branch cannot be offloaded; put "model.mask_model" on one device in device_map.'
+            )
+        return self._mask_features(pixel_values.to(device, self.dtype))
+
+    def _mask_features(self, pixel_values: Tensor) -> GLUSMaskFeatures:
+        outputs = self.mask_model.get_image_features(pixel_values, return_dict=True)
+        sizes = self.mask_model.backbone_feature_sizes
+        maps = [self._to_map(feature, size) for feature, size in zip(outputs.fpn_hidden_states, sizes, strict=True)]
+        position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
+        return GLUSMaskFeatures(outputs.fpn_hidden_states[-1], position, maps[:2])
+
+    @staticmethod
+    def _to_map(tokens: Tensor, size) -> Tensor:
+        return tokens.permute(1, 2, 0).reshape(tokens.shape[1], tokens.shape[2], *size)
+
+    @staticmethod
+    def _sine_positions(encoding: nn.Module, features: Tensor) -> Tensor:
+        """Positions `[tokens, n, dim]` of a map `[n, dim, h, w]`, in float32 and rounded once, as SAM-2 makes them."""
+        wide = torch.promote_types(features.dtype, torch.float32)
+        position = encoding(features.shape, features.device, wide).to(features.dtype)
+        return position.expand(len(features), -1, -1, -1).flatten(2).permute(2, 0, 1)
+
+    # decode -----------------------------------------------------------------------------------------------------
+
+    def decode_frame(
+        self, features: GLUSMaskFeatures, seg_embeddings: Tensor, bank: MemoryBank, frame: int, active: list[bool]
+    ) -> Tensor:
+        """Decode the masks of one frame and write its memory.
+
+        Args:
+            features: this frame, repeated per expression along `n`.
+            seg_embeddings: `[n, dim]`, one sparse prompt token each.
+            bank: memories of this pass; gets entry `frame`.
+            frame: position in the pass.
+            active: expressions whose [SEG] was emitted; the others write no memory.
+
+        Returns:
+            `[n, h, w]` low-resolution mask logits (a quarter of the mask branch's image size).
+        """
+        conditioned = self.condition_on_memory(features, bank, frame)
+        masks = self.decode_masks(conditioned, features.high_resolution, seg_embeddings)
+        if bank.num_maskmem > 0:
+            raw = self._to_map(features.embedding, self.mask_model.backbone_feature_sizes[-1])
+            source = conditioned if self.config.memory_features == "conditioned" else raw
+            memory, position = self.encode_memory(source, masks)
+            if self.config.detach_memory:
+                memory, position = memory.detach(), position.detach()
+            bank.write(frame, memory, position, active)
+        return masks
+
+    def condition_on_memory(self, features: GLUSMaskFeatures, bank: MemoryBank, frame: int) -> Tensor:
+        """Features after memory attention, `[n, dim, h, w]`; without memories, those plus `no_memory_embedding`."""
+        entries = bank.read(frame)
+        count = features.embedding.shape[1]
+        patterns = [tuple(entry[2][index] for entry in entries) for index in range(count)]
+        conditioned: list[Tensor | None] = [None] * count
+        for pattern in dict.fromkeys(patterns):  # one group, unless a [SEG] failed
+            rows = [index for index in range(count) if patterns[index] == pattern]
+            kept = [entry for entry, is_written in zip(entries, pattern, strict=True) if is_written]
+            states = self._attend_to_memory(features, rows, kept)
+            for position, row in enumerate(rows):
+                conditioned[row] = states[:, position]
+        return self._to_map(torch.stack(conditioned, dim=1), self.mask_model.backbone_feature_sizes[-1])
+
+    def _attend_to_memory(self, features: GLUSMaskFeatures, rows: list[int], entries: list) -> Tensor:
+        embedding = features.embedding[:, rows]
+        if not entries:
+            return embedding + self.mask_model.no_memory_embedding.to(embedding.dtype)
+        attended = self.mask_model.memory_attention(
+            current_vision_features=embedding,
+            current_vision_position_embeddings=features.position[:, rows],
+            memory=torch.cat([entry[0][:, rows] for entry in entries]),
+            memory_posision_embeddings=torch.cat([entry[1][:, rows] for entry in entries]),
+            num_object_pointer_tokens=0,
+            **({"num_spatial_memory_tokens": len(entries)} if self._compresses_memory else {}),
+        )
+        return attended.squeeze(0).transpose(0, 1)
+
+    def decode_masks(self, image_embeddings: Tensor, high_resolution: list[Tensor], seg_embeddings: Tensor) -> Tensor:
+        """SAM's mask decoder with one sparse token per mask and the `no_mask` dense prompt -> `[n, h, w]`."""
+        count = image_embeddings.shape[0]
+        no_mask = self.mask_model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        masks = self.mask_model.mask_decoder(
+            image_embeddings=image_embeddings,
+            image_positional_embeddings=self.dense_positions().expand(count, -1, -1, -1),
+            sparse_prompt_embeddings=seg_embeddings[:, None, None].to(image_embeddings),
+            dense_prompt_embeddings=no_mask.expand_as(image_embeddings),
+            multimask_output=False,
+            high_resolution_features=high_resolution,
+        )[0]
+        return masks[:, 0, 0]
+
+    def dense_positions(self) -> Tensor:
+        """SAM's image-wide positional encoding `[1, dim, h, w]`, in the precision of `dense_position_dtype`."""
+        if self.config.dense_position_dtype == "model":
+            return self.mask_model.get_image_wide_positional_embeddings()
+        height, width = self.mask_model.prompt_encoder.image_embedding_size
+        matrix = self.mask_model.shared_image_embedding.positional_embedding
+        rows = (torch.arange(height, device=matrix.device) + 0.5) / height
+        columns = (torch.arange(width, device=matrix.device) + 0.5) / width
+        grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+        phases = 2 * torch.pi * ((2 * grid - 1) @ matrix.float())
+        return torch.cat([phases.sin(), phases.cos()], dim=-1).permute(2, 0, 1)[None].to(matrix.dtype)
+
+    def encode_memory(self, features: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory of a frame, features and positions `[tokens, n, dim]`, from features `[n, dim, h, w]` and masks."""
+        config, encoder = self.config.mask_config, self.mask_model.memory_encoder
+        size = [side * config.mask_downsampler_total_stride for side in self.mask_model.backbone_feature_sizes[-1]]
+        masks = F.interpolate(mask_logits[:, None].float(), size=size, mode="bilinear", align_corners=False)
+        masks = masks.to(features.dtype).sigmoid() * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc
+        fused = encoder.feature_projection(features) + encoder.mask_downsampler(masks)
+        if self.config.fuser_scale == "checkpoint":
+            fused = encoder.memory_fuser(fused)
+        memory = encoder.projection(fused)
+        if self._compresses_memory:
+            return self._compress(memory)
+        return memory.flatten(2).permute(2, 0, 1), self._sine_positions(encoder.position_encoding, memory)
+
+    @property
+    def _compresses_memory(self) -> bool:
+        return hasattr(self.mask_model, "spatial_perceiver")
+
+    def _compress(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """EdgeTAM's memory of n maps, one by one: transformers views latents that are expanded over a batch."""
+        encoding = self.mask_model.memory_encoder.position_encoding
+        pairs = [
+            self.mask_model.spatial_perceiver(each, encoding(each.shape, each.device, each.dtype))
+            for each in memory.split(1)
+        ]
+        latents, positions = (torch.cat(parts).transpose(0, 1) for parts in zip(*pairs, strict=True))
+        return latents, positions.to(latents)
+
+
+__all__ = ["GLUSMaskFeatures", "MaskBranch", "SamMaskBranch"]

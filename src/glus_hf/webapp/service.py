@@ -1,0 +1,210 @@
+"""The HTTP service: a video and expressions become a job, its progress a stream of events, its results files."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI, File, Form, HTTPException, Request, UploadFile
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
+from pydantic import BaseModel, Field
+
+from .. import __version__
+from ..errors import UserError
+from .api_page import api_page
+from .engine import FILES, Engine, thumbnail_file
+from .jobs import DONE, ENDED, Job, JobStore, QueueFull, progress_of
+from .limits import ServiceLimits
+
+
+BLOCK = 1 << 20
+POLL_SECONDS = 0.2
+SILENT_SECONDS = 10
+TYPES = {".mp4": "video/mp4", ".zip": "application/zip", ".json": "application/json", ".jpg": "image/jpeg"}
+
+
+class ExpressionOfJob(BaseModel):
+    """One expression of a finished job."""
+
+    expression: str
+    colour: str = Field(description="on the overlay, as #rrggbb")
+    scores: list[float] = Field(description="of each frame, 0 to 1")
+    visible_frames: int = Field(description="frames with a mask")
+    key_frame: int = Field(description="frame that the segmentation started from")
+    no_target: bool = Field(description="nothing fits: all masks are empty")
+    missing_frames: list[int] = Field(description="frames on which the model gave no answer")
+    unknown_words: list[str]
+    same_as: list[str] = Field(description="other expressions that got the same masks")
+
+
+class Result(BaseModel):
+    """What a finished job found."""
+
+    num_frames: int
+    fps: float | None
+    height: int
+    width: int
+    expressions: list[ExpressionOfJob]
+    thumbnails: list[int] = Field(description="frames that GET /api/jobs/ID/frames/N shows")
+    files: list[str] = Field(description="names for GET /api/jobs/ID/files/NAME")
+    notice: str | None = Field(description="what users of this model must know of its masks")
+    damage: str | None = Field(description="why the video gave fewer frames than it should have")
+    model: str
+
+
+class JobStatus(BaseModel):
+    """A job."""
+
+    id: str
+    state: str = Field(description="queued, running, done, failed or cancelled")
+    done: int = Field(description="masks made")
+    total: int = Field(description="masks to make; 0 before the video was read")
+    before: int = Field(description="jobs before this one")
+    error: str | None = None
+    result: Result | None = None
+
+
+class Service(BaseModel):
+    """What this service runs, and what it takes."""
+
+    version: str
+    model: str
+    notice: str | None
+    queued: int
+    limits: dict[str, float]
+
+
+def make_service(engine: Engine, store: JobStore, examples: dict[str, Path] | None = None) -> FastAPI:
+    """The application, without the page and without the guard.
+
+    Args:
+        engine: what runs; told in `GET /api/service`.
+        store: of the jobs.
+        examples: videos that a job may name instead of sending one.
+    """
+    examples = examples or {}
+    app = FastAPI(title="glus_hf", version=__version__, docs_url=None, redoc_url=None)
+
+    @app.exception_handler(UserError)
+    async def refuse(request: Request, error: UserError):
+        return JSONResponse({"detail": str(error)}, 503 if isinstance(error, QueueFull) else 422)
+
+    @app.get("/api/service")
+    def service() -> Service:
+        """What runs here, and its limits."""
+        waiting = sum(job.state not in ENDED for job in list(store.jobs.values()))
+        limits = {name: float(value) for name, value in vars(store.limits).items()}
+        return Service(version=__version__, model=engine.name, notice=engine.notice, queued=waiting, limits=limits)
+
+    @app.post("/api/jobs", status_code=202)
+    async def submit(
+        request: Request,
+        expressions: Annotated[list[str], Form(description="what to segment; repeat the field for several")],
+        video: Annotated[UploadFile | None, File(description="mp4, mov, webm, gif, ... or an image")] = None,
+        example: Annotated[str | None, Form(description="an example's name instead of a video")] = None,
+        same_video_as: Annotated[str | None, Form(description="id of a job with the video")] = None,
+        key_frame: Annotated[int | None, Form(ge=0, description="frame to start from, counted from 0")] = None,
+    ) -> JobStatus:
+        """Segment a video. The job waits for those before it; follow it at `/api/jobs/ID/events`."""
+        owner = request.client.host if request.client else "unknown"
+        known = store.get(same_video_as) if same_video_as else None
+        place = known.source if known is not None and known.state == DONE else examples.get(example or "")
+        if place is not None:
+            return _status(store, await _in_thread(store.submit, owner, place, expressions, key_frame))
+        if video is None:
+            raise HTTPException(422, "send a video, or name an example or a finished job of this service")
+        with tempfile.TemporaryDirectory(dir=store.root) as folder:
+            place = Path(folder) / f"upload{Path(video.filename or '').suffix[:8]}"
+            await _receive(video, place, store.limits)
+            return _status(store, await _in_thread(store.submit, owner, place, expressions, key_frame))
+
+    @app.get("/api/jobs/{job_id}")
+    def job(job_id: str) -> JobStatus:
+        """State, progress and result of a job."""
+        return _status(store, _find(store, job_id))
+
+    @app.get("/api/jobs/{job_id}/events", response_class=StreamingResponse)
+    def events(job_id: str):
+        """Progress as server-sent events: `data:` is the job as JSON. The stream ends with the job."""
+        return StreamingResponse(_events(store, _find(store, job_id)), media_type="text/event-stream")
+
+    @app.get("/api/jobs/{job_id}/files/{name}", response_class=FileResponse)
+    def file(job_id: str, name: str):
+        """`overlay.mp4`, `masks.zip` (PNG) or `coco.json` of a finished job."""
+        found = _find(store, job_id)
+        if name not in FILES or found.state != DONE:
+            raise HTTPException(404, f"there is no {name[:40]}; a finished job has {', '.join(FILES)}")
+        return _send(found.folder / name)
+
+    @app.get("/api/jobs/{job_id}/frames/{index}", response_class=FileResponse)
+    def frame(job_id: str, index: int):
+        """A thumbnail of a frame, one of the result's `thumbnails`."""
+        found = _find(store, job_id)
+        if found.state != DONE or index not in found.result["thumbnails"]:
+            raise HTTPException(404, "there is no such thumbnail")
+        return _send(thumbnail_file(found.folder, index))
+
+    @app.delete("/api/jobs/{job_id}", status_code=204)
+    def cancel(job_id: str) -> None:
+        """Stop a job and remove its files."""
+        store.cancel(_find(store, job_id))
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(api_page(app.openapi()))
+
+    return app
+
+
+def _find(store: JobStore, job_id: str) -> Job:
+    job = store.get(job_id)
+    if job is None:
+        raise HTTPException(404, "there is no such job; finished ones are kept for a while only")
+    return job
+
+
+def _status(store: JobStore, job: Job) -> JobStatus:
+    facts = {"id": job.id, "state": job.state, "done": job.done, "total": job.total, "error": job.error}
+    return JobStatus(**facts, before=store.position(job), result=job.result)
+
+
+async def _in_thread(call, *arguments):
+    return await asyncio.to_thread(call, *arguments)
+
+
+async def _receive(video: UploadFile, place: Path, limits: ServiceLimits) -> None:
+    """Write an upload to a file, no more of it than is allowed."""
+    size = 0
+    with open(place, "wb") as file:
+        while block := await video.read(BLOCK):
+            size += len(block)
+            if size > limits.file_bytes:
+                raise UserError(f"the video has more than {limits.file_bytes} bytes")
+            await asyncio.to_thread(file.write, block)
+
+
+async def _events(store: JobStore, job: Job) -> AsyncIterator[str]:
+    """The job whenever its progress has changed, and a word now and then that keeps the connection open."""
+    seen, last = None, time.monotonic()
+    while seen is None or seen[0] not in ENDED:
+        now = progress_of(job)
+        if now != seen:
+            kind = "end" if now[0] in ENDED else "progress"
+            yield f"event: {kind}\ndata: {_status(store, job).model_dump_json()}\n\n"
+        elif time.monotonic() - last > SILENT_SECONDS:
+            yield ": waiting\n\n"
+        else:
+            await asyncio.sleep(POLL_SECONDS)
+            continue
+        seen, last = now, time.monotonic()
+
+
+def _send(path: Path) -> FileResponse:
+    return FileResponse(path, media_type=TYPES[path.suffix], filename=path.name, content_disposition_type="inline")
+
+
+__all__ = ["JobStatus", "Result", "Service", "make_service"]
