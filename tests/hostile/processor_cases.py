@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from tests.hostile.cases import WORKS, Case
-from tests.hostile.ingredients import anew, clip, fields_of, fifo, link, model, put, replaced, set_fields, sparse
+from tests.hostile.ingredients import (
+    TINY,
+    anew,
+    clip,
+    fields_of,
+    fifo,
+    frame_folder,
+    link,
+    model,
+    put,
+    replaced,
+    set_fields,
+    sparse,
+)
 
 
 SEGMENT = ("segment", "clip.mp4", "the red square", "-o", "out.mp4", "-q", "--model", "model")
@@ -16,6 +30,13 @@ EVIL = "open('../outside/OWNED', 'w')\nclass Tokenizer:\n    pass\n"
 
 def spoiled(name: str, *steps, words=("model",), **more) -> Case:
     return Case(f"processor: {name}", replaced(clip, model, *steps), SEGMENT, words=words, **more)
+
+
+def glee(name: str, *steps, words=("model",)) -> Case:
+    """A copy of glee-tiny, spoiled, that detects in an image."""
+    copy = lambda work: shutil.copytree(TINY.with_name("glee-tiny"), work / "model")
+    call = ("detect", "frames/00000.png", "red square", "-o", "out.png", "-q", "--model", "model")
+    return Case(f"processor: GLEE, {name}", replaced(frame_folder, copy, *steps), call, words=words)
 
 
 def tokenizer(name: str, words=("model",), **fields) -> Case:
@@ -138,4 +159,10 @@ CASES = [
     images("a way to resize that is not there", resample=99),
     images("a scale that is infinite", rescale_factor=1e39),
     images("a type that is not there", PASSED_OVER, image_processor_type="os.system"),
+    glee("a deviation of 0", fields_of(SETTINGS, image_processor__image_std=[0.0, 0.0, 0.0])),
+    glee("a divisor of 10^9", fields_of(SETTINGS, image_processor__size_divisor=10**9)),
+    glee("a size of two pixels", fields_of(SETTINGS, image_processor__size={"shortest_edge": 0, "longest_edge": 2})),
+    glee("names beyond the memory", fields_of(SETTINGS, max_names=10**12)),
+    glee("two end tokens", fields_of("model/config.json", text_config__eos_token_id=[1, 2]), words=("eos_token_id",)),
+    glee("code of its own", fields_of("model/config.json", model_type="bert", auto_map={"AutoConfig": "evil.C"})),
 ]

@@ -10,7 +10,13 @@ import torch
 import glus_hf
 from glus_hf.errors import CheckpointError
 from glus_hf.hub import PACKAGED
-from glus_hf.models.checkpoint_loading import check_checkpoint, load_strictly, model_type_of, resolve_name
+from glus_hf.models.checkpoint_loading import (
+    check_checkpoint,
+    load_strictly,
+    model_type_of,
+    readable_errors,
+    resolve_name,
+)
 
 
 TINY = resolve_name("glus-tiny")
@@ -144,3 +150,10 @@ def test_a_file_that_is_no_json_is_one_line(folder, file, content):
     with pytest.raises(CheckpointError, match=re.escape(str(folder))) as error:
         glus_hf.pipeline(model=str(folder), device="cpu")
     assert "\n" not in str(error.value)
+
+
+def test_a_traceback_that_a_library_quotes_is_left_out(tmp_path):
+    quoted = "none loads:\n\nTraceback (most recent call last):\n  File 'x.py'\nValueError: needs its own code\n"
+    with pytest.raises(CheckpointError, match="cannot be loaded .RuntimeError: ValueError: needs its own code.; "):
+        with readable_errors(tmp_path):
+            raise RuntimeError(quoted)

@@ -317,7 +317,9 @@ def _unloadable(name_or_path, error: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return shorten(error, LONGEST_REASON)
+    """What a library says; where it quotes a whole traceback, its last line."""
+    text = str(error).strip()
+    return shorten(text.splitlines()[-1] if "Traceback (most recent call last)" in text else text, LONGEST_REASON)
 
 
 def _problems(info: dict, tolerant: bool) -> list[str]:
