@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import torch
-
 from ..checkpoint_files.json_fields import shorten
 from ..errors import CheckpointError, UserError
 from ..hub import is_alias
@@ -29,12 +27,15 @@ def explained(model) -> Iterator[None]:
 
     Example:
 
+        >>> import torch
         >>> from glus_hf import GLEEConfig, GLEEForVideoSegmentation
         >>> with explained(GLEEForVideoSegmentation(GLEEConfig.tiny())):
         ...     torch.ones(2) @ torch.ones(3)
         Traceback (most recent call last):
         CheckpointError: the model cannot compute (RuntimeError: ...); use config, processor and weights as they ...
     """
+    import torch  # here: commands that need no PyTorch import this file
+
     try:
         yield
     except (UserError, torch.OutOfMemoryError):
