@@ -1,9 +1,9 @@
-"""The order of work of the public GLUS program, on the modules of our model: the reference of `inference.py`.
+"""The order of work of the original code, on the modules of our model: the reference of `inference.py`.
 
 For every expression by itself, and for every frame: CLIP on the context frames and those of the window (8 images), the
 language model on the whole prompt without a cache, its head and the projection of [SEG] on all positions, batch 1;
 then SAM-2's image encoder, memory attention, mask decoder and memory encoder, and the mask at the size of the video.
-The views of a frame are made once per expression, as the public program does when it opens a video.
+The views of a frame are made once per expression, as the original code does when it opens a video.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ReferenceSchedule:
         return self.model.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
 
     def heads(self, states: Tensor) -> Tensor:
-        """[SEG] prompt `[1, dim]`; head and projection see all positions, as in the public program."""
+        """[SEG] prompt `[1, dim]`; head and projection see all positions, as in the original code."""
         if self.model.lm_head(states)[0, -1].argmax() != self.config.seg_token_id:
             raise ValueError("the model does not answer [SEG]")
         return self.model.model.seg_projection(states)[:, -1]
