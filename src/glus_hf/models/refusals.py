@@ -34,8 +34,6 @@ def explained(model) -> Iterator[None]:
         Traceback (most recent call last):
         CheckpointError: the model cannot compute (RuntimeError: ...); use config, processor and weights as they ...
     """
-    import torch  # here: commands that need no PyTorch import this file
-
     try:
         yield
     except UserError:
