@@ -115,6 +115,12 @@ def test_the_same_video_again_from_another_frame(serve, video):
     assert finished(client, late)["error"] == "the video has 6 frames: there is no frame 6"
 
 
+@pytest.mark.parametrize("name", ["clip", "clip.", "clip.of.a.dog", ".mp4"])
+def test_a_video_is_taken_whatever_its_name(serve, video, name):
+    client = serve()
+    assert finished(client, post(client, video, TEXTS[:1], name=name))["state"] == "done"
+
+
 HOSTILE = {
     "clip.mp4": b"no video at all",
     "list.m3u8": b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",

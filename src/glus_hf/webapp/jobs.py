@@ -39,7 +39,7 @@ class Job:
     Attributes:
         id: hard to guess: who knows it may see the job.
         owner: user; bounds how many jobs one may have.
-        folder: of its files; the video is `source` in it, with its suffix.
+        folder: of its files; the video is `source` in it, with its suffix if it has one.
         texts: expressions.
         key_frame: frame to start from, or None.
         state: "queued", "running", "done", "failed" or "cancelled".
@@ -66,7 +66,7 @@ class Job:
     @property
     def source(self) -> Path:
         """The video."""
-        return next(self.folder.glob(f"{SOURCE}.*"))
+        return next(self.folder.glob(f"{SOURCE}*"))
 
     def check(self) -> None:
         """Called by the runner between two steps.
