@@ -77,7 +77,7 @@ def attend_in_windows(block, normed: Tensor, stride: int) -> Tensor:
     heads = attention.num_attention_heads
     found = qkv.new_empty(count, height // stride, width // stride, qkv.shape[-1] // 3)
     sides = block.window_size or height, block.window_size or width
-    padding = attention.qkv(normed.new_zeros(normed.shape[-1])) if block.window_size else None
+    padding = attention.qkv(normed.new_zeros(1, normed.shape[-1])) if block.window_size else None
     for top, bottom, rows in _bands(height, sides[0]):
         for left, right, columns in _bands(width, sides[1]):
             windows = _windows(qkv[:, top:bottom, left:right], rows, columns, heads)
