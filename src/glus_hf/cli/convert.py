@@ -128,7 +128,7 @@ def _fitting(convert: Callable, options: dict) -> dict:
 def export(
     model: Annotated[str, typer.Argument(help="Model folder or alias.")],
     output: Folder,
-    format: Annotated[str, typer.Option("--format", help="upstream: for the original code.")] = "upstream",
+    format: Annotated[str, typer.Option("--format", help="upstream: the format of the original code.")] = "upstream",
     tokenizer: Annotated[
         Path | None, typer.Option(help="Folder with tokenizer.model, if the model's has none.")
     ] = None,

@@ -21,7 +21,9 @@ Formats = Annotated[
         help="Formats: coco-video (youtube-vis), coco (fiftyone), rle-jsonl, davis, png, yolo, cvat, label-studio.",
     ),
 ]
-WithFrames = Annotated[bool, typer.Option("--with-frames", help="Also write the frames as images, where it has them.")]
+WithFrames = Annotated[
+    bool, typer.Option("--with-frames", help="Also write the frames as images, where the format has a place for them.")
+]
 
 
 def export_masks(

@@ -165,7 +165,7 @@ def _as_rgb_array(image) -> np.ndarray:
 def clip_view(image_processor, images) -> torch.Tensor:
     """CLIP's view of N images, `float32 [N, 3, crop, crop]`: shortest edge resized, centre cropped, normalised.
 
-    The left and right ends of a wide video are cut off, as upstream does.
+    The left and right ends of a wide video are cut off, as the original code does.
     """
     images = [without_far_ends(image) for image in as_rgb_arrays(images)]
     return image_processor.preprocess(images, input_data_format="channels_last", return_tensors="pt").pixel_values

@@ -8,7 +8,7 @@ from torch import Tensor
 def memory_indices(frame: int, num_maskmem: int, stride: int) -> list[int]:
     """Positions, inside a pass, of the memories that frame `frame` reads, oldest first.
 
-    The previous frame and up to `num_maskmem - 1` older ones on the grid of `stride` (upstream's schedule).
+    The previous frame and up to `num_maskmem - 1` older ones on the grid of `stride` (the original code's schedule).
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Mask and [SEG] losses of GLUS (upstream's constants; paper, section 3.4)."""
+"""Mask and [SEG] losses of GLUS (the original code's constants; paper, section 3.4)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GLUSSegmentationOutput(ModelOutput):
 def mask_bce_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross entropy of each mask, mean over its pixels: `[..., H, W]` logits, targets in [0, 1] -> `[...]`.
 
-    Upstream's targets are 2 where two objects overlap; the formula `softplus(x) - x t` is the same there.
+    The original code's targets are 2 where two objects overlap; the formula `softplus(x) - x t` is the same there.
     """
     return F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none").mean((-2, -1))
 

@@ -39,10 +39,10 @@ class RecipeProcessor:
 
         Args:
             num_frames (`int`): frames of the video, at least 1. With fewer than `num_context`, some repeat
-                (upstream wraps round to the last frame there).
+                (the original code wraps round to the last frame there).
             num_context (`int`, *optional*): default `num_context_frames`.
             strategy (`str`, *optional*): default `context_frames`. "middle": the middle of equal segments, as the
-                benchmarks use. "uniform": first to last frame, as upstream's demo. "random": one
+                benchmarks use. "uniform": first to last frame, as the original code's demo. "random": one
                 frame of each segment, as in training.
             generator (`np.random.Generator`, *optional*): for "random"; a fresh one without it. The global
                 generators are never touched.

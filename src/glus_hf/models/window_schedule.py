@@ -28,7 +28,7 @@ class WindowSchedule(Protocol):
 
 @dataclass(frozen=True)
 class SlidingWindows:
-    """Each frame is the last of its own window, as in the public program.
+    """Each frame is the last of its own window, as in the original code.
 
     Args:
         size: most frames of a window.

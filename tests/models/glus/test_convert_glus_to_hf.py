@@ -284,7 +284,7 @@ def test_sam2_as_wide_as_its_memories(tmp_path):
     ours = load_file(file)
     ours[our_name(MEMORY_PROJECTION + "weight")][0, 1] = 1
     save_file(ours, file, {"format": "pt"})
-    with pytest.raises(CheckpointError, match="1 that upstream does not have .*out_proj.weight"):
+    with pytest.raises(CheckpointError, match="1 that the original code does not have .*out_proj.weight"):
         export_checkpoint(output, tmp_path / "c", progress=False)
 
 

@@ -12,9 +12,9 @@ from .presets_glus import MODEL_OPTIONS, select_options
 @strict
 class GLUSConfig(CheckpointMixin, PreTrainedConfig):
     r"""
-    Configuration of [`GLUSForVideoSegmentation`]: three sub-configurations and everything that the public program
+    Configuration of [`GLUSForVideoSegmentation`]: three sub-configurations and everything that the original code
     keeps outside its config. The defaults are those of the released checkpoints; `from_pretrained(path, compat=name)`
-    sets all options in which paper and public code differ at once (see `presets_glus.COMPAT`).
+    sets all options in which paper and original code differ at once (see `presets_glus.COMPAT`).
 
     Args:
         vision_config (`CLIPVisionConfig`): the tower whose tokens the language model reads.
@@ -33,7 +33,7 @@ class GLUSConfig(CheckpointMixin, PreTrainedConfig):
         memory_features (`"conditioned"` or `"raw"`): what the memory encoder sees: features after memory attention
             (GLUS) or before (SAM-2).
         fuser_scale (`"checkpoint"` or `"identity"`): layer scale of the memory encoder's fuser. `"identity"` is what
-            the public evaluation script ends up with.
+            the original evaluation script ends up with.
         dense_position_dtype (`"model"` or `"float32"`): precision of the dense positional encoding.
         multimask_fallback (`bool`, defaults to `True`): in eval mode an unstable mask is replaced by the best of SAM's
             three other heads.

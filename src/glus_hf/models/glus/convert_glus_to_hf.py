@@ -69,7 +69,7 @@ def convert_checkpoint(
     clip_name: str | None = None,
     **options,
 ) -> Path:
-    """Convert a released GLUS folder (GLUS-S-partial, GLUS-S, GLUS-A, or one made by upstream's merge script).
+    """Convert a released GLUS folder (GLUS-S-partial, GLUS-S, GLUS-A, or one made by the original merge script).
 
     Weights are mapped file by file and written shard by shard, so the memory used stays below twice the largest file.
     `output` appears only when it is complete.
@@ -152,7 +152,7 @@ def convert_starting_weights(
         llm (`str`): folder of LISA-7B-v1, or of another LLaVA-v1-like model with `mm_projector`.
         sam2 (`str`): Meta's `.pt` file, SAM 2.0 or 2.1, any size.
         clip, output, sam2_config, compat, dtype, max_shard_size, progress, options: as for [`convert_checkpoint`].
-        projection (`str`): "init" starts the projection of [SEG] at random, as upstream's public script does; "lisa"
+        projection (`str`): "init" starts the projection of [SEG] at random, as the original code does; "lisa"
             takes LISA's, as the paper says.
         seed (`int`): of new rows and the new projection.
 
@@ -329,7 +329,7 @@ def _make_processor(config: GLUSConfig, clip: Path, tokenizer, options: Mapping)
 
 
 def new_projection(config: GLUSConfig, seed: int) -> dict[str, Tensor]:
-    """A random projection of [SEG] under upstream's names."""
+    """A random projection of [SEG] under the original names."""
     hidden, width = config.text_config.hidden_size, config.seg_embedding_size
     sizes = {0: (hidden, hidden), 2: (hidden, width)}
     return random_layers("model.text_hidden_fcs.0.", sizes, seed)

@@ -1,4 +1,4 @@
-"""Back to the released layout: a folder that the public GLUS program loads."""
+"""Back to the released layout: a folder that the original code loads."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def export_checkpoint(
     max_shard_size: int | str = "10GB",
     progress: bool = True,
 ) -> Path:
-    """Write a model as a folder that the public program loads: its names of weights, config fields and tokenizer.
+    """Write a model as a folder that the original code loads: its names of weights, config fields and tokenizer.
 
-    The CLIP tower is left out, as upstream leaves it out; the rotary constants that upstream keeps with the weights
+    The CLIP tower is left out, as in the released files; the rotary constants that these keep with the weights
     are written again. All other tensors are those of the model, bit by bit.
 
     Args:
@@ -59,7 +59,7 @@ def export_checkpoint(
         The output folder.
 
     Raises:
-        CheckpointError: no such model, no `tokenizer.model`, or parts that upstream does not have; one line.
+        CheckpointError: no such model, no `tokenizer.model`, or parts that the original code does not have; one line.
 
     Example:
 
@@ -98,7 +98,7 @@ def export_checkpoint(
 def _check_names(folder: Path, weights: WeightFiles) -> None:
     unknown = [name for name in weights.shapes() if not upstream_names(name) and name != POSITION_MATRIX_COPY]
     if unknown:
-        keys = {"that upstream does not have": sorted(unknown)}
+        keys = {"that the original code does not have": sorted(unknown)}
         raise WeightsDoNotFit(str(folder), keys, "models with such parts exist only here; keep them in our format")
 
 
@@ -109,7 +109,7 @@ def _identities(folder: Path, weights: WeightFiles) -> set[str]:
     for name, tensor in weights.read() if identity else ():
         for theirs in upstream_names(name):
             if theirs in identity and not torch.equal(tensor, identity[theirs].to(tensor.dtype)):
-                keys = {"that upstream does not have": [theirs]}
+                keys = {"that the original code does not have": [theirs]}
                 raise WeightsDoNotFit(str(folder), keys, "models with such parts exist only here; keep our format")
     return set(identity)
 
@@ -149,7 +149,7 @@ def _sentencepiece_file(folder: Path, tokenizer: Path | None) -> Path:
         if (candidate / "tokenizer.model").is_file():
             return candidate / "tokenizer.model"
     raise CheckpointError(
-        f"{folders[0]}: has no tokenizer.model, which the public program needs; pass --tokenizer with the folder of "
+        f"{folders[0]}: has no tokenizer.model, which the original code needs; pass --tokenizer with the folder of "
         "the checkpoint that the model was made from"
     )
 

@@ -24,7 +24,7 @@ class GLUSImageProcessorKwargs(ImagesKwargs, total=False):
 
 
 class GLUSImageProcessor(CheckpointMixin, CLIPImageProcessorPil):
-    """Makes both views of a frame of the public GLUS program.
+    """Makes both views of a frame, as the original code does.
 
     * `pixel_values`: CLIP's view. Shortest edge resized (bicubic, PIL, so rounded to uint8), centre crop, 0..1,
       CLIP mean and std. The left and right ends of a wide video are cut off.

@@ -1,4 +1,4 @@
-"""The configuration: upstream's `config.json` <-> [`GLUSConfig`]."""
+"""The configuration: the original `config.json` <-> [`GLUSConfig`]."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def config_from_upstream(
     return converted
 
 
-# what upstream's code writes and never varies
+# what the original code writes and never varies
 UPSTREAM_CONSTANTS = {
     "architectures": ["GLUSForCausalLM"],
     "model_type": "llava",
@@ -79,7 +79,7 @@ UPSTREAM_CONSTANTS = {
 
 
 def upstream_from_config(config: GLUSConfig, original: Mapping | None = None) -> dict:
-    """Content of upstream's `config.json`.
+    """Content of the original `config.json`.
 
     Args:
         config ([`GLUSConfig`]): of the model.

@@ -1,4 +1,4 @@
-"""Presets of the options in which paper and public code of GLUS disagree. docs/fidelity.md has the reasons."""
+"""Presets of the options in which paper and original code of GLUS disagree. docs/fidelity.md has the reasons."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMPAT = {
         "context_frames": "middle",
         "overlap": "union",
     },
-    # what the public scripts end up with, their two oversights included: the scale of the fuser that is not loaded,
+    # what the original scripts end up with, their two oversights included: the scale of the fuser that is not loaded,
     # and targets of 2 where objects overlap
     "evaluation-script": {
         "fuser_scale": "identity",

@@ -73,7 +73,7 @@ class GLUSProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Proce
         context_frames (`str`): default strategy of [`~GLUSProcessor.sample_context_frames`].
         max_expression_tokens (`int`): longest accepted expression, in tokens.
         overlap (`str`): what a training target is where several objects of one expression overlap: "union", 1, or
-            "sum", their number, as upstream's targets are.
+            "sum", their number, as the original code's targets are.
 
     Raises `UserError` when the tokenizer lacks a protocol token, or an option has no such choice.
 

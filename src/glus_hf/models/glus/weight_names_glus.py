@@ -37,7 +37,7 @@ RULES = NameRules(
 
 
 def our_name(name: str) -> str | None:
-    """Our name of an upstream weight; `None` for a name that is not of the layout.
+    """Our name of an original weight; `None` for a name that is not of the layout.
 
     Example:
         >>> our_name("model.text_hidden_fcs.0.2.bias")
@@ -62,11 +62,11 @@ def upstream_names(name: str, rows: int = 4) -> list[str]:
 
 
 def plan_names(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Which upstream weights make which of ours.
+    """Which original weights make which of ours.
 
     Returns:
-        `dict[str, list[str]]`: our name -> upstream's (several only for the point embeddings, in order), and the
-        names that are not of the layout, sorted. A name of ours with two sources of which only one can be used has
+        `dict[str, list[str]]`: our name -> the original ones (several for the point embeddings only, in order), and
+        the names that are not of the layout, sorted. A name of ours with two sources of which only one can be used has
         both in the list. Constants that are computed today and the text half of CLIP are in neither.
     """
     names = list(names)
@@ -118,12 +118,12 @@ def convert_state_dict(upstream_state: Mapping[str, Tensor], clip_state: Mapping
 
 
 def doubled_targets(plan: Mapping[str, list[str]]) -> list[str]:
-    """Our names that more than one upstream weight would fill."""
+    """Our names that more than one original weight would fill."""
     return [target for target, sources in plan.items() if target != POINT_EMBEDDINGS and len(sources) > 1]
 
 
 def join_sources(target: str, tensors: list[Tensor]) -> Tensor:
-    """Our weight from its upstream weights, in the order of the plan."""
+    """Our weight from its original weights, in the order of the plan."""
     if target == POINT_EMBEDDINGS:
         return torch.cat(tensors)
     return tensors[0].clone() if target == POSITION_MATRIX_COPY else tensors[0]
