@@ -79,6 +79,23 @@ def as_one_sample(family, pixels):
 
 
 @pytest.mark.parametrize("family", VISION_LANGUAGE_FAMILIES)
+def test_what_windows_begin_with_may_be_read_once(family):
+    """Two windows begin with one frame and two words, one with another frame; each is as read in one piece."""
+    reader = VisionLanguageReader(tiny_vlm(family))
+    with torch.no_grad():
+        frames = reader.encode_frames(pixels_of(family, 5))
+    prefix, lead = reader.read_prefix(PREFIX, frames[:2]), [IMAGE, 20, 21]
+    rests, firsts = [[30, IMAGE, 31], [32, 33], [34, IMAGE, 35]], [0, 0, 1]
+    others = [[frames[4]], [], [frames[3]]]
+    leads = reader.read_leads(prefix, lead, frames[2:4])
+    found = reader.read_windows(leads.select(firsts), rests, others, [[len(rest) - 1] for rest in rests])
+    whole = [lead + rest for rest in rests]
+    seen = [[frames[2 + first], *own] for first, own in zip(firsts, others, strict=True)]
+    expected = reader.read_windows(prefix, whole, seen, [[len(ids) - 1] for ids in whole])
+    torch.testing.assert_close(found, expected, atol=3e-6, rtol=0)
+
+
+@pytest.mark.parametrize("family", VISION_LANGUAGE_FAMILIES)
 def test_a_frame_alone_is_as_among_others(family):
     reader, pixels = VisionLanguageReader(tiny_vlm(family)), pixels_of(family, 3)
     with torch.no_grad():

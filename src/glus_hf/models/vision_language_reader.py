@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -39,13 +39,30 @@ class FrameFeatures:
 
 @dataclass
 class CachedPrefix:
-    """The beginning of prompts, read: the `cache` of transformers, its `length`, the position of what comes next, and
-    where its images are, `[1, length]`."""
+    """Beginnings of prompts, read: m of one length.
+
+    Args:
+        cache: of transformers.
+        length: positions of each.
+        next_position: of what comes next.
+        is_image (`[m, length]`): where its images are.
+        rows (`[n]`, *optional*): which beginning each of n prompts has; by default every prompt the only one.
+    """
 
     cache: DynamicCache
     length: int
     next_position: int
     is_image: Tensor
+    rows: Tensor | None = None
+
+    def select(self, rows: Sequence[int]) -> CachedPrefix:
+        """The same beginnings for other prompts; nothing is copied yet."""
+        return replace(self, rows=torch.tensor(rows, device=self.is_image.device))
+
+    def cache_for(self, count: int) -> DynamicCache:
+        """A cache for `count` prompts, which may grow."""
+        rows = torch.zeros(count, dtype=torch.long, device=self.is_image.device) if self.rows is None else self.rows
+        return repeat_cache(self.cache, rows)
 
 
 class VisionLanguageReader:
@@ -133,6 +150,17 @@ class VisionLanguageReader:
         return CachedPrefix(cache, row.shape[1], int(positions.max()) + 1, row == self.image_token_id)
 
     @torch.no_grad()
+    def read_leads(self, prefix: CachedPrefix, ids: list[int], frames: Sequence[FrameFeatures]) -> CachedPrefix:
+        """Read ids with one image behind a prefix, for n frames of one size: n longer beginnings."""
+        rows = torch.tensor([self.expand(ids, [frame]) for frame in frames], device=self.model.device)
+        cache = prefix.cache_for(len(rows))
+        mask = torch.ones_like(rows)
+        self._read(rows, mask, frames, cache, prefix)
+        is_image = torch.cat([prefix.is_image.expand(len(rows), -1), rows == self.image_token_id], dim=1)
+        moved = int(self._positions(rows, mask, frames).max()) + 1
+        return CachedPrefix(cache, prefix.length + rows.shape[1], prefix.next_position + moved, is_image)
+
+    @torch.no_grad()
     def read_windows(
         self,
         prefix: CachedPrefix,
@@ -146,7 +174,7 @@ class VisionLanguageReader:
         lengths = torch.tensor([len(row) for row in rows], device=padded.device)
         mask = (torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]).long()
         flat = [frame for window in frames for frame in window]
-        states = self._read(padded, mask, flat, repeat_cache(prefix.cache, len(rows)), prefix)
+        states = self._read(padded, mask, flat, prefix.cache_for(len(rows)), prefix)
         at = [self.expanded_places(*each) for each in zip(ids, frames, places, strict=True)]
         return states[torch.arange(len(rows), device=states.device)[:, None], torch.tensor(at, device=states.device)]
 
@@ -168,7 +196,8 @@ class VisionLanguageReader:
         if prefix is not None:
             positions = positions + prefix.next_position
             mask = torch.cat([mask.new_ones(len(mask), prefix.length), mask], dim=1)
-            is_image = torch.cat([prefix.is_image.expand(len(ids), -1), is_image], dim=1)
+            before = prefix.is_image if prefix.rows is None else prefix.is_image[prefix.rows]
+            is_image = torch.cat([before.expand(len(ids), -1), is_image], dim=1)
         if self.marks_images:  # of prefix and prompts: transformers pads marks on the right, Gemma 3's images would
             options["token_type_ids"] = is_image.long()  # not see themselves behind a cache
         return self.body(
@@ -207,14 +236,13 @@ def _as_several(pixels: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
     }, True
 
 
-def repeat_cache(cache: DynamicCache, count: int) -> DynamicCache:
-    """A copy of the cache of one prompt for `count` prompts.
+def repeat_cache(cache: DynamicCache, rows: Tensor) -> DynamicCache:
+    """A copy of a cache with these rows of it.
 
     In this way for every kind of layer: windows and recurrent states have no keys to be expanded.
     """
     cache = copy.deepcopy(cache)
-    if count > 1:
-        cache.reorder_cache(torch.zeros(count, dtype=torch.long))
+    cache.reorder_cache(rows)
     return cache
 
 

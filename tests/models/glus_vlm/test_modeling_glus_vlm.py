@@ -65,7 +65,9 @@ class TestWithSAM3(TestGLUSVLM):
 
 @pytest.mark.slow
 class TestWithEdgeTAM(TestGLUSVLM):
-    vlm, mask = PAIRS[2]
+    """Not with Gemma 3, which stores no head and rounds a buffer: both are transformers' own affair."""
+
+    vlm, mask = "llava_onevision", "edgetam_video"
 
 
 def batch_of(processor):

@@ -22,6 +22,7 @@ from ..propagation import GLUSVideoSegmentationOutput, propagate_in_video
 from ..recipe_losses import GLUSSegmentationOutput, add_losses, select_seg_states
 from ..trainable_parts import TrainableParts
 from ..vision_language_reader import CachedPrefix, FrameFeatures, VisionLanguageReader
+from ..window_reader import shared_lead
 from ..window_schedule import make_schedule
 from .configuration_glus_vlm import GLUSVLMConfig
 from .inference_glus_vlm import GLUSVLMInferenceSession, check_fit
@@ -234,12 +235,18 @@ class GLUSVLMForVideoSegmentation(CheckpointMixin, SamMaskBranch, PreTrainedMode
         return self.reader.encode_frames(session.reader_view(frames))
 
     def shared_lead(self, session: GLUSVLMInferenceSession) -> int:
-        """0: windows share the prefix only."""
-        return 0
+        """How many ids all windows of a session begin with; none with times of frames, which differ."""
+        if any(session.time_input_ids):
+            return 0
+        return shared_lead(session, self.reader.image_token_id, 1)
 
     def read_prefix(self, input_ids: list[int], frames: Sequence[FrameFeatures]) -> CachedPrefix:
         """Read the part that all windows of a video share."""
         return self.reader.read_prefix(input_ids, frames)
+
+    def read_leads(self, prefix: CachedPrefix, input_ids: list[int], frames: Sequence[FrameFeatures]) -> CachedPrefix:
+        """Read behind the prefix what the windows of all expressions begin with, for several first frames."""
+        return self.reader.read_leads(prefix, input_ids, frames)
 
     @torch.no_grad()
     def read_windows(
