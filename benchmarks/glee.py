@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/glee.py speed --variant lite --texts 1 16
 
 `sizes` counts on the meta device; nothing is computed. `speed` segments a drawn video by the session contract: shared,
-all sentences in one session, so that the backbone reads a frame once; and unshared, a session for every sentence.
-The two take turns; printed are median, lowest and highest of the rounds. Every number of sentences has a process of
+all expressions in one session, so that the backbone reads a frame once; and unshared, a session for every expression.
+The two take turns; printed are median, lowest and highest of the rounds. Every number of expressions has a process of
 its own, whose peak memory is measured; a first, short run warms up. On a CPU, seconds are those of the processor, not
 of the clock. As in the release, the image reads padding words too.
 """
@@ -177,12 +177,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("sizes", "speed"))
     parser.add_argument("--variant", choices=BACKBONES, default="lite")
-    parser.add_argument("--texts", type=int, nargs="+", default=[1, 16], help="sentences about the video")
+    parser.add_argument("--texts", type=int, nargs="+", default=[1, 16], help="expressions about the video")
     parser.add_argument("--side", type=int, default=480, help="height of the frames")
     parser.add_argument("--width", type=int, default=854)
     parser.add_argument("--frames", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="of the cases, which take turns")
-    parser.add_argument("--batch-size", type=int, help="pairs of frame and sentence decoded at once; the model's own")
+    parser.add_argument("--batch-size", type=int, help="frame-expression pairs decoded at once; the model's own")
     parser.add_argument("--device", default="cpu", help="cuda: beside the paper's frames per second on an A100")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Segmenting a clip against the order of work of the public GLUS program, on one model with random weights.
+"""Segmenting a clip against the order of work of the original code, on one model with random weights.
 
     OMP_NUM_THREADS=1 python benchmarks/inference.py --json inference.json --plot inference.png
     OMP_NUM_THREADS=1 python benchmarks/inference.py --quick --json inference.json

@@ -44,7 +44,7 @@ def run_variant(name: str, seed: int, args: argparse.Namespace) -> dict:
 
 
 def measure(model: Path, args: argparse.Namespace) -> dict:
-    """J&F of sentences about looks, and AP50 of boxes by the names of shapes, on clips of a seed of its own."""
+    """J&F of expressions about looks, and AP50 of boxes by the names of shapes, on clips of a seed of its own."""
     videos = evaluate_videos(str(model), "validation", args.num_videos, VALIDATION_SEED, 128)
     pair = GLEEForVideoSegmentation.from_pretrained(model).eval(), GLEEProcessor.from_pretrained(model)
     names = evaluate_names(*pair, "shapes", args.num_images, "validation", VALIDATION_SEED)

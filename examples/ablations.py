@@ -56,7 +56,7 @@ SETTINGS = {
     "no-window": Setting("no query window (global only)", {"num_query_frames": 1}),
     "no-memory": Setting("no memory bank", {"num_maskmem": 0}),
     "no-contrast": Setting("no contrastive loss", training={"contrastive_loss_weight": 0.0}),
-    "upstream-contrast": Setting("upstream's negatives", training={"contrastive_negatives": "upstream"}),
+    "upstream-contrast": Setting("negatives of the original code", training={"contrastive_negatives": "upstream"}),
     "few": Setting("50 training videos", videos=50, curve=True),
     "motion": Setting("motion : looks = 1 : 0", ratio=(1, 0)),
     "motion3-looks1": Setting("motion : looks = 3 : 1", ratio=(3, 1)),
@@ -78,7 +78,7 @@ class Budget:
 
 
 def training_set(setting: Setting, processor: GLUSProcessor, budget: Budget, seed: int):
-    """MotionShapes, or its sentences about motion and about looks mixed by `setting.ratio`."""
+    """MotionShapes, or its expressions about motion and about looks mixed by `setting.ratio`."""
     rows = load_referring_dataset("motion_shapes", split="train", num_videos=setting.videos, size=64)
     frames = {"num_context_frames": processor.num_context_frames, "num_query_frames": processor.num_query_frames}
     if setting.ratio is None:

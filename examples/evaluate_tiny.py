@@ -39,7 +39,7 @@ def baseline_masks(clip: Clip, expression: Expression, rng: np.random.Generator)
 
 
 def look_of(clip: Clip, expression: Expression, index: int) -> bool:
-    """Whether a shape has the look that the sentence names (all looks, if it names none)."""
+    """Whether a shape has the look that the expression names (all looks, if it names none)."""
     wanted: Filter = expression.filter
     return Filter(wanted.shape, wanted.color, wanted.size).matches(clip.scene.sprites[index])
 

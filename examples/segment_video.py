@@ -1,4 +1,4 @@
-"""Segment what a sentence means in a video, and draw it.
+"""Segment what an expression means in a video, and draw it.
 
 python examples/segment_video.py glus_demo/video.mp4 "the red square not moving" --output segmented.mp4
 """
@@ -16,7 +16,7 @@ from glus_hf.visualization import overlay_video, save_overlay
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", help="file or folder of frames")
-    parser.add_argument("texts", nargs="+", help="one or more sentences; they share one pass over the video")
+    parser.add_argument("texts", nargs="+", help="one or more expressions; they share one pass over the video")
     parser.add_argument("--model", default="glus-tiny")
     parser.add_argument("--output", default="segmented.mp4")
     args = parser.parse_args()

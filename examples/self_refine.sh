@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The self-refinement loop on MotionShapes: a GLUS labels frames by how well it segments them, a selector learns that,
-# and segmentation then starts from the frame the selector likes best. On one CPU core about two hours.
-# Run it again to go on where it was stopped.
+# and segmentation then starts from the frame with the best score. On one CPU core about two hours.
+# Run it again to resume.
 #
 #   bash examples/self_refine.sh [GLUS] [RUNS_FOLDER]
 #
-# GLUS: the segmentation model (default glus-tiny), or "train" for one that is trained from nothing first, in two hours
+# GLUS: the segmentation model (default glus-tiny), or "train" for one that is trained from scratch first, in two hours
 # more. It draws new clips at every step and never sees those that it labels, so it need not stop early to label well.
 set -euo pipefail
 cd "$(dirname "$0")/.."

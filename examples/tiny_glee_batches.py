@@ -1,4 +1,4 @@
-"""Batches of MotionShapes stills for glee-tiny: frames with a sentence each, frames with names, objects with texts."""
+"""Batches of MotionShapes stills for glee-tiny: frames with expressions, frames with names, objects with texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from glus_hf.models.glee.targets_glee import image_targets
 
 
 KINDS = {"static": 0.5, "motion": 0.13, "conjunction": 0.1, "multi": 0.18, "relation": 0.02, "no_target": 0.07}
-PER_SCENE = 2  # sentences of one scene, each with a frame of its own
+PER_SCENE = 2  # expressions of one scene, each with a frame of its own
 LEAST_PIXELS = 12  # of an object that texts are compared with
 LOOKS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1))  # shape, colour, size
 LOOK_PARTS = (0.34, 0.06, 0.1, 0.2, 0.1, 0.05, 0.15)  # shapes are the hardest to learn
@@ -30,7 +30,7 @@ def sample_frame(rng, scene: Scene, size: int = SIZE) -> tuple[np.ndarray, np.nd
 
 
 def referring_batch(rng, processor: GLEEProcessor, images: int, kinds: dict[str, float] | None = None) -> dict:
-    """Frames with a sentence each; what it means in the whole clip is one target, if the frame shows it."""
+    """Frames with an expression each; what it means in the whole clip is one target, if the frame shows it."""
     samples = []
     while len(samples) < images:
         scene = sample_scene(rng)
@@ -117,6 +117,6 @@ def look_of_some(rng, sprites: list) -> Filter:
 
 
 def say(rng, wanted: Filter) -> str:
-    """A look in words: a sentence for one or for several, or a name without its article."""
+    """A look in words: an expression for one or for several, or a name without its article."""
     words = phrase(rng, wanted, int(rng.choice([1, 1, 2, 3])))
     return words.removeprefix("the ") if rng.random() < 0.3 else words

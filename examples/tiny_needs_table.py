@@ -5,7 +5,7 @@
 
 Each is taken away from a finished model, on the clips made to show it: memory on the split `occlusion`, where frosted
 glass hides who is who; context frames (the first frame four times instead) and motion words ("the red circle moving
-left" becomes "the red circle") on sentences of the split `test` that need their motion words.
+left" becomes "the red circle") on expressions of the split `test` that need their motion words.
 """
 
 from __future__ import annotations
@@ -54,22 +54,22 @@ def measure(pipe, seed: int, num_videos: int, size: int) -> dict[str, tuple[floa
     told = score(pipe, clips["test"], MOVING, text)
     found = {
         "memory bank, occlusion clips": [score(pipe, clips["occlusion"], ("static",), text)],
-        "memory bank, sentences about motion": [told],
-        "context frames, sentences about motion": [
+        "memory bank, expressions about motion": [told],
+        "context frames, expressions about motion": [
             told,
             score(pipe, clips["test"], MOVING, text, context_frames=[0] * 4),
         ],
-        "motion words, sentences about motion": [told, score(pipe, clips["test"], MOVING, without_motion)],
+        "motion words, expressions about motion": [told, score(pipe, clips["test"], MOVING, without_motion)],
     }
     kept, config.num_maskmem = config.num_maskmem, 0
     found["memory bank, occlusion clips"].append(score(pipe, clips["occlusion"], ("static",), text))
-    found["memory bank, sentences about motion"].append(score(pipe, clips["test"], MOVING, text))
+    found["memory bank, expressions about motion"].append(score(pipe, clips["test"], MOVING, text))
     config.num_maskmem = kept
     return {part: tuple(values) for part, values in found.items()}
 
 
 def without_motion(expression: Expression) -> str:
-    """The sentence's look alone, in words taken from the sentence itself."""
+    """The expression's look alone, in words taken from the expression itself."""
     rng = np.random.default_rng(list(expression.text.encode()))
     return phrase(rng, replace(expression.filter, motion=None), len(expression.object_ids))
 

@@ -5,7 +5,7 @@ the beginning of the question. A branch sees what it shares and itself, at the p
 state that a score is read off equals that of the unpacked prompt.
 
 What a score should be is known here: the visible part of the target, and nothing where frosted glass hides which one
-it is. That is a warm-up; the trainer takes pseudo-labels of a segmentation model, as upstream does.
+it is. That is a warm-up; the trainer takes pseudo-labels of a segmentation model, as the original code does.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def sample_selector_batch(
     expressions: int,
     partial: float = 0.75,
 ) -> SelectorBatch:
-    """Sample and render a batch: context frames as upstream samples them, the targets among them."""
+    """Sample and render a batch: context frames as the original code samples them, the targets among them."""
     frames, masks, labels, texts, targets, scores = [], [], [], [], [], []
     for _ in range(clips):
         is_veiled = rng.random() < VEILED

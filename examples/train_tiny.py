@@ -1,4 +1,4 @@
-"""Train glus-tiny from nothing on MotionShapes, in stages that resume (see train_tiny.sh).
+"""Train glus-tiny from scratch on MotionShapes, in stages that resume (see train_tiny.sh).
 
 python examples/train_tiny.py --stage mask --output runs/tiny/mask --minutes 20
 python examples/train_tiny.py --stage read --output runs/tiny/read --minutes 42

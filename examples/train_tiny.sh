@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to glus-tiny: about two hours and a quarter on one CPU core. Every stage resumes where it was stopped.
+# Train glus-tiny from scratch: about two hours and a quarter on one CPU core. Every stage resumes.
 #
 #   bash examples/train_tiny.sh [RUNS_FOLDER] [CHECKPOINT_FOLDER]
 set -euo pipefail
@@ -10,7 +10,7 @@ export OMP_NUM_THREADS=1
 
 # the mask branch alone, prompted by the true place of its target; then with memory and missing prompts
 python examples/train_tiny.py --stage mask --output "$runs/mask" --minutes 30 --adam-lr 0.001
-# vision and language: which cells of the frame does the sentence mean
+# vision and language: which cells of the frame does the expression mean
 python examples/train_tiny.py --stage read --output "$runs/read" --minutes 42 --adam-lr 0.003 --muon-lr 0.015
 # both together: the [SEG] state prompts the mask branch
 python examples/train_tiny.py --stage join --output "$runs/join" --minutes 35 --adam-lr 0.001 --muon-lr 0.006 \

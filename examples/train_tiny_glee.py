@@ -1,9 +1,9 @@
-"""Train glee-tiny from nothing on MotionShapes: one command, which goes on where it was stopped.
+"""Train glee-tiny from scratch on MotionShapes: one command, which resumes.
 
 python examples/train_tiny_glee.py --output runs/glee-tiny
 
 `contrast` trains backbone and text tower to tell which objects a text means. `main` trains everything as GLEE is
-trained, on frames with a sentence each and on frames with names. The checkpoint is written to OUTPUT/glee-tiny.
+trained, on frames with an expression each and on frames with names. The checkpoint is written to OUTPUT/glee-tiny.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def train_main(
     fusion: bool = True,
     images: int = 8,
 ) -> None:
-    """Batches of one kind each: frames with sentences, or frames with names."""
+    """Batches of one kind each: frames with expressions, or frames with names."""
     model, processor = build_tiny_glee(seed, text_teacher=text_tower == "distilled")
     start_from_contrast(model, processor, start)
     if text_tower == "frozen":
@@ -200,7 +200,7 @@ def train_main(
 
 
 class LocationLogits:
-    """Logits of every location for every name, or for the sentence; the model keeps only their maxima."""
+    """Logits of every location for every name, or for the expression; the model keeps only their maxima."""
 
     def __init__(self, model):
         self.model, self.states = model, []
@@ -216,7 +216,7 @@ class LocationLogits:
 def location_loss(logits: Tensor, labels: list[dict[str, Tensor]]) -> Tensor:
     """Focal loss of the locations at strides 16 and 8: those inside an object are of its name, others of none.
 
-    The class losses of GLEE see only locations that became queries. From nothing that teaches colours too slowly.
+    The class losses of GLEE see only locations that became queries. From scratch, that teaches colours too slowly.
     """
     total, covered = logits.new_zeros(()), 0.0
     for row, target in zip(logits, labels, strict=True):

@@ -1,4 +1,4 @@
-"""Train what glus-selector-tiny starts from, from nothing on MotionShapes, in stages that resume (see self_refine.sh).
+"""Train what glus-selector-tiny starts from, from scratch on MotionShapes, in stages that resume (see self_refine.sh).
 
 python examples/train_tiny_selector.py --stage see --output runs/selector/see --minutes 5
 python examples/train_tiny_selector.py --stage base --output runs/selector/base --minutes 40 --start runs/selector/see

@@ -36,6 +36,11 @@ FAMILIES = {
         "model": "GroundedForVideoSegmentation",
         "processor": "GroundedProcessor",
     },
+    "sam3_phrase": {
+        "config": "Sam3PhraseConfig",
+        "model": "Sam3PhraseForVideoSegmentation",
+        "processor": "Sam3PhraseProcessor",
+    },
 }
 """Per model type that segments, the public names of its classes in `glus_hf`."""
 
@@ -84,6 +89,7 @@ RELEASED = {
     **dict.fromkeys(("glus-7b", "glus-s", "glus-s-partial", "glus-a"), "models.glus.released_glus"),
     **dict.fromkeys(("glee-lite", "glee-plus"), "models.glee.released_glee"),
     **dict.fromkeys(("grounded-tiny", "grounded-base"), "models.grounded.released_grounded"),
+    "sam3": "models.sam3_video.released_sam3_video",
 }
 """By alias of a released checkpoint, the module that fetches it."""
 

@@ -86,3 +86,21 @@ def test_malformed_files_are_one_line_with_the_id(tmp_path, change, message):
     with pytest.raises(UserError, match=message) as error:
         read_coco_instances(file, tmp_path / "images")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["videos"][0].update(file_names=3), "video 5 has no list 'file_names'"),
+        (lambda c: c["annotations"][0].update(bboxes=3), "annotation 0 has no bbox for every frame"),
+        (lambda c: c["annotations"][0]["bboxes"].pop(), "annotation 0 has no bbox for every frame"),
+        (lambda c: c["annotations"][1].update(segmentations=1e30), "annotation 1 has no bbox for every frame"),
+    ],
+)
+def test_tracks_that_are_no_lists_are_one_line_with_the_id(tmp_path, change, message):
+    file = one_video(tmp_path)
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"{message}; correct it or download the file again"):
+        read_coco_instances(file, tmp_path / "frames")

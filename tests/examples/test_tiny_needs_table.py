@@ -29,7 +29,7 @@ def test_parts_are_taken_away_and_given_back():
     pipe = glus_hf.pipeline(model="glus-tiny")
     found = measure(pipe, seed=0, num_videos=3, size=64)
     assert pipe.model.config.num_maskmem == 7
-    having, lacking = found["context frames, sentences about motion"]
-    assert having == found["motion words, sentences about motion"][0] and having > lacking + 5
+    having, lacking = found["context frames, expressions about motion"]
+    assert having == found["motion words, expressions about motion"][0] and having > lacking + 5
     lines = table([found, found]).splitlines()
-    assert len(lines) == 6 and lines[4].startswith(f"| context frames, sentences about motion | {having:.1f} (")
+    assert len(lines) == 6 and lines[4].startswith(f"| context frames, expressions about motion | {having:.1f} (")

@@ -19,6 +19,7 @@ GROUPS = {
     "resume": 4,
     "prediction": 3,
     "output": 4,
+    "report": 4,
 }
 """Of each group every n-th case is in the quick suite; a model is loaded for some, which takes a second."""
 

@@ -14,13 +14,14 @@ from tests.hostile.watch import differences
 PEAK_MB = 3000
 LONGEST_LINE = MAX_MESSAGE + 100  # letters
 REMEDY = re.compile(
-    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|do not|download|export|free|get|give|install"
-    r"|is for|invalid value|keep|known are|leave|limit|load|lower|make|move|must be|name|needs?|open|pass|pick|point"
-    r"|put|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see|segment|set"
-    r"|shorten|split|start|store|take|there is no|try|unpack|upgrade|use|wait|write)\b",
+    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|did you mean|do not|download|evaluate|export"
+    r"|free|get|give|install|is for|invalid value|keep|known are|leave|limit|load|lower|make|move|must be|name|needs?"
+    r"|open|pass|pick|point|put|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see"
+    r"|segment|set|shorten|split|start|store|take|there is no|try|unpack|upgrade|use|wait|write)\b",
     re.IGNORECASE,
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+BARS = re.compile(r"\r|\x1b\[A")  # how progress bars go back to their line
 
 
 def problems_of(case: Case, result: dict, before: dict, after: dict) -> list[str]:
@@ -39,7 +40,7 @@ def problems_of(case: Case, result: dict, before: dict, after: dict) -> list[str
         problems.append(f"started or connected to: {events}")
     writes = tuple(f"work/{place}" for place in case.writes)
     problems += differences(before, after, writes)
-    if CONTROL.search(result["err"].replace("\r", "") + result["out"]):
+    if CONTROL.search(BARS.sub("", result["err"]) + result["out"]):
         problems.append("control characters on the terminal")
     return problems + {ONE_LINE: _one_line, WORKS: _works, PROBLEMS: _listed, USAGE: _usage}[case.expect](case, result)
 

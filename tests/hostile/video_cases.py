@@ -119,6 +119,12 @@ def load(**options):
     return call
 
 
+def as_video(work: Path) -> None:
+    """Make the clip a video of the own data."""
+    (work / "clip.mp4").rename(work / "data" / "videos" / "street.mp4")
+    write_lines(work / "data", [line(video="street", masks=None)])
+
+
 def same_masks(work: Path, out: str) -> None:
     assert last_json(out)["num_frames"] == 4, out
 
@@ -140,6 +146,44 @@ def odd_name(name: str):
         check=same_masks,
     )
 
+
+def piped(name: str, content, *options: str, size: str = "48x48", words=(), **more) -> Case:
+    """Raw frames on standard input: bytes, or the path of a device."""
+
+    def make(work: Path) -> None:
+        put(work.parent / "raw", content) if isinstance(content, bytes) else link(work.parent / "raw", content)
+
+    def call(work: Path) -> None:
+        os.dup2(os.open(work.parent / "raw", os.O_RDONLY), 0)
+        from glus_hf.cli.main import main
+
+        main(["segment", "-", "the red square", "--size", size, "-o", "out.mp4", "--json", "-q", *options])
+
+    return Case(f"video: standard input, {name}", make, call, words=words, **more)
+
+
+def table(box: bytes, offset: int, value: int, format: str = "mp4"):
+    """A clip of 20 frames with another 32-bit number in a table of its header."""
+
+    def make(work: Path) -> None:
+        content = video_bytes(format, clip_frames(20, 48, 48))
+        at = content.index(box) + 4 + offset
+        put(work / "clip.mp4", content[:at] + struct.pack(">I", value) + content[at + 4 :])
+
+    return make
+
+
+def cut_transport(packets: int):
+    """An MPEG transport file of noise that ends in the middle of a picture, after so many packets."""
+
+    def make(work: Path) -> None:
+        noise = [np.random.default_rng(index).integers(0, 60, (96, 96, 3), dtype=np.uint8) for index in range(40)]
+        put(work / "clip.mp4", video_bytes("mpegts", noise)[: 188 * packets])
+
+    return make
+
+
+RAW = b"".join(frame.tobytes() for frame in clip_frames(4, 48, 48))
 
 CASES = [
     Case("video: missing", lambda work: None, SEGMENT, words=("clip.mp4",)),
@@ -171,6 +215,40 @@ CASES = [
         words=("127.0.0.1",),
         connects=True,
     ),
+    *[
+        Case(
+            f"video: {name}, checked",
+            replaced(own_data, make, as_video),
+            check(),
+            PROBLEMS,
+            words=("street",),
+            warns=True,
+        )
+        for name, make in {
+            "a chunk with room for one picture": table(b"stsc", 12, 1),
+            "a chunk with 2^31 pictures": table(b"stsc", 12, 1 << 31),
+            "times of three pictures": table(b"stts", 8, 3),
+            "a transport file that is cut": cut_transport(60),
+        }.items()
+    ],
+    piped("good", RAW, expect=WORKS, writes=("out.mp4",), words=('"num_frames": 4',)),
+    piped("empty", b"", words=("--size",)),
+    piped("half a frame", RAW[:3000], words=("--size",)),
+    piped(
+        "half a frame at the end",
+        RAW[:-3000],
+        expect=WORKS,
+        writes=("out.mp4",),
+        words=('"num_frames": 3',),
+        warns=True,
+    ),
+    piped("a device, three frames of it", "/dev/zero", "--max-frames", "3", expect=WORKS, writes=("out.mp4",)),
+    piped("a size of 0", RAW, size="0x48", words=("0x48",)),
+    piped("a size of 10^10 pixels", RAW, size="100000x100000", words=("100000x100000",)),
+    piped("a size that is text", RAW, size="large", words=("large",)),
+    piped("a rate of 0", RAW, "--fps", "0", words=("fps",)),
+    piped("masks over a folder of others", RAW, "--masks-dir", "../outside", words=("outside",), reads_outside=True),
+    piped("a model that reads whole videos", RAW, "--model", "glus-selector-tiny", words=("glus-selector-tiny",)),
     Case(
         "video: half an address",
         lambda work: None,
@@ -300,8 +378,7 @@ CASES = [
         replaced(
             lambda work: own_data(work),
             cut(0.4),
-            lambda work: (work / "clip.mp4").rename(work / "data" / "videos" / "street.mp4"),
-            lambda work: write_lines(work / "data", [line(video="street", masks=None)]),
+            as_video,
         ),
         check(),
         PROBLEMS,

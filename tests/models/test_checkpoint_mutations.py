@@ -156,5 +156,5 @@ def outcome_in_fork(folder, seconds: int = 60) -> str:
     os.close(writer)
     with open(reader, "rb") as pipe:
         text = pipe.read().decode()
-    os.waitpid(pid, 0)
-    return text or "ended without an answer"
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return text or f"ended without an answer: {code}"  # -24 is the limit of CPU time

@@ -49,24 +49,24 @@ PERCEIVER = {
 }
 
 
-def shared(side, features):
+def shared(side, features, width=WIDTH):
     """Options that all three have."""
     widths = ("memory_attention_hidden_size", "memory_encoder_hidden_size", "mask_downsampler_embed_dim")
     widths += ("memory_fuser_embed_dim", "memory_fuser_intermediate_dim")
     return {
-        "prompt_encoder_config": {"hidden_size": WIDTH, "image_size": side, "patch_size": side // features},
-        "mask_decoder_config": {"hidden_size": WIDTH, "mlp_dim": WIDTH, "iou_head_hidden_dim": 16},
+        "prompt_encoder_config": {"hidden_size": width, "image_size": side, "patch_size": side // features},
+        "mask_decoder_config": {"hidden_size": width, "mlp_dim": WIDTH, "iou_head_hidden_dim": 16},
         "memory_attention_num_layers": 1,
         "memory_attention_dropout": 0.0,
         "memory_attention_rope_dropout": 0.0,
         "memory_attention_rope_feat_sizes": [features, features],
-        **dict.fromkeys(widths, WIDTH),
+        **dict.fromkeys(widths, width),
     }
 
 
 MASK_MODELS = {
     "sam2_video": {"vision_config": SAM2_VISION, "image_size": SIDE, **shared(SIDE, 4)},
-    "sam3_tracker_video": {"vision_config": SAM3_VISION, **shared(112, 8)},
+    "sam3_tracker_video": {"vision_config": SAM3_VISION, "image_size": 112, **shared(112, 8)},
     "edgetam_video": {"vision_config": SAM2_VISION, "image_size": SIDE, **shared(SIDE, 4), **PERCEIVER},
 }
 for name in ("sam2_video", "sam3_tracker_video"):

@@ -163,3 +163,47 @@ def main_code(arguments):
 def test_charts_of_one_value_and_of_the_ends():
     assert curve("flat", [(1, 3.0), (9, 3.0)]).count("<circle") == 2
     assert "95 to 100: 2" in histogram([100, 96], "J&F") and "0 to 5: 1" in histogram([0], "J&F")
+
+
+def changed(folder, file, change):
+    """Another folder whose summary, or first record, is changed."""
+    name = folder / file
+    lines = [json.loads(line) for line in name.read_text().splitlines()]
+    change(lines[0])
+    name.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("summary.json", lambda c: c["totals"].update({"J&F": "high"}), "is no summary of an evaluation"),
+        ("summary.json", lambda c: c["totals"].update(scale=0), "is no summary of an evaluation"),
+        ("summary.json", lambda c: c["totals"].update(by_type=[1]), "is no summary of an evaluation"),
+        ("summary.json", lambda c: c["totals"]["by_type"]["static"].update(F=[]), "is no summary of an evaluation"),
+        ("results.jsonl", lambda c: c.update({"J&F": True}), "the scores of .* are no numbers"),
+        ("results.jsonl", lambda c: c.update(J=10**400), "the scores of .* are no numbers"),
+    ],
+)
+def test_scores_that_are_no_numbers_are_refused(rows, tmp_path, file, change, message):
+    make_run(tmp_path, rows, "m", lambda number: True)
+    changed(tmp_path, file, change)
+    with pytest.raises(UserError, match=f"{message}; evaluate again"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cache_dir", "num_proc", "data_dir"])
+def test_a_run_does_not_say_where_data_is_kept(rows, tmp_path, name, capsys):
+    make_run(tmp_path / "run", rows, "m", lambda number: True)
+    elsewhere = tmp_path / "elsewhere"
+    changed(tmp_path / "run", "summary.json", lambda c: c["settings"]["data_options"].update({name: str(elsewhere)}))
+    with pytest.raises(SystemExit) as end:
+        main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "report.html"), "-q"])
+    assert end.value.code == 2 and not elsewhere.exists() and not (tmp_path / "report.html").exists()
+    assert "its summary has options that no dataset has; evaluate again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("log", [3, [3], [{"loss": 1.0}], [{"step": "1", "loss": 1.0}], [{"step": 10**400}]])
+def test_logs_that_are_none_are_refused(tmp_path, log):
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    with pytest.raises(UserError, match="has no log of training; name another run"):
+        read_run(tmp_path)

@@ -135,7 +135,7 @@ def test_the_rate_rises_and_falls_in_steps(data, collator, tmp_path):
     [
         ({"layer_decay": 0.0}, "layer_decay must be more than 0 and at most 1, got 0.0"),
         ({"backbone_rate": -1.0}, "backbone_rate must be 0 or more"),
-        ({"lr_drop_steps": [0]}, "lr_drop_steps are whole numbers from 1 up"),
+        ({"lr_drop_steps": [0]}, "lr_drop_steps must be whole numbers from 1 up"),
         ({"total_train_batch_size": 3, "per_device_train_batch_size": 2}, "3 is no multiple of 2 images on 1 devices"),
     ],
 )

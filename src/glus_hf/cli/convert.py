@@ -128,7 +128,7 @@ def _fitting(convert: Callable, options: dict) -> dict:
 def export(
     model: Annotated[str, typer.Argument(help="Model folder or alias.")],
     output: Folder,
-    format: Annotated[str, typer.Option("--format", help="upstream: for the public GLUS program.")] = "upstream",
+    format: Annotated[str, typer.Option("--format", help="upstream: for the original code.")] = "upstream",
     tokenizer: Annotated[
         Path | None, typer.Option(help="Folder with tokenizer.model, if the model's has none.")
     ] = None,
@@ -137,7 +137,7 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model in the format of the public GLUS program."""
+    """Write a model in the format of the original code."""
     if format not in EXPORTERS:
         raise UserError(f"--format {format} is unknown; use {', '.join(EXPORTERS)}")
     exporter = load_module(EXPORTERS[format])

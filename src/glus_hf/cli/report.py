@@ -14,6 +14,9 @@ from .options import Json, Overwrite
 from .output import echo, print_json, set_progress
 
 
+LOADING = {"name", "data_dir", "split", "streaming", "num_proc", "cache_dir"}
+
+
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Output folder of glus-hf evaluate or train.")],
     other: Annotated[
@@ -54,14 +57,21 @@ def report(
         echo(f"Report: {output}")
 
 
+def _data_options(run) -> dict:
+    """Options of the run's dataset. Those of its loading are not the run's to say: a cache would be written there."""
+    options = run.settings.get("data_options") or {}
+    if not isinstance(options, dict) or LOADING & options.keys():
+        raise UserError(f"{run.folder}: its summary has options that no dataset has; evaluate again")
+    return options
+
+
 def _row_finder(run, data_dir: Path | None, num_videos: int | None):
     """Finds the row of an expression in the run's dataset."""
     from ..data.load_dataset import load_referring_dataset
     from ..rows import column
 
     settings = run.settings
-    options = dict(settings.get("data_options") or {})
-    options |= {} if num_videos is None else {"num_videos": num_videos}
+    options = _data_options(run) | ({} if num_videos is None else {"num_videos": num_videos})
     rows = load_referring_dataset(str(settings.get("dataset")), data_dir, str(settings.get("split")), **options)
     places = zip(column(rows, "video_id"), column(rows, "expression_id"), strict=True)
     index = {(str(video), str(expression)): number for number, (video, expression) in enumerate(places)}

@@ -1,4 +1,4 @@
-"""The tokenizer of an upstream folder, and whether it belongs to the embeddings."""
+"""The tokenizer of a folder in the original format, and whether it belongs to the embeddings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .weight_files import refuse_pointer
 
 
 def load_tokenizer(folder: Path):
-    """The Llama tokenizer of an upstream folder. The ids of its added tokens come from its files.
+    """The Llama tokenizer of a folder in the original format. The ids of its added tokens come from its files.
 
     Raises:
         CheckpointError: there is none, or what reads it is not installed; one line.
@@ -46,7 +46,7 @@ def load_tokenizer(folder: Path):
                 f"{folder}: {token} has id {index} in added_tokens.json, but {found} in the tokenizer, whose ids "
                 "have no gaps; take tokenizer files and weights from the same checkpoint"
             )
-    tokenizer.pad_token = tokenizer.unk_token  # as the public program has it, whatever the files say
+    tokenizer.pad_token = tokenizer.unk_token  # as the original code has it, whatever the files say
     return tokenizer
 
 

@@ -45,7 +45,7 @@ def describe_source(name: str, weights: WeightFiles, folder: Path | None = None,
 
 
 def copy_original_fields(config: Mapping) -> dict:
-    """What an export writes back of upstream's `config.json`."""
+    """What an export writes back of the original code's `config.json`."""
     return {name: value for name, value in config.items() if name not in PRIVATE_FIELDS}
 
 

@@ -141,14 +141,18 @@ def _frames_of_videos(file: Path, content: dict) -> Iterator[tuple[dict, list[di
     grouped = _by(file, content, "video_id", {video["id"] for video in content["videos"]})
     for video in content["videos"]:
         tracks = grouped.get(video["id"], [])
-        for frame, name in enumerate(video.get("file_names") or ()):
+        names = video.get("file_names") or []
+        if not isinstance(names, list):
+            raise DatasetContentError(f"{file}: video {video['id']} has no list 'file_names'")
+        for frame, name in enumerate(names):
             shown = [_at_frame(file, track, frame) for track in tracks]
             yield {**video, "file_name": name}, [each for each in shown if each["bbox"] is not None]
 
 
 def _at_frame(file: Path, track: dict, frame: int) -> dict:
     columns = [track.get(name) for name in ("bboxes", "segmentations")]
-    if not isinstance(columns[0], list) or not all(column is None or frame < len(column) for column in columns):
+    are_lists = isinstance(columns[0], list) and isinstance(columns[1], list | None)
+    if not are_lists or not all(column is None or frame < len(column) for column in columns):
         raise DatasetContentError(f"{file}: annotation {track.get('id')} has no bbox for every frame")
     return {**track, "bbox": columns[0][frame], "segmentation": columns[1] and columns[1][frame]}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..errors import UserError
 from ..models.expressions import as_expressions
+from ..models.refusals import explained
 from .frame_masks import FrameMasks, frame_masks
 
 
@@ -55,7 +56,8 @@ class LiveSession:
         Raises:
             UserError: no image, or of another size than the first; the frames after it may be pushed all the same.
         """
-        output = self.model.push_frame(self.session, frame, **self.settings)
+        with explained(self.model):
+            output = self.model.push_frame(self.session, frame, **self.settings)
         return frame_masks(output, self.processor, self.threshold)
 
     def push_all(self, frames: Iterable) -> Iterator[FrameMasks]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .hiera_windows import hiera_maps, is_hiera
 from .memory_bank import MemoryBank
 
 
@@ -77,11 +78,17 @@ class SamMaskBranch:
         return self._mask_features(pixel_values.to(device, self.dtype))
 
     def _mask_features(self, pixel_values: Tensor) -> GLUSMaskFeatures:
+        maps = self._image_maps(pixel_values)
+        position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
+        return GLUSMaskFeatures(maps[-1].flatten(2).permute(2, 0, 1), position, maps[:2])
+
+    def _image_maps(self, pixel_values: Tensor) -> list[Tensor]:
+        """Maps `[n, c, h, w]` of the images, from the finest to the coarsest."""
+        if is_hiera(self.mask_model) and not torch.is_grad_enabled():
+            return hiera_maps(self.mask_model, pixel_values)
         outputs = self.mask_model.get_image_features(pixel_values, return_dict=True)
         sizes = self.mask_model.backbone_feature_sizes
-        maps = [self._to_map(feature, size) for feature, size in zip(outputs.fpn_hidden_states, sizes, strict=True)]
-        position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
-        return GLUSMaskFeatures(outputs.fpn_hidden_states[-1], position, maps[:2])
+        return [self._to_map(feature, size) for feature, size in zip(outputs.fpn_hidden_states, sizes, strict=True)]
 
     @staticmethod
     def _to_map(tokens: Tensor, size) -> Tensor:

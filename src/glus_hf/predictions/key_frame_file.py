@@ -1,4 +1,4 @@
-"""Key frames in the JSON file of the public program: `{"<video>_<expression id>": number of the frame}`.
+"""Key frames in the JSON file of the original code: `{"<video>_<expression id>": number of the frame}`.
 
 The number is the name of the frame's file as an integer (Refer-YouTube-VOS counts in steps of 5), not its index.
 """
@@ -53,7 +53,7 @@ def read_key_frames(path: str | os.PathLike) -> dict[str, int]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: key frames cannot be read ({error}); pass upstream's key-frame JSON") from None
+        raise UserError(f"{path}: key frames cannot be read ({error}); pass a key-frame JSON file") from None
     if not isinstance(content, dict):
         raise UserError(f'{path}: is no JSON object of "<video>_<expression id>": number of the frame; correct it')
     for name, number in content.items():
@@ -91,7 +91,7 @@ def key_frames_text(key_frames: Mapping[str, str | int]) -> str:
 def key_frame_index(
     key_frames: Mapping[str, int], video: str, expression_id: str | int, frame_names: Sequence[str]
 ) -> int:
-    """Index of the key frame among the video's frames; 0 for an expression without one, as upstream.
+    """Index of the key frame among the video's frames; 0 for an expression without one, as in the original code.
 
     Args:
         key_frames (`Mapping[str, int]`): of [`read_key_frames`].

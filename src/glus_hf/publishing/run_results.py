@@ -16,6 +16,8 @@ SUMMARY = "summary.json"
 TASK = "image-segmentation"
 METRICS = {"J&F": "j_and_f", "J": "region-similarity", "F": "contour-accuracy"}
 """Totals that go into a card -> the metric's name there."""
+SCORES = tuple(METRICS)
+LARGEST = 1e30
 
 
 def read_results(run: str | os.PathLike) -> list[EvalResult]:
@@ -33,8 +35,10 @@ def read_results(run: str | os.PathLike) -> list[EvalResult]:
         raise UserError(f"{run}: has no {SUMMARY}; pass the output folder of glus-hf evaluate")
     content = read_fields(file, "json", "evaluate again")
     settings, totals = content.get("settings"), content.get("totals")
-    if not isinstance(settings, dict) or not isinstance(totals, dict):
-        raise UserError(f"{file}: has no scores: evaluate on data with a ground truth")
+    if not isinstance(settings, dict) or not isinstance(totals, dict) or not are_totals(totals):
+        raise UserError(f"{file}: has no scores; run glus-hf evaluate on data with a ground truth")
+    if not isinstance(settings.get("data_options") or {}, dict):
+        raise UserError(f"{file}: its data_options are no options; run glus-hf evaluate again")
     if content.get("failed"):
         raise UserError(f"{file}: {content['failed']} expressions failed; evaluate them again first")
     return results_of(settings, totals)
@@ -67,4 +71,29 @@ def results_of(settings: Mapping, totals: Mapping) -> list[EvalResult]:
     ]
 
 
-__all__ = ["read_results", "results_of"]
+def are_totals(totals: dict) -> bool:
+    """Whether totals are scores, over all and by type, as an evaluation writes them.
+
+    Example:
+        >>> are_totals({"J&F": 0.5, "scale": 1}), are_totals({"J&F": "high"})
+        (True, False)
+    """
+    by_type = totals.get("by_type") or {}
+    parts = [totals, *by_type.values()] if isinstance(by_type, dict) else [None]
+    scale = totals.get("scale")
+    return all(isinstance(part, dict) and are_scores(part) for part in parts) and (
+        scale is None or (is_number(scale) and scale > 0)
+    )
+
+
+def are_scores(found: Mapping) -> bool:
+    """Whether the scores in a record are numbers, or none."""
+    return all(found.get(name) is None or is_number(found[name]) for name in SCORES)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of JSON is a number that can be shown: finite, and not without end."""
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+__all__ = ["SCORES", "are_scores", "are_totals", "is_number", "read_results", "results_of"]

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from ..data.strict_json import parse_json, read_json
 from ..errors import UserError
+from ..publishing.run_results import SCORES, are_scores, are_totals, is_number
 from ..safe_files import read_text
 
 
 SUMMARY, RESULTS, STATE = "summary.json", "results.jsonl", "trainer_state.json"
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,9})")
-SCORES = ("J&F", "J", "F")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class EvaluationRun:
     @property
     def name(self) -> str:
         """Of the model."""
-        return str((self.settings.get("model") or {}).get("name") or self.folder.name)
+        model = self.settings.get("model")
+        return str((isinstance(model, dict) and model.get("name")) or self.folder.name)
 
     @property
     def percent(self) -> float:
@@ -47,7 +48,7 @@ class EvaluationRun:
 
     def scored(self) -> dict[tuple[str, str], dict]:
         """Records with a J&F, by video and expression."""
-        known = [record for record in self.records if isinstance(record.get("J&F"), float | int)]
+        known = [record for record in self.records if record.get("J&F") is not None]
         return {(str(record["video_id"]), str(record["expression_id"])): record for record in known}
 
 
@@ -70,8 +71,8 @@ class TrainingRun:
         found: dict[str, dict[int, float]] = {}
         for entry in self.history:
             for name, value in entry.items():
-                if name not in ("step", "epoch") and isinstance(value, float | int) and not isinstance(value, bool):
-                    found.setdefault(name, {})[int(entry.get("step", 0))] = value
+                if name not in ("step", "epoch") and is_number(value):
+                    found.setdefault(name, {})[entry["step"]] = value
         return {name: sorted(points.items()) for name, points in found.items() if len(points) > 1}
 
 
@@ -92,7 +93,9 @@ def read_run(folder: str | os.PathLike) -> EvaluationRun | TrainingRun:
     if state is None:
         raise UserError(f"{folder}: has no {SUMMARY} of glus-hf evaluate and no {STATE} of training; name such a run")
     content = _object(state)
-    history = [entry for entry in content.get("log_history") or () if isinstance(entry, dict)]
+    history = content.get("log_history")
+    if not isinstance(history, list) or not all(isinstance(e, dict) and is_number(e.get("step")) for e in history):
+        raise UserError(f"{state}: has no log of training; name another run")
     return TrainingRun(folder, {name: value for name, value in content.items() if name != "log_history"}, history)
 
 
@@ -103,8 +106,12 @@ def _read_evaluation(folder: Path) -> EvaluationRun:
     if not all(isinstance(record, dict) and {"video_id", "expression_id"} <= record.keys() for record in records):
         raise UserError(f"{folder / RESULTS}: has a line that is no result; evaluate again")
     settings, totals = summary.get("settings"), summary.get("totals")
-    if not isinstance(settings, dict) or not isinstance(totals, dict | None):
+    if not isinstance(settings, dict) or not isinstance(totals, dict | None) or not are_totals(totals or {}):
         raise UserError(f"{folder / SUMMARY}: is no summary of an evaluation; evaluate again")
+    wrong = [record for record in records if not are_scores(record)]
+    if wrong:
+        where = f"{wrong[0]['video_id']!r:.40}, {wrong[0]['expression_id']!r:.40}"
+        raise UserError(f"{folder / RESULTS}: the scores of {where} are no numbers; evaluate again")
     return EvaluationRun(folder, settings, totals or {}, records)
 
 
@@ -120,7 +127,7 @@ def _state_file(folder: Path) -> Path | None:
 def _object(file: Path) -> dict:
     content = read_json(file)
     if not isinstance(content, dict):
-        raise UserError(f"{file}: is no JSON object; it is damaged")
+        raise UserError(f"{file}: is no JSON object; evaluate or train again")
     return content
 
 

@@ -29,10 +29,11 @@ class GLUSTrainingArguments(RecipeArguments):
             number of devices.
         ce_loss_weight, mask_bce_loss_weight, mask_dice_loss_weight, contrastive_loss_weight: 1, 2, 0.5, 0.1.
             A contrastive weight of 0 switches that loss off.
-        contrastive_negatives: "other_objects", "upstream" or "batch", see [`ObjectContrastiveLoss`].
+        contrastive_negatives: "other_objects", "upstream" (the original code) or "batch", see
+            [`ObjectContrastiveLoss`].
         contrastive_bank_size, contrastive_num_negatives, contrastive_temperature: 512, 128, 0.07.
         contrastive_gather: one bank for all processes.
-        contrastive_datasets: names of the datasets that take part (upstream: MeViS only); all by default.
+        contrastive_datasets: names of the datasets that take part (the original code: MeViS only); all by default.
         language_model_training, embedding_training, mask_branch_training, train_projections: see [`prepare_model`].
         train_vision_tower, memory_gradient: see [`prepare_model`].
         lora_rank, lora_alpha, lora_dropout, lora_targets: see [`prepare_model`].
@@ -77,7 +78,7 @@ class GLUSTrainingArguments(RecipeArguments):
     mask_bce_loss_weight: float = default(2.0, "Weight of the binary cross entropy of the masks.")
     mask_dice_loss_weight: float = default(0.5, "Weight of the Dice loss of the masks.")
     contrastive_loss_weight: float = default(0.1, "Weight of the object contrastive loss; 0 switches it off.")
-    contrastive_negatives: str = default("other_objects", "other_objects, upstream or batch.")
+    contrastive_negatives: str = default("other_objects", "other_objects, upstream (the original code) or batch.")
     contrastive_bank_size: int = default(512, "[SEG] embeddings in the bank.")
     contrastive_num_negatives: int = default(128, "Negatives per anchor.")
     contrastive_temperature: float = default(0.07, "Temperature of the contrastive loss.")

@@ -68,7 +68,7 @@ class DataSection:
         root: folder of datasets without a `data_dir` of their own.
         samples_per_epoch: with several datasets; by default their number of videos.
         max_expressions: most expressions of a video in a sample.
-        mask_overlap: "union" or "sum" (upstream), where objects of one expression overlap.
+        mask_overlap: "union" or "sum" (as the original code), where objects of one expression overlap.
         on_error: "raise" or "skip" samples that cannot be read.
         cache_dir: where rows are kept.
     """

@@ -24,7 +24,7 @@ class GLUSSelectorTrainingArguments(RecipeArguments):
             follows from it.
         ce_loss_weight, score_loss_weight: 1 and 1.
         language_model_training: "lora", "full" (its layers and norm; no adapter is made) or "frozen".
-        embedding_training: input embeddings and head of the language model: "full", as upstream's program, or
+        embedding_training: input embeddings and head of the language model: "full", as the original code, or
             "frozen", as the paper lists.
         lora_rank, lora_alpha, lora_dropout, lora_targets: 8, 16, 0.05, q_proj and v_proj.
         max_expressions: of a sample; only for the size of what evaluation gathers.

@@ -62,7 +62,7 @@ class SelectorDataSection:
         root: folder of datasets without a `data_dir` of their own.
         samples_per_epoch: with several datasets; by default their number of videos.
         context_frames: fewest and most context frames of a sample.
-        target_frame: "context" (one of these, as the public code) or "apart" (beside them, as the paper).
+        target_frame: "context" (one of these, as the original code) or "apart" (beside them, as the paper).
         max_expressions: most expressions of a video in a sample.
         on_error: "raise" or "skip" samples that cannot be read.
         cache_dir: where rows are kept.

@@ -82,7 +82,7 @@ class GLUSSelectorTrainer(StepTrainer):
     The loss is `CE + L1` (weights: see [`GLUSSelectorTrainingArguments`]). Cross entropy is a mean over supervised
     tokens, the distance a mean over videos of the mean over their expressions, *of the whole optimizer step*: of all
     accumulation steps and all processes. So accumulating gradients, or using several processes, gives what one large
-    batch gives. (Upstream takes the mean of each small batch.) Both terms are logged, unweighted.
+    batch gives. (The original code takes the mean of each small batch.) Both terms are logged, unweighted.
 
     Args:
         model: is changed: what does not train is frozen and an adapter is put on it (see [`prepare_selector`]). A

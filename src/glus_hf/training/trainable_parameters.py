@@ -66,14 +66,14 @@ def prepare_model(
         model: is changed.
         language_model: "lora", "full" (its layers and norm; then no adapter is made and checkpoints hold the whole
             model) or "frozen".
-        embeddings: input embeddings and head: "full" as upstream (the paper does not mention it), "new_tokens" (only
-            the rows `new_token_ids`) or "frozen".
+        embeddings: input embeddings and head: "full" as the original code (the paper does not mention it),
+            "new_tokens" (only the rows `new_token_ids`) or "frozen".
         mask_branch: of SAM-2, "decoder", "full" (everything in it that GLUS uses; needs `language_model="full"`) or
             "frozen".
         projections: from images to the language model, of [SEG] and, where there is one, of frame positions.
         vision_tower: what sees the frames too; needs `language_model="full"`.
         memory_gradient: let the loss of a frame reach earlier frames through the memory bank ("end-to-end" in the
-            paper; the public code detaches it); by default what the model's `detach_memory` says.
+            paper; the original code detaches it); by default what the model's `detach_memory` says.
         lora_rank, lora_alpha, lora_dropout, lora_targets: of the linear layers in the language model's attention.
         new_token_ids: for `embeddings="new_tokens"`.
         base_name: name or folder written into the adapter as its base; by default the model's own.

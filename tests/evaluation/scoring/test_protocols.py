@@ -19,7 +19,7 @@ def test_every_data_set_has_a_protocol():
     assert default_protocol("mevis", [None, "no_target", None]) == "mevis_v2"
     with pytest.raises(ValueError, match="use one of mevis, mevis_v2"):
         get_protocol("davis")
-    with pytest.raises(ValueError, match="name one of"):
+    with pytest.raises(ValueError, match="use one of"):
         default_protocol("coco")
 
 

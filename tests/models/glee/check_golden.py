@@ -20,8 +20,9 @@ from transformers.models.grounding_dino.modeling_grounding_dino import Grounding
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from glus_hf.models.glee.inference_glee import link_query  # noqa: E402
+from glus_hf.models.glee.modeling_glee import GLEESegmentationOutput  # noqa: E402
 from glus_hf.models.glee.weight_names_glee import (  # noqa: E402
-    RIGHT_MATRICES,
+    RIGHT_MATRIX,
     copy_of,
     our_name,
     split_weight,
@@ -31,7 +32,7 @@ from tests.models.glee.original_folders import Miniature, swin_backbone  # noqa:
 
 
 TENSOR_LIMIT, LOSS_LIMIT = 1e-4, 1e-5
-GRADIENT_LIMITS = {"train_category": 1e-3, "train_referring": 2e-3}
+GRADIENT_LIMITS = {"train_category": 1e-3, "train_referring": 2e-3, "train_prompt": 1e-3, "train_video": 1e-3}
 ZERO_GRADIENT = 1e-7  # of the largest norm of a batch: what is zero but for rounding
 PREDICTIONS = {
     "pred_logits": "logits",
@@ -187,6 +188,72 @@ def check_referring(mini: Miniature) -> list[Difference]:
     return compare_all("referring", golden, ours | link_frames(output, mini.settings, golden))
 
 
+@torch.no_grad()
+def check_image_prompt(mini: Miniature, group: str) -> list[Difference]:
+    """A visual prompt on one image, "mask", "point" or "box"."""
+    model = mini.model()
+    recorder, golden = Recorder(model), mini.group(group)
+    pixels, masks = mini.pixels("video_prompt.frames")[:1], mini.inputs[f"{group}.mask"].bool()
+    names, kind = mini.tokenize([mini.settings["prompt_class_name"]]), group.removeprefix("image_prompt_")
+    options = {"task": "category", "all_stages": True, "prompt_masks": masks, "prompt_kinds": kind}
+    output = model(pixels, **names, **options)
+    ours = described(model, recorder, output)
+    best = int(output.confidence_logits[0, :, 0].argmax())
+    ours["out.pred_masks.top1_confidence"] = output.pred_masks[0, best]
+    return compare_all(group, golden, ours | prompt_tensors(model, pixels, names, masks, kind))
+
+
+@torch.no_grad()
+def check_video_prompt(mini: Miniature) -> list[Difference]:
+    """A mask on the first of two frames: the second is decoded with what was read of the first."""
+    model = mini.model()
+    recorder, encoder = Recorder(model), model.model.text_encoder
+    pixels, masks = mini.pixels("video_prompt.frames"), mini.inputs["video_prompt.mask"].bool()
+    names = mini.tokenize([mini.settings["prompt_class_name"]])
+    states = encoder.read(**names)
+    text = encoder.project(states, names["attention_mask"], is_referring=False)
+    first = model.model.read_prompt(pixels[:1], model.model.encode_images(pixels[:1]), text, masks, ["mask"])
+    prompt = first.expand(len(pixels))
+    encoded = model.model.pixel_decoder(model.model.encode_images(pixels), text, prompt.crop)
+    decoded = model.model.decoder(*encoded, text, visual=prompt, all_stages=True)
+    output = as_segmentation_output(decoded, encoded[1])
+    ours = described(model, recorder, output)
+    ours |= {f"{name}.frame1": tensor[1:] for name, tensor in ours.items() if name.startswith(("pixel.", "fusion."))}
+    ours |= named_tokens(first)
+    ours |= {
+        "text.input_ids": names["input_ids"],
+        "text.attention_mask": names["attention_mask"],
+        "text.last_hidden_state": states,
+        "text.teacher_last_hidden_state": encoder.read_as_teacher(**names),
+        "text.class_embeddings": text.embeddings,
+    }
+    return compare_all("video_prompt", mini.group("video_prompt"), ours)
+
+
+def as_segmentation_output(decoded, mask_features) -> GLEESegmentationOutput:
+    return GLEESegmentationOutput(
+        **decoded.final,
+        query_embeddings=decoded.embeddings,
+        location_scores=decoded.selected.scores,
+        query_indices=decoded.selected.indices,
+        mask_features=mask_features,
+        auxiliary=decoded.auxiliary,
+        encoder_predictions=decoded.encoder,
+        references=decoded.references,
+    )
+
+
+def prompt_tensors(model, pixels: Tensor, names: dict, masks: Tensor, kind: str) -> dict[str, Tensor]:
+    """Crop and fine tokens of a prompt on one image."""
+    text = model.model.encode_text(**names, is_referring=False)
+    return named_tokens(model.model.read_prompt(pixels, model.model.encode_images(pixels), text, masks, [kind]))
+
+
+def named_tokens(prompt) -> dict[str, Tensor]:
+    fine = {f"prompt.fine_tokens{level}": tokens.transpose(0, 1) for level, tokens in enumerate(prompt.fine)}
+    return {"prompt.crop_tokens": prompt.crop} | fine
+
+
 def link_frames(output, settings: dict, golden: Iterable[str]) -> dict[str, Tensor]:
     """The temporal link over the frames of a batch, with every weight that the golden numbers have."""
     scores, embeddings = output.logits[..., 0].sigmoid(), output.query_embeddings
@@ -218,15 +285,7 @@ def check_training(mini: Miniature, group: str) -> list[Difference]:
     """One training batch: denoising, matching, losses and gradients, with the stored random numbers."""
     golden = mini.group(group)
     model = mini.model().train()
-    is_referring = group == "train_referring"
-    output = model(
-        mini.pixels("train.frames"),
-        **mini.tokenize(mini.settings["training_expressions" if is_referring else "category_names"]),
-        task="referring" if is_referring else "category",
-        labels=mini.targets(only_first=is_referring),
-        label_table=mini.label_table(group),
-        draws=stored_draws(golden),
-    )
+    output = model(**training_batch(mini, group), label_table=mini.label_table(group), draws=stored_draws(golden))
     output.loss.backward()
     ours = {"select.topk_index": output.query_indices, "out.pred_track_embed": output.query_embeddings}
     ours |= predictions_by_stage(output) | denoising_tensors(output)
@@ -242,9 +301,27 @@ def check_training(mini: Miniature, group: str) -> list[Difference]:
     ]
 
 
+def training_batch(mini: Miniature, group: str) -> dict:
+    """Images, texts and targets of a training batch."""
+    is_referring, is_prompt, is_video = (group == f"train_{kind}" for kind in ("referring", "prompt", "video"))
+    labels = mini.targets("train_video" if is_video else "train", only_first=is_referring or is_prompt)
+    if is_referring:  # all sentences are the label 0
+        labels = [{**target, "class_labels": torch.zeros_like(target["class_labels"])} for target in labels]
+    return {
+        "pixel_values": mini.pixels("train_video.frames" if is_video else "train.frames"),
+        **mini.tokenize(mini.settings["training_expressions" if is_referring else "category_names"]),
+        "task": "referring" if is_referring else "category",
+        "labels": labels,
+        **({"prompt_masks": torch.stack([target["masks"][0].bool() for target in labels])} if is_prompt else {}),
+        **({"clip_length": len(labels)} if is_video else {}),
+    }
+
+
 def stored_draws(golden: dict[str, Tensor]) -> dict[str, Tensor]:
     """The random numbers of a training batch, by the names that the model takes."""
     draws = {ours: golden[f"dn.{theirs}"] for ours, theirs in DENOISING.items() if f"dn.{theirs}" in golden}
+    if "track.sampled" in golden:
+        draws["track_negatives"] = golden["track.sampled"]
     stored = {tuple(name.split(".")): points for name, points in golden.items() if "point_coords" in name}
     for (kind, stage, last), points in stored.items():
         image = last.removeprefix("point_coords")
@@ -282,7 +359,8 @@ def compare_losses(group: str, golden: dict[str, Tensor], output) -> list[Differ
     surplus = [Difference(f"{group}.{name}: is no loss", float("inf"), 0.0) for name in ours.keys() - expected.keys()]
     zero = torch.zeros(())
     return surplus + [
-        compare(f"{group}.{name}", ours.get(name, zero), value, LOSS_LIMIT) for name, value in expected.items()
+        compare(f"{group}.{name}", ours.get(name, zero), value.reshape(()), LOSS_LIMIT)
+        for name, value in expected.items()
     ]
 
 
@@ -311,7 +389,7 @@ def original_gradient(name: str, weight: Tensor, gradients: dict[str, Tensor | N
     if all(gradient is None for gradient in found):
         return torch.zeros_like(weight)
     joined = torch.cat(found)
-    return joined.T if name in RIGHT_MATRICES else joined
+    return joined.T if RIGHT_MATRIX.fullmatch(name) else joined
 
 
 # ---- the program
@@ -320,8 +398,15 @@ def original_gradient(name: str, weight: Tensor, gradients: dict[str, Tensor | N
 GROUPS = {
     "category": check_category,
     "referring": check_referring,
-    "train_category": lambda mini: check_training(mini, "train_category"),
-    "train_referring": lambda mini: check_training(mini, "train_referring"),
+    "video_prompt": check_video_prompt,
+    **{
+        f"image_prompt_{kind}": lambda mini, kind=kind: check_image_prompt(mini, f"image_prompt_{kind}")
+        for kind in ("mask", "point", "box")
+    },
+    **{
+        f"train_{kind}": lambda mini, kind=kind: check_training(mini, f"train_{kind}")
+        for kind in ("category", "referring", "prompt", "video")
+    },
 }
 
 

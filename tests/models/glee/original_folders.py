@@ -63,16 +63,14 @@ class Miniature:
             "attention_mask": torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows]),
         }
 
-    def targets(self, only_first: bool) -> list[dict[str, torch.Tensor]]:
-        """Labels of the training images: all objects by class, or the first of each, which the sentence means."""
+    def targets(self, group: str = "train", only_first: bool = False) -> list[dict[str, torch.Tensor]]:
+        """Labels of the images of a training batch: all objects by class, or the first of each."""
+        fields = (("class_labels", "labels"), ("boxes", "boxes"), ("masks", "masks"), ("instance_ids", "inst_id"))
         labels, image = [], 0
-        while f"train.target{image}.labels" in self.inputs:
-            fields = (("class_labels", "labels"), ("boxes", "boxes"), ("masks", "masks"))
-            target = {ours: self.inputs[f"train.target{image}.{theirs}"] for ours, theirs in fields}
-            if only_first:
-                target = {name: values[:1] for name, values in target.items()}
-                target["class_labels"] = torch.zeros_like(target["class_labels"])
-            labels.append(target)
+        while f"{group}.target{image}.labels" in self.inputs:
+            names = {ours: f"{group}.target{image}.{theirs}" for ours, theirs in fields}
+            target = {ours: self.inputs[name] for ours, name in names.items() if name in self.inputs}
+            labels.append({name: values[:1] for name, values in target.items()} if only_first else target)
             image += 1
         return labels
 
@@ -120,6 +118,13 @@ def config_values(settings: dict, weights: dict[str, torch.Tensor]) -> dict:
         "fusion_text_mask": False,
         "group_norm_groups": settings["group_norm_groups"],
         "query_sine_features": settings["query_sine_features"],
+        "visual_prompter": "full",
+        "prompt_crop_size": settings["crop_size"],
+        "prompt_crop_factor": settings["crop_factor"],
+        "prompt_num_points": settings["max_prompt_points"],
+        "confidence_loss_weight": loss["loss_conf"],
+        "track_loss_weight": loss["track_loss"],
+        "track_num_negatives": settings["track_negatives"],
         "label_tables": {name.split(".")[-2]: rows for name, rows in tables.items()},
         "text_teacher": True,
         "distill_loss": "mse",

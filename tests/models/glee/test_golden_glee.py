@@ -10,7 +10,9 @@ from tests.paths import FIXTURES
 
 
 FOLDER = FIXTURES / "glee_tiny"
-LEAST = {"category": 54, "referring": 43, "train_category": 329, "train_referring": 329}
+LEAST = {"category": 54, "referring": 43, "video_prompt": 41, "train_category": 329, "train_referring": 329}
+LEAST |= {"image_prompt_mask": 19, "image_prompt_point": 23, "image_prompt_box": 22}
+LEAST |= {"train_prompt": 335, "train_video": 334}
 
 
 @pytest.fixture(scope="module")

@@ -147,8 +147,8 @@ def test_several_objects_are_joined(model, processor):
     single, joined = by_text(propagate(model, processor)), None
     outputs = propagate(small_model(multi_object_threshold=0.0), processor)
     joined = by_text(outputs)
-    assert all((joined[key] >= single[key]).all() for key in single)
-    assert sum((joined[key] > single[key]).any() for key in single) == len(single)
+    assert all((joined[key] >= single[key] - 1e-4).all() for key in single)
+    assert all((joined[key] > single[key] + 1e-3).any() for key in single)
     assert_same(by_text(propagate(small_model(multi_object_threshold=1.0), processor)), single, rtol=1e-4, atol=1e-4)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from glus_hf import GLEEImageProcessor, GLEEProcessor, UserError
+from glus_hf import GLEEConfig, GLEEImageProcessor, GLEEProcessor, UserError
 from glus_hf.models.glee.modeling_glee import GLEESegmentationOutput
-from tests.models.glee.small_glee import END, LENGTH, small_model, small_processor
+from tests.models.glee.small_glee import END, LENGTH, small_model, small_processor, word_tokenizer
 
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -170,3 +170,25 @@ def test_detection_is_segmentation_without_masks():
     assert torch.equal(boxes["boxes"], masks["boxes"])
     with pytest.raises(UserError, match="1 images but 2 target sizes"):
         processor.post_process_object_detection(outputs, [(16, 32)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_std": [0.0, 1.0, 1.0]}, "the image processor makes"),
+        ({"image_mean": [1.0]}, "the image processor makes"),
+        ({"size_divisor": 0}, "size_divisor"),
+        ({"size_divisor": 10**9}, "size_divisor"),
+        ({"resample": "x"}, "the image processor makes no image"),
+    ],
+)
+def test_image_settings_that_make_no_image_are_refused(settings, message):
+    with pytest.raises(UserError, match=message) as error:
+        GLEEProcessor(GLEEImageProcessor(**settings), word_tokenizer())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["bos_token_id", "eos_token_id", "pad_token_id"])
+def test_token_ids_are_numbers(name):
+    with pytest.raises(UserError, match=f"text_config.{name} is .1, 2.; it must be one number"):
+        GLEEConfig(text_config={name: [1, 2]})

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from glus_hf import ChatUniViConfig, ChatUniViForConditionalGeneration, CheckpointError, GLUSSelector
+from glus_hf import ChatUniViConfig, ChatUniViForConditionalGeneration, CheckpointError, GLUSSelector, UserError
 from glus_hf.models.glus_selector import inference_glus_selector
 from glus_hf.models.glus_selector.modeling_glus_selector import score_loss
 from tests.models.common import ModelTests, assert_same, gradients, randomize
@@ -453,3 +453,15 @@ def test_images_that_do_not_fit(base):
         base(inputs["input_ids"], inputs["pixel_values"][:1])
     with pytest.raises(ValueError, match="28 image positions but the images give 0 tokens"):
         base(inputs["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "num_image_tokens", "message"),
+    [(8, 14, "gives the token .*, the model has 8"), (VOCABULARY * 4, 13, "positions of images")],
+)
+def test_a_processor_of_another_selector_is_refused(vocab_size, num_image_tokens, message):
+    processor = small_processor(num_image_tokens=num_image_tokens)
+    model = GLUSSelector(selector_config(vocab_size=vocab_size)).eval()
+    session = processor.init_video_session(video(4), TEXTS)
+    with pytest.raises(UserError, match=f"{message}.*; load both from one checkpoint"):
+        model.score_frames(session)

@@ -1,7 +1,7 @@
 """The selector's part of an evaluation: it scores all frames of all expressions first, resumable, over many processes.
 
 <output>/.glus_hf/selector/    settings and lines with scores, as [`manifest`] describes
-<output>/key_frames.json       upstream's file of key frames
+<output>/key_frames.json       the key-frame file
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def starts_from(scores: Mapping[tuple[str, str], Sequence[float]]) -> dict[tuple
 
 
 def write_starts(output: Path, rows: Sequence[Mapping], starts: Mapping[tuple[str, str], int]) -> Path | None:
-    """Write upstream's file; None where the frames of a video are not named by numbers, which it cannot hold."""
+    """Write the key-frame file; None where the frames of a video are not named by numbers, which it cannot hold."""
     chosen = {}
     for row in rows:
         key = row["video_id"], row["expression_id"]

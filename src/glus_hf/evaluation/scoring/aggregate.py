@@ -99,7 +99,7 @@ def _means(records: list[Mapping], protocol: Protocol) -> dict[str, float]:
 
 def _mean(values: Sequence[float], protocol: Protocol) -> float:
     if protocol.rounding == "expression":
-        values = np.round(100 * np.array(values), 2)  # as in the public code; Python's round differs in some ties
+        values = np.round(100 * np.array(values), 2)  # as in the original code; Python's round differs in some ties
     return float(np.mean(values))
 
 

@@ -1,7 +1,7 @@
 """How each benchmark counts, averages and rounds, as named presets.
 
 A protocol is data; scoring one expression is in expression_scores.py, averaging in averages.py, reading whole trees in
-score.py. docs/metrics.md has the table and names the upstream bugs that a preset reproduces.
+score.py. docs/metrics.md has the table and names the bugs of the published evaluators that a preset reproduces.
 """
 
 from __future__ import annotations

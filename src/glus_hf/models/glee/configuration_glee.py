@@ -35,6 +35,13 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
             released code has no effect, so its checkpoints need `False`.
         group_norm_groups (`int`, defaults to 32): groups of the group norms.
         query_sine_features (`int`, defaults to 128): sine features of each coordinate of a query's box.
+        visual_prompter (`"full"`, `"fine"` or `None`): whether the model takes masks, boxes and points, and of which
+            tokens: with "fine" the decoder alone reads prompts, as in the released models of the first stage.
+        prompt_features (`"encoder"` or `"pixel"`): where the decoder's tokens come from: the encoder's levels, as in
+            the released code, or the mask features, as in the paper.
+        prompt_crop_size (`int`, defaults to 256): side of the square that is cut out around a prompt.
+        prompt_crop_factor (`float`, defaults to 2.0): side of what is cut out, by the root of the area of the box.
+        prompt_num_points (`int`, defaults to 512): most tokens of a prompt for the decoder.
         label_tables (`dict[str, int]`): learned label embeddings for denoising, by dataset: name and number of labels.
         text_teacher (`bool`, defaults to `False`): hold a frozen copy of the text tower for distillation.
         distill_loss (`"l1"` or `"mse"`): "l1" as in the paper; the released code uses "mse".
@@ -45,6 +52,8 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
         oversample_ratio, importance_sample_ratio (`float`): 3.0 and 0.75, of uncertain points.
         class_loss_weight, mask_loss_weight, dice_loss_weight, box_loss_weight, giou_loss_weight, distill_loss_weight:
             4, 5, 5, 5, 2, 4. The first five are the costs of matching, too.
+        confidence_loss_weight, track_loss_weight: 4 and 2; of batches with visual prompts, and of clips.
+        track_num_negatives (`int`, defaults to 20): queries that no object has, of a frame of a clip.
         temporal_similarity (`"cosine"`, `"dot"` or `None`): how the query of a frame is compared with that of the
             frame before; `None` chooses in every frame alone.
         temporal_similarity_weight (`float`, defaults to 1.0): factor of that comparison.
@@ -85,6 +94,11 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
     fusion_text_mask: bool = True
     group_norm_groups: int = 32
     query_sine_features: int = 128
+    visual_prompter: str | None = "full"
+    prompt_features: str = "encoder"
+    prompt_crop_size: int = 256
+    prompt_crop_factor: float = 2.0
+    prompt_num_points: int = 512
     label_tables: dict[str, int] | None = None
     text_teacher: bool = False
     distill_loss: str = "l1"
@@ -99,6 +113,9 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
     box_loss_weight: float = 5.0
     giou_loss_weight: float = 2.0
     distill_loss_weight: float = 4.0
+    confidence_loss_weight: float = 4.0
+    track_loss_weight: float = 2.0
+    track_num_negatives: int = 20
     temporal_similarity: str | None = "cosine"
     temporal_similarity_weight: float = 1.0
     multi_object_threshold: float | None = None
@@ -177,7 +194,12 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
         return cls(**{**TINY, **overrides})
 
 
-CHOICES = {"distill_loss": ("l1", "mse"), "temporal_similarity": ("cosine", "dot", None)}
+CHOICES = {
+    "distill_loss": ("l1", "mse"),
+    "temporal_similarity": ("cosine", "dot", None),
+    "visual_prompter": ("full", "fine", None),
+    "prompt_features": ("encoder", "pixel"),
+}
 
 LEAST_LEVELS = 3  # strides 8, 16 and 32
 BACKBONES = ("resnet", "swin")
@@ -230,6 +252,8 @@ TINY = {
     "fusion_heads": 4,
     "group_norm_groups": 8,
     "query_sine_features": 16,
+    "prompt_crop_size": 64,
+    "prompt_num_points": 16,
     "label_tables": {},
     "num_denoising": 10,
     "train_num_points": 256,

@@ -33,13 +33,12 @@ from .weight_names_glee import (
     copy_of,
     original_name,
     our_name,
-    prompt_weights,
     split_weight,
     strip_prefixes,
 )
 
 
-FLOAT32_PARTS = ("model.pixel_decoder.", "model.decoder.")
+FLOAT32_PARTS = ("model.pixel_decoder.", "model.decoder.", "model.prompter.")
 
 
 def convert_checkpoint(
@@ -54,8 +53,8 @@ def convert_checkpoint(
 ) -> Path:
     """Convert a released GLEE-Lite or GLEE-Plus.
 
-    Accepts the weights alone or under "model", with and without the prefixes "module." and "glee.". Left out are the
-    weights of the visual prompter, which this model does not have, computed buffers, and the teacher.
+    Accepts the weights alone or under "model", with and without the prefixes "module." and "glee.". Left out are
+    computed buffers, and the teacher.
 
     Args:
         source (`str`): the file, `GLEE_Lite_joint.pth` for instance.
@@ -150,8 +149,7 @@ class ReleasedWeights(WeightFiles):
 
 
 class GLEEConversionPlan(ConversionPlan):
-    """The way of every weight into a [`GLEEForVideoSegmentation`]. Copies and the weights of the visual prompter,
-    which every release has, must be there too."""
+    """The way of every weight into a [`GLEEForVideoSegmentation`]. Copies must be there too."""
 
     def _plan_names(self, names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
         pairs = [(name, our_name(name)) for name in names]
@@ -168,8 +166,7 @@ class GLEEConversionPlan(ConversionPlan):
     def _find_misfits(self, unknown: list[str]) -> dict[str, list[str]]:
         misfits = super()._find_misfits(unknown)
         originals = self.sources[0].original_shapes()
-        needed = [*copies(self.config.decoder_layers), *prompt_weights(self.config.num_feature_levels)]
-        misfits["missing"] += [name for name in needed if name not in originals]
+        misfits["missing"] += [name for name in copies(self.config.decoder_layers) if name not in originals]
         return misfits
 
     def _cast(self, target: str, tensor: Tensor) -> Tensor:

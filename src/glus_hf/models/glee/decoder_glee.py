@@ -20,12 +20,14 @@ from .float32_glee import Float32Module
 from .heads_glee import GLEEHeads, GLEEPredictions
 from .pixel_decoder_glee import Levels, flatten_levels
 from .text_encoder_glee import GLEEText
+from .visual_prompter_glee import VisualPrompt
 
 
 ANCHOR_SIZE = 0.05  # of the image, on the coarsest level; twice as much on each finer one
 MARGIN = 0.01  # anchors nearer to the border than this are no candidates
 TEMPERATURE = 10000
 NUM_COORDINATES = 4
+PROMPT_LEVELS = 3  # whose tokens the layers see in turns: strides 8, 16 and 32
 
 
 @dataclass
@@ -134,6 +136,7 @@ class GLEEDecoder(Float32Module):
         mask_features: Tensor,
         text: GLEEText,
         denoising: DenoisingQueries | None = None,
+        visual: VisualPrompt | None = None,
         all_stages: bool = False,
         all_masks: bool = True,
     ) -> DecoderOutput:
@@ -144,16 +147,17 @@ class GLEEDecoder(Float32Module):
             mask_features: `[images, dim, height, width]`.
             text: names, or one sentence per image.
             denoising: queries made of targets, for training.
+            visual: a visual prompt per image, with fine tokens.
             all_stages: predict after every stage, not after the last layer alone.
             all_masks: predict masks; without them, `masks_of` gives those of some queries.
         """
         memory, levels = flatten_levels(encoded[::-1])
-        selected = self.select(memory, levels, text)
+        selected = self.select(memory, levels, text, visual)
         queries, boxes = selected.content.detach(), selected.box_logits.detach()
         if denoising is not None:
             queries, boxes = torch.cat([denoising.content, queries], 1), torch.cat([denoising.box_logits, boxes], 1)
-        prompt = self._make_prompt(text, queries, denoising)
-        states, references = self.run_layers(queries, boxes.sigmoid(), memory, levels, prompt)
+        prompts = self._make_prompts(text, visual, queries, denoising)
+        states, references = self.run_layers(queries, boxes.sigmoid(), memory, levels, prompts)
         count = 0 if denoising is None else denoising.content.shape[1]
         seen = mask_features if all_masks else None
         predict = lambda *pair: self.heads(*pair, seen, text, count)
@@ -180,24 +184,30 @@ class GLEEDecoder(Float32Module):
         one = slice(image, image + 1)
         return self.heads.make_masks(output.embeddings[one, queries], output.mask_features[one])[0]
 
-    def select(self, memory: Tensor, levels: Levels, text: GLEEText) -> SelectedQueries:
-        """The locations with the best scores. Their order is that of their scores."""
+    def select(
+        self, memory: Tensor, levels: Levels, text: GLEEText, visual: VisualPrompt | None = None
+    ) -> SelectedQueries:
+        """The locations with the best scores, of names or of the sentence; or of confidence, with a visual prompt and
+        no sentence. Their order is that of their scores."""
         anchors, is_candidate = make_anchors(levels)
         states = self.memory_norm(self.memory_projection(memory * is_candidate[:, None]))
-        scores = text.classify(self.heads.category(states)).amax(-1)
+        if visual is not None and not text.is_referring:
+            scores = self.heads.confidence(states)[..., 0]
+        else:
+            scores = text.classify(self.heads.category(states)).amax(-1)
         indices = scores.topk(min(self.num_queries, scores.shape[1]), dim=1).indices
         content = states.gather(1, indices[..., None].expand(-1, -1, states.shape[-1]))
         return SelectedQueries(scores, indices, content, self.heads.box(content) + anchors[indices])
 
     def run_layers(
-        self, queries: Tensor, boxes: Tensor, memory: Tensor, levels: Levels, prompt: Prompt
+        self, queries: Tensor, boxes: Tensor, memory: Tensor, levels: Levels, prompts: list[Prompt]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Normed queries after each layer, and the boxes before each layer and after the last."""
         states, references = [], [boxes]
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
             positions = self.query_position(sine_of_boxes(boxes, self.query_sine_features))
             at = boxes[:, :, None].expand(-1, -1, len(levels.sizes), -1)
-            queries = layer(queries, positions, memory, at, levels, prompt)
+            queries = layer(queries, positions, memory, at, levels, prompts[index % len(prompts)])
             references.append((self.heads.box(queries) + inverse_sigmoid(boxes)).sigmoid())
             boxes = references[-1].detach()
             states.append(self.heads.norm(queries))
@@ -208,20 +218,38 @@ class GLEEDecoder(Float32Module):
         pairs = zip(states, references, strict=False)
         return [(self.heads.box(normed) + inverse_sigmoid(reference)).sigmoid() for normed, reference in pairs]
 
-    def _make_prompt(self, text: GLEEText, queries: Tensor, denoising: DenoisingQueries | None) -> Prompt:
-        """The words of the sentence, and who sees whom: nobody sees padding, matched queries see no denoising ones."""
+    def _make_prompts(
+        self, text: GLEEText, visual: VisualPrompt | None, queries: Tensor, denoising: DenoisingQueries | None
+    ) -> list[Prompt]:
+        """For the layers in turns: what the queries see beside each other, and who sees whom. Nobody sees padding,
+        matched queries see no denoising ones.
+
+        Tokens are the words of the sentence; or those of a visual prompt, one level after the other.
+        """
+        padding = None
+        if visual is not None:
+            tokens, padding = visual.fine[:PROMPT_LEVELS], visual.padding
+        elif text.is_referring:
+            tokens, padding = [text.words.float()], text.padding
+        else:
+            tokens = [queries[:, :0]]
+        mask = self._attention_mask(queries, padding, denoising)
+        return [Prompt(each, mask) for each in tokens]
+
+    def _attention_mask(
+        self, queries: Tensor, padding: Tensor | None, denoising: DenoisingQueries | None
+    ) -> Tensor | None:
+        if padding is None and denoising is None:
+            return None
         batch, count = queries.shape[:2]
-        tokens = text.words.float() if text.is_referring else queries[:, :0]
-        total = count + tokens.shape[1]
+        total = count + (0 if padding is None else padding.shape[1])
         is_hidden = torch.zeros(batch, total, total, dtype=torch.bool, device=queries.device)
         if denoising is not None:
             is_hidden[:, :count, :count] = denoising.hidden_from(count)
-        if text.is_referring:
-            is_hidden[:, :, count:] = text.padding[:, None]
-        if not text.is_referring and denoising is None:
-            return Prompt(tokens, None)
+        if padding is not None:
+            is_hidden[:, :, count:] = padding[:, None]
         lowest = torch.finfo(queries.dtype).min
-        return Prompt(tokens, torch.zeros_like(is_hidden, dtype=queries.dtype).masked_fill(is_hidden, lowest)[:, None])
+        return torch.zeros_like(is_hidden, dtype=queries.dtype).masked_fill(is_hidden, lowest)[:, None]
 
 
 def make_anchors(levels: Levels) -> tuple[Tensor, Tensor]:

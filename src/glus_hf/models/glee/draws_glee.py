@@ -22,7 +22,11 @@ class GLEEDraws:
             * "mask_loss.<stage>" `[masks, points, 2]`: those for the mask losses, after the selection of uncertain
               ones;
 
-            `stage` is "final", "selected_init", "layer0", "layer1" ... or "interm".
+            * "prompt_order.<image>", one number per pixel of a visual prompt; where there are more than fit, those
+              with the least become tokens;
+            * "track_negatives" `[images, number]`: queries of no object for the loss of clips;
+
+            `stage` is "final", "selected_init", "layer0", "layer1" ..., "interm", or "track" for that loss.
 
     Example:
 

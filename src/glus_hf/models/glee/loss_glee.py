@@ -17,14 +17,23 @@ from .denoising_glee import DenoisingQueries
 from .draws_glee import GLEEDraws
 from .heads_glee import GLEEPredictions
 from .matcher_glee import match_queries
+from .track_loss_glee import STAGE as TRACK_STAGE
+from .track_loss_glee import track_loss
 
 
 Labels = list[dict[str, Tensor]]
 Matches = list[tuple[Tensor, Tensor]]
+ENCODER_STAGE = "interm"
 
 
 def glee_losses(
-    output: DecoderOutput, labels: Labels, config: GLEEConfig, draws: GLEEDraws, denoising: DenoisingQueries | None
+    output: DecoderOutput,
+    labels: Labels,
+    config: GLEEConfig,
+    draws: GLEEDraws,
+    denoising: DenoisingQueries | None,
+    has_prompts: bool = False,
+    clip_length: int | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Matches]]:
     """Unweighted losses of a batch, and which queries were matched at each stage.
 
@@ -38,15 +47,22 @@ def glee_losses(
         config: sizes and weights.
         draws: points for matching and mask losses.
         denoising: the queries that `output.denoising` is about; None without them.
+        has_prompts: the images have visual prompts, so that confidence learns which query is meant.
+        clip_length: the images are clips of that many frames, whose objects are followed.
     """
     num_targets = count_targets(labels, output.final.logits.device)
     losses, matches = {}, {}
     for stage, suffix, predictions in _stages(output):
         matches[stage] = match_queries(predictions, labels, config, draws, stage)
         losses |= _with_suffix(class_and_box_losses(predictions, labels, matches[stage], num_targets), suffix)
+        if has_prompts and stage != ENCODER_STAGE:
+            losses[f"loss_conf{suffix}"] = confidence_loss(predictions, matches[stage])
         losses |= _with_suffix(
             mask_losses(predictions, labels, matches[stage], num_targets, config, draws, stage), suffix
         )
+    if clip_length is not None:
+        matches[TRACK_STAGE] = match_queries(output.final, labels, config, draws, TRACK_STAGE)
+        losses["track_loss"] = track_loss(output.embeddings, labels, matches[TRACK_STAGE], clip_length, config, draws)
     if denoising is not None:
         pairs = denoising.matches([len(target["class_labels"]) for target in labels])
         *earlier, last = [
@@ -67,7 +83,9 @@ def total_loss(losses: dict[str, Tensor], config: GLEEConfig) -> Tensor:
         "loss_giou": config.giou_loss_weight,
         "loss_mask": config.mask_loss_weight,
         "loss_dice": config.dice_loss_weight,
+        "loss_conf": config.confidence_loss_weight,
         "dist_loss": config.distill_loss_weight,
+        "track_loss": config.track_loss_weight,
     }
     return sum(weights["_".join(name.split("_")[:2])] * loss for name, loss in losses.items())
 
@@ -94,6 +112,14 @@ def class_and_box_losses(predictions: GLEEPredictions, labels: Labels, matches: 
         "loss_bbox": F.l1_loss(ours, theirs, reduction="sum") / number,
         "loss_giou": (1 - overlap).sum() / number,
     }
+
+
+def confidence_loss(predictions: GLEEPredictions, matches: Matches) -> Tensor:
+    """Focal loss of the confidence of all queries: the mean of each image, summed over images as in the release."""
+    logits = predictions.confidence_logits
+    targets = torch.zeros_like(logits)
+    targets[_queries(matches, logits.device)] = 1
+    return sigmoid_focal_loss(logits, targets, num_boxes=1)
 
 
 def mask_losses(
@@ -149,7 +175,7 @@ def _stages(output: DecoderOutput):
     yield "final", "", output.final
     for index, predictions in enumerate(output.auxiliary):
         yield "selected_init" if index == 0 else f"layer{index - 1}", f"_{index}", predictions
-    yield "interm", "_interm", output.encoder
+    yield ENCODER_STAGE, "_interm", output.encoder
 
 
 def _queries(matches: Matches, device) -> tuple[Tensor, Tensor]:

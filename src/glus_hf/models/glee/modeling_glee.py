@@ -19,6 +19,7 @@ from transformers import initialization as init
 from transformers.models.deformable_detr.modeling_deformable_detr import DeformableDetrMultiscaleDeformableAttention
 from transformers.utils import ModelOutput
 
+from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from .backbone_glee import build_backbone
 from .configuration_glee import GLEEConfig
@@ -31,6 +32,7 @@ from .inference_glee import GLEEInferenceSession, GLEEVideoSegmentationOutput, p
 from .loss_glee import glee_losses, total_loss
 from .pixel_decoder_glee import FUSION_SCALE, GLEEPixelDecoder, PixelMaps
 from .text_encoder_glee import GLEEText, GLEETextEncoder
+from .visual_prompter_glee import KINDS, GLEEVisualPrompter, VisualPrompt
 
 
 @dataclass
@@ -84,7 +86,7 @@ class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = ["GLEEPixelDecoder", "GLEEDecoder", "CLIPEncoderLayer"]
-    _keep_in_fp32_modules_strict = ["pixel_decoder", "decoder"]
+    _keep_in_fp32_modules_strict = ["pixel_decoder", "decoder", "prompter"]
 
     def _initialize_weights(self, module, *args):
         # of code that is not its own, transformers takes a module without direct weights for initialised
@@ -146,6 +148,8 @@ class GLEEModel(GLEEPreTrainedModel):
         self.text_encoder = GLEETextEncoder(config)
         self.pixel_decoder = GLEEPixelDecoder(config, self.backbone.channels)
         self.decoder = GLEEDecoder(config)
+        has_prompter = config.visual_prompter is not None
+        self.prompter = GLEEVisualPrompter(config, self.backbone.channels) if has_prompter else None
         self.post_init()
 
     def get_input_embeddings(self):
@@ -168,9 +172,58 @@ class GLEEModel(GLEEPreTrainedModel):
         states = self.text_encoder.read(input_ids, attention_mask)
         return self.text_encoder.project(states, attention_mask, is_referring)
 
-    def decode(self, features: list[Tensor] | PixelMaps, text: GLEEText, all_masks: bool = True) -> DecoderOutput:
-        """Predictions of images whose maps are known, for names or for one sentence per image; see [`GLEEDecoder`]."""
-        return self.decoder(*self.pixel_decoder(features, text), text, all_masks=all_masks)
+    def read_crops(self, pixel_values: Tensor, masks: Tensor, kinds: Sequence[str]) -> Tensor | None:
+        """Crop tokens of visual prompts `[images, n, dim]`; None where the model has none.
+
+        Args:
+            pixel_values: `[images, 3, height, width]`.
+            masks: of the prompts, `[images, height, width]` of bool.
+            kinds: "mask", "box", "point" or "scribble" per image.
+        """
+        if self.config.visual_prompter != "full":
+            return None
+        with torch.no_grad():  # as in the release, the backbone does not learn from crops
+            maps = self.encode_images(self.prompter.cut(pixel_values.to(self.device), masks, kinds))
+        return self.prompter.join_maps(maps)
+
+    def read_prompt(
+        self,
+        pixel_values: Tensor,
+        features: list[Tensor] | PixelMaps,
+        text: GLEEText,
+        masks: Tensor,
+        kinds: Sequence[str],
+        draws: GLEEDraws | None = None,
+    ) -> VisualPrompt:
+        """Visual prompts of images whose maps are known; `decode` takes them, for these images or for others.
+
+        Args:
+            pixel_values, masks, kinds: as for `read_crops`.
+            features: `encode_images` or `prepare_images` of the same images.
+            text: names.
+            draws: for the choice of points; see [`GLEEVisualPrompter.choose_points`].
+        """
+        crop = self.read_crops(pixel_values, masks, kinds)
+        encoded, mask_features = self.pixel_decoder(features, text, crop)
+        return self._prompt_of(crop, encoded, mask_features, masks, draws)
+
+    def decode(
+        self,
+        features: list[Tensor] | PixelMaps,
+        text: GLEEText,
+        prompt: VisualPrompt | None = None,
+        all_masks: bool = True,
+    ) -> DecoderOutput:
+        """Predictions of images whose maps are known, for names or for one sentence per image, and for one visual
+        prompt per image; see [`GLEEDecoder`]."""
+        pixels = self.pixel_decoder(features, text, None if prompt is None else prompt.crop)
+        return self.decoder(*pixels, text, visual=prompt, all_masks=all_masks)
+
+    def _prompt_of(
+        self, crop: Tensor | None, encoded: list[Tensor], mask_features: Tensor, masks: Tensor, draws: GLEEDraws | None
+    ) -> VisualPrompt:
+        points, padding = self.prompter.choose_points(masks, draws)
+        return VisualPrompt(crop, self.prompter.sample(encoded, mask_features, points), padding)
 
 
 class GLEEForVideoSegmentation(GLEEPreTrainedModel):
@@ -215,6 +268,9 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
         generator: torch.Generator | int | None = None,
         draws: Mapping[str, Tensor] | None = None,
         all_stages: bool = False,
+        prompt_masks: Tensor | None = None,
+        prompt_kinds: str | Sequence[str] = "mask",
+        clip_length: int | None = None,
         return_dict: bool = True,
     ) -> GLEESegmentationOutput | tuple:
         """One pass over a batch of images.
@@ -233,6 +289,10 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
                 training, and the seed 0 otherwise.
             draws: the random numbers themselves, see [`GLEEDraws`].
             all_stages: predictions of all stages also without labels.
+            prompt_masks: a visual prompt per image, `[images, height, width]` of bool, of the padded images.
+            prompt_kinds: "mask", "box", "point" or "scribble", for all images or per image.
+            clip_length: the images are clips of that many frames, one after the other, and labels have `instance_ids
+                [n]`: adds the loss of following objects.
 
         Returns:
             [`GLEESegmentationOutput`]
@@ -247,8 +307,15 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
         text = encoder.project(states, attention_mask, is_referring)
         draws = GLEEDraws(generator if generator is not None or self.training else 0, draws)
         denoising = self._make_denoising(labels, text, label_table, draws)
-        encoded, mask_features = self.model.pixel_decoder(self.model.encode_images(pixel_values), text)
-        decoded = self.model.decoder(encoded, mask_features, text, denoising, all_stages or labels is not None)
+        features, crop, visual = self.model.encode_images(pixel_values), None, None
+        if prompt_masks is not None:
+            prompt_masks, prompt_kinds = self._check_prompts(prompt_masks, prompt_kinds, pixel_values)
+            crop = self.model.read_crops(pixel_values, prompt_masks, prompt_kinds)
+        encoded, mask_features = self.model.pixel_decoder(features, text, crop)
+        if prompt_masks is not None:
+            is_random = self.training or generator is not None
+            visual = self.model._prompt_of(crop, encoded, mask_features, prompt_masks, draws if is_random else None)
+        decoded = self.model.decoder(encoded, mask_features, text, denoising, visual, all_stages or labels is not None)
         output = GLEESegmentationOutput(
             **decoded.final,
             query_embeddings=decoded.embeddings,
@@ -261,11 +328,26 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
             denoising=denoising,
         )
         if labels is not None:
-            output.losses, output.matches = glee_losses(decoded, labels, self.config, draws, denoising)
+            output.losses, output.matches = glee_losses(
+                decoded, labels, self.config, draws, denoising, has_prompts=visual is not None, clip_length=clip_length
+            )
             if encoder.teacher is not None and not is_referring:
                 output.losses["dist_loss"] = encoder.distill(states, input_ids, attention_mask)
             output.loss = total_loss(output.losses, self.config)
         return output if return_dict else output.to_tuple()
+
+    def _check_prompts(self, masks: Tensor, kinds: str | Sequence[str], pixels: Tensor) -> tuple[Tensor, list[str]]:
+        if self.model.prompter is None:
+            raise UserError("this model takes no visual prompts; use one whose config has a visual_prompter")
+        if masks.shape != (len(pixels), *pixels.shape[-2:]):
+            raise ValueError(
+                f"prompt_masks must have the shape {[len(pixels), *pixels.shape[-2:]]}, got {list(masks.shape)}."
+            )
+        kinds = [kinds] * len(masks) if isinstance(kinds, str) else list(kinds)
+        unknown = set(kinds) - set(KINDS)
+        if unknown or len(kinds) != len(masks):
+            raise ValueError(f"prompt_kinds must be one of {KINDS} per image, got {kinds!r}.")
+        return masks.to(self.device, torch.bool), kinds
 
     def _make_denoising(
         self, labels: list[dict[str, Tensor]] | None, text: GLEEText, label_table: str | None, draws: GLEEDraws

@@ -89,6 +89,7 @@ def _own_values(shapes: Mapping[str, Tensor]) -> dict:
         "fusion_heads": HEADS,
         "fusion_text_mask": False,  # that of the released code has no effect
         "query_sine_features": shapes[f"{decoder}ref_point_head.layers.0.weight"].shape[1] // 4,
+        "visual_prompter": "full" if "sot_fuser.refine.0.weight" in shapes else "fine",
         "label_tables": {name: shapes[f"predictor.{theirs}.weight"].shape[0] for name, theirs in LABEL_TABLES.items()},
     }
 

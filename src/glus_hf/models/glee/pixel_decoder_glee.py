@@ -131,7 +131,7 @@ class GLEEPixelDecoder(Float32Module):
         self.mask_projection = nn.Conv2d(dim, dim, 1)
 
     def forward(
-        self, features: list[Tensor] | PixelMaps, text: GLEEText | None = None
+        self, features: list[Tensor] | PixelMaps, text: GLEEText | None = None, crop: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor] | PixelMaps:
         """Encode images.
 
@@ -139,6 +139,7 @@ class GLEEPixelDecoder(Float32Module):
             features: four maps `[images, channels, height, width]` of strides 4, 8, 16, 32; or what this gives without
                 a text.
             text: names, or one sentence per image.
+            crop: tokens of visual prompts that locations read beside the words, `[images, n, dim]`.
 
         Returns:
             The encoded levels, finest first, `[images, dim, height, width]` each, and mask features
@@ -150,7 +151,7 @@ class GLEEPixelDecoder(Float32Module):
         if text is None:
             return features
         states, levels = flatten_levels(features.levels)
-        states = self.encode(self.fuse(states, text), levels)
+        states = self.encode(self.fuse(states, text, crop), levels)
         encoded = levels.split(states)
         return encoded, self.make_mask_features(features.lateral, encoded[0])
 
@@ -163,10 +164,14 @@ class GLEEPixelDecoder(Float32Module):
             maps.append(coarsest)
         return maps
 
-    def fuse(self, states: Tensor, text: GLEEText) -> Tensor:
-        """Locations that have read the words."""
-        mask = text.padding if self.fusion_text_mask and text.is_referring else None
-        return self.fusion(states, text.words.float(), mask)
+    def fuse(self, states: Tensor, text: GLEEText, crop: Tensor | None = None) -> Tensor:
+        """Locations that have read the words, and the crop tokens of visual prompts."""
+        words, padding = text.words.float(), text.padding
+        if crop is not None:
+            words = torch.cat([words.expand(len(crop), -1, -1), crop], 1)
+            padding = F.pad(padding.expand(len(crop), -1), (0, crop.shape[1]))
+        mask = padding if self.fusion_text_mask and text.is_referring else None
+        return self.fusion(states, words, mask)
 
     def encode(self, states: Tensor, levels: Levels) -> Tensor:
         positions = torch.cat([self._positions(index, levels) for index in range(len(levels.sizes))], 1)

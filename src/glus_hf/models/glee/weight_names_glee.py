@@ -19,15 +19,12 @@ PREFIXES = ("module.", "glee.")
 PARTS = 3
 WEIGHT_BIAS = ("weight", "bias")
 JOINED = re.compile(r"(.+\.(?:in_proj_|qkv\.))(weight|bias)")
-RIGHT_MATRICES = ("lang_projection", "predictor.category_embed")
+RIGHT_MATRIX = re.compile(r"lang_projection|predictor\.category_embed|mask_sptial_embed\.\d+")
 BOX_COPY = re.compile(r"predictor\.(?:decoder\.)?bbox_embed\.\d+\.(.+)")
 NORM_COPY = re.compile(r"predictor\.decoder\.norm\.(.+)")
 
-IGNORED = re.compile(
-    r"criterion\..+|.+\.(?:relative_position_index|num_batches_tracked|position_ids)"
-    r"|mask_sptial_embed\.\d+|pn_indicator\.weight|sot_fuser\..+"
-)
-"""Computed buffers, the loss's own, and the visual prompter, which is not part of the model."""
+IGNORED = re.compile(r"criterion\..+|.+\.(?:relative_position_index|num_batches_tracked|position_ids)")
+"""Computed buffers, and the loss's own."""
 
 TEACHER_PREFIX = "text_encoder_teacher."
 BATCH_NORM = same("weight", "bias", "running_mean", "running_var")
@@ -132,12 +129,19 @@ def _decoder() -> dict[str, str]:
     }
 
 
+PROMPTER = {
+    "mask_sptial_embed.{i}": "level_projections.{i}.weight",
+    "pn_indicator.weight": "indicator.weight",
+    "sot_fuser.refine.{i}.{p}": "crop_projections.{i}.{p}",
+}
+
 RULES = NameRules(
     with_prefixes(_resnet(), "backbone.", OURS + "backbone.")
     | with_prefixes(_swin(), "backbone.", OURS + "backbone.")
     | with_prefixes(CLIP, "text_encoder.text_model.", OURS + "text_encoder.student.")
     | with_prefixes(CLIP, "text_encoder_teacher.text_model.", OURS + "text_encoder.teacher.")
     | {"lang_projection": OURS + "text_encoder.projection.weight"}
+    | with_prefixes(PROMPTER, "", OURS + "prompter.")
     | with_prefixes(_pixel_decoder(), "pixel_decoder.", OURS + "pixel_decoder.")
     | with_prefixes(_decoder(), "predictor.", OURS + "decoder.")
 )
@@ -184,18 +188,13 @@ def copies(decoder_layers: int) -> list[str]:
     ]
 
 
-def prompt_weights(levels: int) -> list[str]:
-    """Names of the visual prompter that every release has; its crop fuser is not in all."""
-    return [*(f"mask_sptial_embed.{level}" for level in range(levels)), "pn_indicator.weight"]
-
-
 def split_weight(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     """A weight as the parts that become ours, by names that the rules know."""
     joined = JOINED.fullmatch(name)
     if joined and len(tensor) % PARTS == 0:
         yield from ((f"{name}[{part}]", piece) for part, piece in enumerate(tensor.chunk(PARTS)))
     else:
-        yield name, tensor.T.contiguous() if name in RIGHT_MATRICES else tensor
+        yield name, tensor.T.contiguous() if RIGHT_MATRIX.fullmatch(name) else tensor
 
 
 def our_name(name: str) -> str | None:

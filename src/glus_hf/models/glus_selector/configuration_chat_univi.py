@@ -9,7 +9,7 @@ from ...checkpoint_files.config_bounds import check_names, check_numbers, check_
 from ..checkpoint_loading import CheckpointMixin
 
 
-LONGEST_RUN_OF_IMAGES = 2  # adjacent images; upstream takes more for a video
+LONGEST_RUN_OF_IMAGES = 2  # adjacent images; the original code takes more for a video
 
 
 @strict
@@ -28,8 +28,8 @@ class ChatUniViConfig(CheckpointMixin, PreTrainedConfig):
         spatial_neighbours (`list[int]`, defaults to `[5, 3, 3]`): neighbours for the density, per stage.
         temporal_cluster_rate (`float`, defaults to 1/16): events per frame of a video, rounded up.
         temporal_neighbours (`int`, defaults to 5): neighbours for the density of frames.
-        merge_dtype (`"float32"` or `"model"`): precision of the merger. Upstream's is the model's, which in bfloat16
-            rounds sums too; float32 gives the same result for every batch size and on every run.
+        merge_dtype (`"float32"` or `"model"`): precision of the merger. The original code uses the model's,
+            which in bfloat16 rounds sums too; float32 gives the same result for every batch size and on every run.
         image_token_id (`int`, defaults to -200): stands for an image position in `input_ids`; not in the vocabulary.
 
     Raises:

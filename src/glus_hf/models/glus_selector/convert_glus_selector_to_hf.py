@@ -58,7 +58,7 @@ def convert_checkpoint(
     max_shard_size: int | str = "5GB",
     progress: bool = True,
 ) -> Path:
-    """Convert a Chat-UniVi folder, or a selector that upstream's program exported.
+    """Convert a Chat-UniVi folder, or a selector that the original code exported.
 
     The first becomes a [`ChatUniViForConditionalGeneration`], the second a [`GLUSSelector`]. Weights are mapped file
     by file and written shard by shard; `output` appears only when it is complete.
@@ -123,7 +123,7 @@ def convert_starting_selector(
     `[SCORE]` is added to the tokenizer with a random row in the embeddings and the head of the language model.
 
     Args:
-        source (`str`): Chat-UniVi folder, of upstream's format.
+        source (`str`): Chat-UniVi folder, in the original format.
         head_size (`int`): width of the second layer of the score head.
         seed (`int`): of the new row and the new head.
         clip, output, dtype, max_shard_size, progress: as for [`convert_checkpoint`].
@@ -166,7 +166,7 @@ def convert_starting_selector(
 
 
 def new_score_head(config: GLUSSelectorConfig, seed: int) -> dict[str, Tensor]:
-    """A random score head under upstream's names."""
+    """A random score head under the original names."""
     hidden, width = config.text_config.hidden_size, config.score_head_size
     sizes = {0: (hidden, hidden), 2: (hidden, width), 4: (width, 1)}
     return random_layers(f"{SCORE_HEAD_PREFIX}0.", sizes, seed)
@@ -193,7 +193,7 @@ class SelectorConversionPlan(ConversionPlan):
 
 
 def _language_files(folder: Path, change=lambda name, tensor: tensor) -> WeightFiles:
-    """The weights of an upstream folder, without the copy of CLIP's tower that some have."""
+    """The weights of a folder in the original format, without the copy of CLIP's tower that some have."""
     return WeightFiles(
         str(folder),
         find_weight_files(folder),
@@ -207,7 +207,7 @@ def _read_config(folder: Path) -> dict:
     if fields.get("model_type") != UPSTREAM_MODEL_TYPE:
         raise CheckpointError(
             f"{folder}: holds a {fields.get('model_type')!r} model, not {UPSTREAM_MODEL_TYPE!r}; pass a Chat-UniVi or "
-            "selector folder of upstream's format"
+            "selector folder in the original format"
         )
     return fields
 
@@ -231,7 +231,7 @@ def _base_config(folder: Path, fields: Mapping, clip: Path, tokenizer) -> ChatUn
 
 def _base_fields(folder: Path, fields: Mapping, clip: Path) -> dict:
     """Upstream's `config.json`, read raw, as fields of [`ChatUniViConfig`]. Its nested dict "config" is the merger's;
-    without it upstream does not merge."""
+    without it the original code does not merge."""
     refuse_rope_scaling(fields)
     projector = fields.get("mm_projector_type", "linear")
     if projector != "linear":

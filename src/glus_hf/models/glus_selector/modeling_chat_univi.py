@@ -126,7 +126,7 @@ class ChatUniViModel(ChatUniViPreTrainedModel):
     def encode_images(self, pixel_values: Tensor, density_noise: DensityNoise = None) -> Tensor:
         """Single images: `[n, 3, h, w]` -> `[n, num_image_tokens, hidden]`, one sample of noise per image."""
         patches = self.patch_features(pixel_values)
-        if density_noise is not None:  # upstream merges image by image
+        if density_noise is not None:  # the original code merges image by image
             return torch.cat([self._project(self._merge_group(image[None], density_noise)) for image in patches])
         return self._project(self._merge_images(patches, None))
 

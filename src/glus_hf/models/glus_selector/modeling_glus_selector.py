@@ -262,7 +262,7 @@ class GLUSSelector(GLUSSelectorPreTrainedModel):
 
 
 def score_loss(scores: Tensor, score_labels: Tensor, counts: list[int]) -> Tensor:
-    """Mean over videos of the mean distance of their scores (upstream divides by the number of videos + 1e-8)."""
+    """Mean over videos of the mean distance of their scores (divided by the number of videos + 1e-8)."""
     distances = (scores - score_labels.to(scores)).abs().split(counts)
     return sum(video.mean() for video in distances) / (len(counts) + SAMPLES_EPS)
 

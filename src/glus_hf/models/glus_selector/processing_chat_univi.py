@@ -124,7 +124,7 @@ class ChatUniViProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
             text (`str` or `Sequence[str]`): prompts with `<image>` where an image stands. In the released model's
                 style: a system prompt, then " USER: ", the question, " ASSISTANT:".
             images: the images of all prompts in their order, `uint8 [height, width, 3]` arrays or PIL images.
-            group_runs (`bool`): more than two adjacent `<image>` are the frames of a video, as upstream has it.
+            group_runs (`bool`): more than two adjacent `<image>` are the frames of a video, as in the original code.
 
         Returns:
             `BatchFeature`: `input_ids` and `attention_mask` `int64 [batch, length]`, images expanded, padded at the

@@ -28,7 +28,7 @@ from .processing_chat_univi import ChatUniViProcessor
 
 SCORE_TOKEN = "[SCORE]"
 
-# The words of upstream's program, spelling included.
+# The words of the original code, spelling included.
 QUESTIONS = (
     "Does the Target Image provide enough information for localizing and segmenting the {x} in the Reference Video? "
     "Please respond with a confidence score.",
@@ -259,7 +259,7 @@ class GLUSSelectorProcessor(ChatUniViProcessor):
                 * `expressions` (`list[str]`): E of them, or `conversations` (`list[str]`): E full prompts;
                 * `scores` (`list[float]`, *optional*): per expression, what its score should be (IoU, 0 to 1).
             rng (`np.random.Generator`, *optional*): samples a question and an answer per expression, which keeps its
-                case then, as upstream does in training. Without it, the prompts are those of inference.
+                case then, as the original code does in training. Without it, the prompts are those of inference.
 
         Returns:
             `BatchFeature`, with N = number of expressions of all videos:

@@ -3,12 +3,12 @@
 One stage (`merge_tokens`) takes the tokens of an image to fewer ones; three chained stages make the tokens of an image
 (`merge_image`), and clusters of frames, the "events", those of a video (`merge_video`).
 
-Ties. Upstream breaks them by adding `1e-6 * rand` to the densities, in evaluation too. Here nothing is random unless
-`density_noise` is given. Without it, of two equally dense tokens the one with the lower index is the denser one, of
-two equally good centres the one with the lower index comes first, and a token at the same distance from two centres
-belongs to the one that comes first. Distances are then sums of squared differences. With `density_noise` everything is
-as upstream has it: strictly denser, and distances by PyTorch's default formula, whose rounding is as large as the
-noise.
+Ties. The original code breaks them by adding `1e-6 * rand` to the densities, in evaluation too. Here nothing is random
+unless `density_noise` is given. Without it, of two equally dense tokens the one with the lower index is the denser
+one, of two equally good centres the one with the lower index comes first, and a token at the same distance from two
+centres belongs to the one that comes first. Distances are then sums of squared differences. With `density_noise`
+all is as in the original code: strictly denser, and distances by PyTorch's default formula, whose rounding is as
+large as the noise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOISE_SCALE = 1e-6
 WEIGHT_EPS = 1e-6
 DensityNoise = Callable[[tuple[int, int]], Tensor] | torch.Generator | None
 """Where uniform samples in [0, 1) come from: `None`, nowhere; a generator; or a function of the shape
-`(batch, tokens)`. They are asked for in upstream's order."""
+`(batch, tokens)`. They are asked for in the original code's order."""
 
 
 @dataclass
@@ -118,11 +118,11 @@ def _sample_noise(density_noise: DensityNoise, density: Tensor) -> Tensor:
 
 
 def _means(tokens: Tensor, labels: Tensor, count: int) -> Tensor:
-    """Mean token of each cluster, `[batch, count, dim]`; upstream adds 1e-6 to the number of tokens.
+    """Mean token of each cluster, `[batch, count, dim]`; the original code adds 1e-6 to the number of tokens.
 
-    Sums run over the tokens in their order, as upstream's do on a CPU. A GPU adds in any order, so there full
-    precision takes a product, which is the same on every run. In half precision, sums are rounded to it as upstream's
-    are.
+    Sums run over the tokens in their order, as in the original code on a CPU. A GPU adds in any order, so there full
+    precision takes a product, which is the same on every run. In half precision, sums are rounded to it, as in the
+    original code.
     """
     member = F.one_hot(labels, count)
     weights = (1 / (member.sum(1) + WEIGHT_EPS)).to(tokens.dtype)  # [batch, count]

@@ -1,7 +1,7 @@
-"""Names of weights: upstream's layout of Chat-UniVi and the selector <-> ours.
+"""Names of weights: the original code's layout of Chat-UniVi and the selector <-> ours.
 
-Upstream's files hold the language model, the projector and the score head. The tower comes from CLIP's folder, as
-upstream takes it; where the files hold a copy of it, that is left out, as upstream does. The tower is never trained.
+The original files hold the language model, the projector and the score head. As in the original code, the tower comes
+from CLIP's folder, and a copy of it in the files is left out. The tower is never trained.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RULES = NameRules(
 
 
 def our_name(name: str) -> str | None:
-    """Our name of an upstream weight; `None` for a name that is not of the layout.
+    """Our name of an original weight; `None` for a name that is not of the layout.
 
     Example:
         >>> our_name("model.text_hidden_fcs.0.4.bias")
@@ -41,7 +41,7 @@ def upstream_name(name: str) -> str | None:
 
 
 def is_copy_of_tower(name: str) -> bool:
-    """Whether a weight of upstream's files belongs to the tower that CLIP's folder has too.
+    """Whether a weight of the original code's files belongs to the tower that CLIP's folder has too.
 
     Example:
         >>> is_copy_of_tower("model.vision_tower.vision_tower.vision_model.post_layernorm.bias")
@@ -54,8 +54,8 @@ def is_copy_of_tower(name: str) -> bool:
 
 
 def plan_names(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Which upstream weights make which of ours: our name -> upstream's (one, unless two have the same target), and
-    the names that are not of the layout, sorted. Constants that are computed today and the text half of CLIP are in
+    """Which original weights make which of ours: our name -> the original one (or two, with the same target), and the
+    names that are not of the layout, sorted. Constants that are computed today and the text half of CLIP are in
     neither."""
     return RULES.plan(names, IGNORED)
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from transformers import AddedToken, AutoConfig, AutoModel, AutoModelForImageTextToText, AutoTokenizer
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightRenaming
 
 from ...checkpoint_files.json_fields import read_fields
 from ...conversion.download import download_folder
 from ...conversion.new_weights import NewWeights, more_rows, random_layers
 from ...conversion.output_folder import write_folder
-from ...conversion.plan import ConversionPlan
 from ...conversion.provenance import describe_source
 from ...conversion.weight_files import WeightFiles, find_weight_files
 from ...errors import CheckpointError
 from ..checkpoint_loading import check_files, readable_errors
-from ..hub_parts import BUFFERS, image_statistics
+from ..hub_parts import image_statistics
+from ..joined_parts import PartsPlan, name_in_model
 from .configuration_glus_vlm import GLUSVLMConfig
 from .modeling_glus_vlm import GLUSVLMForVideoSegmentation
 from .processing_glus_vlm import IMAGENET_MEAN, IMAGENET_STD, GLUSVLMProcessor, PilImageProcessor
@@ -75,22 +72,23 @@ def make_new_model(
     config = GLUSVLMConfig(
         vlm_config=vlm_config.to_dict(), mask_config=mask_config.to_dict(), seg_token_id=seg, **settings
     )
+    tied = ("lm_head.weight",) if config.tie_word_embeddings else ()
+    vlm_model = _without_data(AutoModelForImageTextToText, config.vlm_config)
+    mask_model = _without_data(AutoModel, config.mask_config)
     parts = {
-        "vlm": (vlm_folder, AutoModelForImageTextToText, config.vlm_config),
-        "mask_model": (mask_folder, AutoModel, config.mask_config),
+        vlm_folder: name_in_model("vlm", vlm_model, tied),
+        mask_folder: name_in_model("mask_model", mask_model, OF_OTHER_PARTS),
     }
     grow = more_rows(text.vocab_size, getattr(text, "initializer_range", None) or 0.02, seed)
-    sources = [
-        WeightFiles(str(folder), find_weight_files(folder), _renaming(name, auto, own, config), grow)
-        for name, (folder, auto, own) in parts.items()
-    ]
+    sources = [WeightFiles(str(folder), find_weight_files(folder), rename, grow) for folder, rename in parts.items()]
     hidden, width = text.hidden_size, config.seg_embedding_size
     layers = random_layers("seg_projection.", {0: (hidden, hidden), 2: (hidden, width)}, seed)
-    plan = _PairPlan(config, [*sources, NewWeights("the new projection", layers)], dtype)
+    sources.append(NewWeights("the new projection", layers))
+    plan = PartsPlan(GLUSVLMForVideoSegmentation, config, sources, dtype, copies=[f"vlm.{name}" for name in tied])
     processor = _processor(vlm_folder, mask_folder, tokenizer, config, frame_times, max_frame_tokens)
 
     def record() -> dict:
-        described = zip(("vlm", "mask"), (vlm, mask), sources, (vlm_folder, mask_folder), strict=True)
+        described = zip(("vlm", "mask"), (vlm, mask), sources, (vlm_folder, mask_folder), strict=False)
         return {
             "kind": "new-model",
             "sources": {
@@ -101,27 +99,6 @@ def make_new_model(
         }
 
     return write_folder(output, plan, record, max_shard_size, progress, processor, [])
-
-
-class _PairPlan(ConversionPlan):
-    """Sources have the names of the model already."""
-
-    def _plan_names(self, names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
-        return {name: [name] for name in names}, []
-
-    def _original_names(self, target: str, rows: int) -> list[str]:
-        return [target]
-
-    def _make_model(self) -> GLUSVLMForVideoSegmentation:
-        return GLUSVLMForVideoSegmentation(self.config)
-
-    def _is_copy(self, target: str) -> bool:
-        return self.config.tie_word_embeddings and target == "vlm.lm_head.weight"
-
-    def model_dtype(self) -> torch.dtype:
-        """That of the language model."""
-        name = next(name for name in self.shapes if name.endswith("embed_tokens.weight"))
-        return self._cast(name, self.shapes[name]).dtype
 
 
 def _folder(name_or_path: str | os.PathLike) -> Path:
@@ -149,25 +126,9 @@ def _mask_config(folder: Path):
     return getattr(config, "tracker_config", None) or config
 
 
-def _renaming(part: str, auto, own, config: GLUSVLMConfig) -> Callable[[str], str | None]:
-    """From the names of a part's files, old ones too, to those of the model; None for what is computed today."""
+def _without_data(auto, config):
     with torch.device("meta"):
-        made = auto.from_config(own)
-    steps = [step for step in get_model_conversion_mapping(made) if isinstance(step, WeightRenaming)]
-    known = made.state_dict().keys()
-
-    def rename(name: str) -> str | None:
-        found = name
-        if found not in known:
-            for step in steps:
-                found = step.rename_source_key(found)[0]
-        if found.endswith((*BUFFERS, "rotary_emb.inv_freq")) or found.startswith(OF_OTHER_PARTS):
-            return None
-        if config.tie_word_embeddings and found == "lm_head.weight":
-            return None  # again what the embeddings are
-        return f"{part}.{found}"
-
-    return rename
+        return auto.from_config(config)
 
 
 def _processor(

@@ -16,7 +16,7 @@ from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import pad_conversations
 from ..expressions import as_expressions, check_expression, one_line, plain_expression, sample_templates
 from ..llama_prompts import IGNORE_INDEX
-from ..mask_images import mask_images
+from ..mask_images import check_statistics, mask_images
 from ..processor_parts import ProcessorPartsMixin
 from ..recipe_processing import CONTEXT_STRATEGIES, OVERLAPS, RecipeProcessor, all_have, check_choice
 from ..sessions import load_frames
@@ -114,7 +114,7 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Pr
         self.num_context_frames, self.num_query_frames = num_context_frames, num_query_frames
         self.max_frame_tokens, self.frame_times = max_frame_tokens, bool(frame_times)
         self.mask_size = mask_size
-        self.mask_image_mean, self.mask_image_std = list(mask_image_mean), list(mask_image_std)
+        self.mask_image_mean, self.mask_image_std = check_statistics(mask_image_mean, mask_image_std)
         self.context_frames, self.overlap = context_frames, overlap
         self.max_expression_tokens = max_expression_tokens
         family = family_of(vlm_type)

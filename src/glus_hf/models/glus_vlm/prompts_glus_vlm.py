@@ -77,7 +77,11 @@ def read_chat_template(tokenizer, chat_template: str | None, placeholder: str) -
     for question, answer in zip(QUESTION_MARKS, ANSWER_MARKS, strict=True):
         messages.append({"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]})
         messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-    rendered = tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+    try:
+        rendered = tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+    except Exception as error:  # a template is a small program: it raises what it likes
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"the chat template cannot be used ({reason}); take that of the model again") from error
     opening, first, rest = rendered.partition(QUESTION_MARKS[0])
     middle, answered, rest = rest.partition(ANSWER_MARKS[0])
     between, second, _ = rest.partition(QUESTION_MARKS[1])

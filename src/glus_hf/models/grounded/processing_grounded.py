@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from numbers import Integral
 
@@ -15,6 +14,7 @@ from ...errors import UserError
 from ...media.images import check_views
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import as_expressions, check_expression, one_line, plain_expression
+from ..mask_images import check_statistics
 from ..processor_parts import ProcessorPartsMixin
 from ..sessions import load_frames
 from .inference_grounded import GroundedInferenceSession
@@ -55,9 +55,7 @@ class GroundedProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         super().__init__(image_processor, tokenizer, **kwargs)
         check_views(image_processor)
         check_whole_numbers(max_expression_tokens=max_expression_tokens)
-        self.mask_image_mean, self.mask_image_std = _three(mask_image_mean), _three(mask_image_std)
-        if 0 in self.mask_image_std:
-            raise UserError(f"mask_image_std is {self.mask_image_std}; it must have no 0")
+        self.mask_image_mean, self.mask_image_std = check_statistics(mask_image_mean, mask_image_std)
         self.max_expression_tokens = max_expression_tokens
 
     def clean_expression(self, text: str) -> str:
@@ -108,13 +106,6 @@ class GroundedProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
 
 def _as_phrase(text: str) -> str:
     return " ".join(plain_expression(one_line(text)).translate(SEPARATORS).split())
-
-
-def _three(values) -> list[float]:
-    is_list = isinstance(values, (list, tuple)) and all(type(value) in (int, float) for value in values)
-    if not is_list or len(values) != 3 or not all(map(math.isfinite, values)):
-        raise UserError(f"mask_image_mean and mask_image_std have one value per colour, got {values!r:.80}: pass 3")
-    return [float(value) for value in values]
 
 
 def _checked_frames(frames, num_frames: int) -> list[int] | None:

@@ -12,7 +12,7 @@ from .referring_video_dataset import ReferringVideoDataset
 from .resumable_sampler import CHOICE_STREAM, MIXTURE_STREAM, EpochDataset
 
 
-# Upstream's training scripts; names of datasets as in load_referring_dataset.
+# The original code's training scripts; names of datasets as in load_referring_dataset.
 MIXTURES = {
     "glus-s": {"mevis": 1, "refer_youtube_vos": 1},
     "glus-a": {"mevis": 40, "refer_youtube_vos": 150, "ref_davis17": 4, "revos": 30, "lvvis": 30},

@@ -1,7 +1,7 @@
 """Pseudo-labels for the key-frame selector: how well a GLUS checkpoint segments each frame of a training split.
 
 One JSON file per expression, `{output}/{dataset}/{video}/{expression}.json`: a list with one entry per frame of the
-video, in order, the IoU with the union of the expression's objects. This is the layout upstream's program reads below
+video, in order, the IoU with the union of the expression's objects. This is the layout the original code reads below
 the name of the dataset. An entry is null where the frame has no label (`empty="skip"`).
 """
 
@@ -90,9 +90,9 @@ def make_pseudo_labels(
         model, processor, split, data_options, model_name, overwrite, verify, processes, progress: as for
             [`evaluate_model`].
         rows: with masks, of one dataset; several datasets can share `output`.
-        empty: label of a frame where neither truth nor prediction has a pixel. "1" is upstream's: a frame without the
-            target is then as good as one that is segmented perfectly. "0" calls it useless as a key frame, "skip"
-            (null in the file) lets the selector learn nothing from it.
+        empty: label of a frame where neither truth nor prediction has a pixel. "1" as the original code: a frame
+            without the target is then as good as one that is segmented perfectly. "0" calls it useless as a key frame,
+            "skip" (null in the file) lets the selector learn nothing from it.
         fraction: part of the videos to label, sampled by `seed`. The videos of a smaller part belong to every larger
             one, so a folder can grow.
         options: how to segment; key frames and thresholds of a selector do not apply.
@@ -244,8 +244,8 @@ def select_fraction(rows: Sequence[Mapping], fraction: float, seed: int = 0):
 
 
 def label_file(folder: str | os.PathLike, row: Mapping) -> Path:
-    """Where the labels of an expression are: below the name of its dataset, or, as in upstream's joint folder,
-    without it. The file need not exist."""
+    """Where the labels of an expression are: below the name of its dataset, or, as in the joint folder of the
+    original code, without it. The file need not exist."""
     joint = Path(folder) / _file_of(row)
     own = Path(folder) / row["dataset"] / _file_of(row)
     return joint if joint.is_file() and not own.is_file() else own
@@ -255,7 +255,7 @@ def read_labels(folder: str | os.PathLike, row: Mapping) -> list[float | None] |
     """The labels of an expression, one per frame, None for a frame without; None where there is no file.
 
     Args:
-        folder: `output` of [`make_pseudo_labels`], or a folder of upstream's program.
+        folder: `output` of [`make_pseudo_labels`], or a folder of the original code.
         row: `dataset`, `video_id`, `expression_id`, and `frames` or `num_frames`.
 
     Raises:

@@ -47,8 +47,8 @@ class ReferringVideoDataset(EpochDataset):
         rows: table with the columns of [`dataset_schema.FEATURES`] and masks, not streaming.
         num_context_frames, num_query_frames: frames of a sample.
         max_expressions: most expressions of a sample; a video with fewer gives all it has.
-        mask_overlap: where several objects of one expression overlap, "union" is 1, "sum" their number, as upstream's
-            targets are. The processor's `overlap` must be "sum" too for the number to arrive.
+        mask_overlap: where several objects of one expression overlap, "union" is 1, "sum" their number, as in the
+            original code. The processor's `overlap` must be "sum" too for the number to arrive.
         seed: 0 or more.
         on_error: "raise" stops at the first broken sample with its ids; "skip" takes the next video that can be read
             (counting from the broken one, round at the end) and lists the broken one in [`skipped`].

@@ -31,20 +31,20 @@ TARGET_FRAMES = ("context", "apart")
 class SelectorDataset(EpochDataset):
     """Videos of a table of [`load_referring_dataset`] that have pseudo-labels, one training sample per video.
 
-    A sample is chosen as upstream does: `n` of `context_frames` is sampled, one random frame of each of `n` equal
-    segments (all frames of a shorter video) is context, one of these is the target frame, and up to `max_expressions`
-    different expressions of the video are asked about it. An expression without a file of labels is left out of
-    training, and so is a frame without a label as target: context frames are sampled anew, or if that does not help, a
-    labelled frame takes the place of the context frame nearest to it.
+    A sample is chosen as in the original code: `n` of `context_frames` is sampled, one random frame of each of `n`
+    equal segments (all frames of a shorter video) is context, one of these is the target frame, and up to
+    `max_expressions` different expressions of the video are asked about it. An expression without a file of labels is
+    left out of training, and so is a frame without a label as target: context frames are sampled anew, or if
+    that does not help, a labelled frame takes the place of the context frame nearest to it.
 
     Sample `i` of epoch `e` is a function of `(seed, e, i)` alone.
 
     Args:
         rows: table with the columns of [`dataset_schema.FEATURES`], not streaming.
-        labels: folder of [`make_pseudo_labels`], or one of upstream's program.
+        labels: folder of [`make_pseudo_labels`], or one of the original code.
         context_frames: fewest and most context frames.
-        target_frame: "context" takes one of the context frames, as the public code; "apart" any other labelled frame,
-            as eq. E of the paper, and a context frame only where no other is left.
+        target_frame: "context" takes one of the context frames, as the original code; "apart" any other labelled
+            frame, as eq. E of the paper, and a context frame only where no other is left.
         max_expressions: most expressions of a sample.
         seed: 0 or more.
         on_error: "raise", or "skip" to take the next video that can be read; see [`ReferringVideoDataset`].
@@ -190,7 +190,7 @@ class SelectorCollator:
     """Turns samples of [`SelectorDataset`] into a batch for [`GLUSSelector`].
 
     Every expression gets a question and an answer sampled from the selector's templates. They depend on the sample's
-    `key` alone. Expressions keep their case, as in upstream's training.
+    `key` alone. Expressions keep their case, as in the original code's training.
 
     Args:
         processor: of the selector.
