@@ -63,3 +63,12 @@ def test_the_table(tmp_path):
 def test_models_that_cannot_be_told_apart(tmp_path, models):
     with pytest.raises(UserError, match="two of them have one name|name the models"):
         run_folders(models, tmp_path)
+
+
+def test_folders_stay_below_the_output(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine" / "deep")
+    folders = run_folders([".", "..", "a/../b/"], tmp_path / "out")
+    assert [folder.relative_to(tmp_path / "out").as_posix() for folder in folders.values()] == ["deep", "mine", "b"]
+    with pytest.raises(UserError, match="name the models"):
+        run_folders(["/"], tmp_path)

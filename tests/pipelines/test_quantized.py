@@ -7,7 +7,6 @@ from transformers import BitsAndBytesConfig
 
 from glus_hf import pipeline
 from glus_hf.cli.demo import demo_clip
-from glus_hf.training.glus_run import NOT_QUANTIZED
 
 
 pytest.importorskip("bitsandbytes")
@@ -21,15 +20,16 @@ TASK = "referring-video-segmentation"
 def clip():
     clip, expression = demo_clip(seed=0)
     frames = list(clip.frames)
-    return frames, expression.text, pipeline(TASK, model="glus-tiny")(frames, expression.text)["masks"]
+    segment = pipeline(TASK, model="glus-tiny")
+    parts = segment.model.trainable_parts
+    kept = [parts.head, parts.mask_model, *parts.projections, *parts.vision]  # what is not the language model
+    return frames, expression.text, segment(frames, expression.text)["masks"], kept
 
 
 @pytest.mark.parametrize("options, least", [(EIGHT_BIT, 0.99), (FOUR_BIT, 0.98)])
 def test_masks_stay_nearly_the_same(clip, options, least):
-    frames, text, full = clip
-    quantization = BitsAndBytesConfig(
-        **options, bnb_4bit_compute_dtype=torch.float32, llm_int8_skip_modules=NOT_QUANTIZED
-    )
+    frames, text, full, kept = clip
+    quantization = BitsAndBytesConfig(**options, bnb_4bit_compute_dtype=torch.float32, llm_int8_skip_modules=kept)
     segment = pipeline(TASK, model="glus-tiny", model_kwargs={"quantization_config": quantization})
     layer = segment.model.model.language_model.layers[0].self_attn.q_proj
     assert type(layer).__module__.startswith("bitsandbytes")

@@ -194,11 +194,14 @@ def _checked_export(
     video: str, formats: str | None, export_dir: Path | None, with_frames: bool
 ) -> tuple[list[str], Path]:
     """Names of the formats, none by default, and their folder."""
-    from ..predictions.exports.formats import find_formats
+    export_dir, is_named = export_dir or Path(f"{_name_of(video)}_export"), export_dir is not None
+    if formats is not None:
+        from ..predictions.exports.formats import find_formats
 
-    if formats is None and (export_dir is not None or with_frames):
+        return find_formats(formats), export_dir
+    if is_named or with_frames:
         raise UserError("--export-dir and --with-frames belong to --format: name a format, as in --format davis")
-    return [] if formats is None else find_formats(formats), export_dir or Path(f"{_name_of(video)}_export")
+    return [], export_dir
 
 
 def _save_overlay(output: Path, video: str | Path, clip, results: list[dict], legend: bool) -> None:

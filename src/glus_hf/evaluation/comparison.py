@@ -62,8 +62,9 @@ def run_folders(models: Sequence[str], output: Path) -> dict[str, Path]:
         >>> run_folders(["glus-tiny", "my/glee"], Path("out"))["my/glee"].name
         'glee'
     """
-    folders = {name: output / re.sub(r"[^\w.-]", "_", Path(name).name) for name in models}
-    if not folders or any(not name.strip() for name in folders):
+    names = {name: os.path.basename(os.path.abspath(name)) for name in models if name.strip()}  # of "." and ".." too
+    folders = {name: output / re.sub(r"[^\w.-]", "_", last) for name, last in names.items()}
+    if not folders or len(names) < len(set(models)) or "" in names.values():
         raise UserError("--models: name the models, separated by commas")
     if len(folders) < len(models) or len(set(folders.values())) < len(folders):
         raise UserError(f"--models {','.join(models)}: two of them have one name; copy one to another folder")

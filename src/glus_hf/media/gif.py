@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.spatial import KDTree
 
 
 _PATTERN = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], dtype=np.int16) // 2 - 4  # Bayer's
@@ -34,6 +33,8 @@ def _common_palette(frames: Sequence[np.ndarray]) -> np.ndarray:
 
 def _nearest_colours(palette: np.ndarray) -> np.ndarray:
     """`[32768]` uint8: the palette's nearest colour for the middle of every cube of 8 x 8 x 8 colours."""
+    from scipy.spatial import KDTree  # slow to import
+
     levels = np.arange(32) * 8 + 4
     cubes = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     return KDTree(palette.astype(np.float32)).query(cubes)[1].astype(np.uint8)

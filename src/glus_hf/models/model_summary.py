@@ -37,7 +37,8 @@ def part_sizes(name_or_path: str | os.PathLike) -> list[PartSize]:
     """
     model = model_without_data(name_or_path)
     core = model.base_model
-    parts = [*core.named_children(), *[part for part in model.named_children() if part[1] is not core]]
+    beside = [] if core is model else [part for part in model.named_children() if part[1] is not core]
+    parts = [*core.named_children(), *beside]
     return [_size(*part) for part in parts if any(True for _ in part[1].parameters())] + [_size("all", model)]
 
 

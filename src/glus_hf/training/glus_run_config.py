@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..errors import ConfigError
+from ..errors import CheckpointError, ConfigError
 from ..model_families import load_class
 from ..models.checkpoint_loading import model_type_of
 from ..models.glus.configuration_glus import MINIMUMS
@@ -129,8 +129,8 @@ def load_run_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> R
     check_choice(file, "model.quantization", config.model.quantization, (None, *QUANTIZATIONS))
     check_choice(file, "model.attn_implementation", config.model.attn_implementation, (None, *ATTENTION))
     check_choice(file, "data.mask_overlap", config.data.mask_overlap, OVERLAPS)
-    if config.model.options:
-        check_keys(file, RunConfig, "model.options", config.model.options, _options_of(config.model))
+    if config.model.options and (known := _options_of(config.model)):
+        check_keys(file, RunConfig, "model.options", config.model.options, known)
     for name in MINIMUMS.keys() & config.model.options.keys():
         _check_count(file, f"model.options.{name}", config.model.options[name], MINIMUMS[name])
     if config.validation.max_videos is not None:
@@ -139,8 +139,12 @@ def load_run_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> R
 
 
 def _options_of(model: ModelSection) -> list[str]:
-    """Fields of the configuration of the model to start from."""
-    return sorted(load_class(model_type_of(model.pretrained), "config")().to_dict())
+    """Fields of the configuration of the model to start from; none where it is not here: loading says so."""
+    try:
+        family = model_type_of(model.pretrained)
+    except (CheckpointError, OSError):
+        return []
+    return sorted(load_class(family, "config")().to_dict())
 
 
 def _check_count(file: str | os.PathLike, name: str, value, least: int) -> None:

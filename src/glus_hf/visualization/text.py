@@ -1,6 +1,7 @@
 """Fonts that have the letters of a text, and lines that fit a width."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageFont
@@ -38,10 +39,9 @@ def _seen(text: str) -> str:
 
 @lru_cache(maxsize=64)
 def _font_file(letters: str) -> str:
-    import matplotlib
-
-    default = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
-    missing = _missing(default, letters)
+    library = Path(find_spec("matplotlib").origin).parent  # its import takes a third of a second
+    default = str(library / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
+    missing = "" if letters.isascii() else _missing(default, letters)
     if not missing:
         return default
     for file in _system_fonts():

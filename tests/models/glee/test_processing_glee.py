@@ -179,7 +179,6 @@ def test_detection_is_segmentation_without_masks():
         ({"image_mean": [1.0]}, "the image processor makes"),
         ({"size_divisor": 0}, "size_divisor"),
         ({"size_divisor": 10**9}, "size_divisor"),
-        ({"resample": "x"}, "the image processor makes no image"),
     ],
 )
 def test_image_settings_that_make_no_image_are_refused(settings, message):
@@ -188,7 +187,6 @@ def test_image_settings_that_make_no_image_are_refused(settings, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["bos_token_id", "eos_token_id", "pad_token_id"])
-def test_token_ids_are_numbers(name):
-    with pytest.raises(UserError, match=f"text_config.{name} is .1, 2.; it must be one number"):
-        GLEEConfig(text_config={name: [1, 2]})
+def test_the_end_token_is_one_number():
+    with pytest.raises(UserError, match="text_config.eos_token_id is .1, 2.; it must be one number"):
+        GLEEConfig(text_config={"eos_token_id": [1, 2]})

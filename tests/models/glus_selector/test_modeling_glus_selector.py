@@ -457,7 +457,7 @@ def test_images_that_do_not_fit(base):
 
 @pytest.mark.parametrize(
     ("vocab_size", "num_image_tokens", "message"),
-    [(8, 14, "gives the token .*, the model has 8"), (VOCABULARY * 4, 13, "positions of images")],
+    [(8, 14, "gives the token .*, the model has 8"), (VOCABULARY * 4, 13, "num_image_tokens is 13, the model's 14")],
 )
 def test_a_processor_of_another_selector_is_refused(vocab_size, num_image_tokens, message):
     processor = small_processor(num_image_tokens=num_image_tokens)

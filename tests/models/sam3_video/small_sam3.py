@@ -18,7 +18,14 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "car", "dog
 def sam3_config(**settings):
     layers = {"hidden_size": WIDTH, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     text = {"model_type": "clip_text_model", "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
-    text |= {"num_attention_heads": 2, "vocab_size": len(WORDS), "max_position_embeddings": 32, "projection_dim": 16}
+    text |= {
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "num_attention_heads": 2,
+        "vocab_size": len(WORDS),
+        "max_position_embeddings": 32,
+        "projection_dim": 16,
+    }
     vision = {**SAM3_VISION, "fpn_hidden_size": WIDTH}
     detector = {
         "model_type": "sam3",

@@ -13,7 +13,7 @@ def test_unreadable_files(tmp_path):
     with pytest.raises(ConfigError, match="no such file: check the path"):
         load_run_config(tmp_path / "none.yaml")
     (tmp_path / "broken.yaml").write_text("a: [1\nb: 2")
-    with pytest.raises(ConfigError, match=r"cannot be read as YAML \([^\n]*$"):
+    with pytest.raises(ConfigError, match=r"is no YAML \([^\n]*; correct it$"):
         load_run_config(tmp_path / "broken.yaml")
     (tmp_path / "text.yaml").write_text("a text")
     with pytest.raises(ConfigError, match="the file must be keys with values, got 'a text'"):
@@ -54,12 +54,12 @@ def test_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[" * 200_000, "cannot be read as YAML"),
-        ("a: 2020-99-99", "cannot be read as YAML"),
+        ("[" * 200_000, "is no YAML"),
+        ("a: 2020-99-99", "is no YAML"),
         ("a: &a [1]\n" + "b: [" + "*a, " * 21 + "]", "more than 20 aliases"),
-        ("model: &a {b: *a}", "cannot be read as YAML"),
+        ("model: &a {b: *a}", "is no YAML"),
         ("model: [" + "1, " * 10_000 + "]", "model must be keys with values, got "),
-        ("!!python/object/apply:os.system [ls]", "cannot be read as YAML"),
+        ("!!python/object/apply:os.system [ls]", "is no YAML"),
         ("#" * 10**6 + "\n", "run.yaml: [^\n]*1 MB"),
         ("model: {dtype: float32}\ntraining: {learning_rate: .inf}", "must be a finite number"),
     ],

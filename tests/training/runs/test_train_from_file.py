@@ -24,6 +24,9 @@ def test_there_are_configurations():
         "glus_s_paper",
         "glus_a_paper",
         "finetune_lora_24gb",
+        "glus_internvl_1b",
+        "glus_qwen3vl_2b",
+        "glus_smolvlm2_500m",
         "tiny",
     }
 
@@ -120,6 +123,6 @@ def test_an_unknown_recipe_and_a_model_without_training_are_one_line(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(
-        ConfigError, match="other is a 'llama' model; training starts from glus or glus_selector or glee$"
+        ConfigError, match="other is a 'llama' model; training starts from glus or glus_vlm or glus_selector or glee$"
     ):
         train_from_file("tiny", [f"model.pretrained={tmp_path / 'other'}"])

@@ -270,6 +270,7 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
         all_stages: bool = False,
         prompt_masks: Tensor | None = None,
         prompt_kinds: str | Sequence[str] = "mask",
+        prompt_images: Tensor | None = None,
         clip_length: int | None = None,
         return_dict: bool = True,
     ) -> GLEESegmentationOutput | tuple:
@@ -291,6 +292,8 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
             all_stages: predictions of all stages also without labels.
             prompt_masks: a visual prompt per image, `[images, height, width]` of bool, of the padded images.
             prompt_kinds: "mask", "box", "point" or "scribble", for all images or per image.
+            prompt_images: where there is not one prompt per image, the image of each `[prompts]`; the outputs are one
+                per prompt, and the backbone reads an image once.
             clip_length: the images are clips of that many frames, one after the other, and labels have `instance_ids
                 [n]`: adds the loss of following objects.
 
@@ -308,6 +311,10 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
         draws = GLEEDraws(generator if generator is not None or self.training else 0, draws)
         denoising = self._make_denoising(labels, text, label_table, draws)
         features, crop, visual = self.model.encode_images(pixel_values), None, None
+        if prompt_images is not None:
+            prompt_images = prompt_images.to(self.device)
+            pixel_values = pixel_values.to(self.device)[prompt_images]
+            features = [maps[prompt_images] for maps in features]
         if prompt_masks is not None:
             prompt_masks, prompt_kinds = self._check_prompts(prompt_masks, prompt_kinds, pixel_values)
             crop = self.model.read_crops(pixel_values, prompt_masks, prompt_kinds)

@@ -44,6 +44,19 @@ def select_objects(
     return {"scores": scores[order], "labels": labels[order], "boxes": boxes, "masks": masks[used[order]] > 0}
 
 
+def select_prompted(
+    outputs, prompt: int, resized: tuple[int, int], original: tuple[int, int], score_source: str
+) -> dict[str, Tensor]:
+    """The query that answers a visual prompt: `masks [height, width]` of bool, `scores []` and `boxes [4]`."""
+    logits = outputs.confidence_logits if score_source == "confidence" else outputs.logits
+    score, query = logits[prompt, :, 0].sigmoid().max(0)
+    padded = tuple(STRIDE * side for side in outputs.pred_masks.shape[-2:])
+    at = slice(int(query), int(query) + 1)
+    mask = to_original_size(outputs.pred_masks[prompt, at], padded, resized, original)[0] > 0
+    box = boxes_in_pixels(outputs.pred_boxes[prompt, at], padded, resized, original)[0]
+    return {"masks": mask, "scores": score, "boxes": box}
+
+
 def with_names(result: dict, names: Sequence[str] | None) -> dict:
     """The result with the names of its labels, where names are given."""
     return (
@@ -61,4 +74,4 @@ def as_sizes(target_sizes) -> list[tuple[int, int]]:
     return [(int(height), int(width)) for height, width in sizes]
 
 
-__all__ = ["as_sizes", "select_objects", "with_names", "without_masks"]
+__all__ = ["as_sizes", "select_objects", "select_prompted", "with_names", "without_masks"]

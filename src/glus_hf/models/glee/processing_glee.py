@@ -13,19 +13,21 @@ from transformers.processing_utils import ProcessorMixin
 
 from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
-from ...media.images import check_views
+from ...media.images import as_rgb_arrays, check_views
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import check_expression
 from ..processor_parts import ProcessorPartsMixin
 from ..sessions import load_frames
 from .image_processing_glee import GLEEImageProcessor
+from .image_prompts_glee import prompt_inputs
 from .inference_glee import GLEEInferenceSession
-from .post_processing_glee import as_sizes, select_objects, with_names, without_masks
+from .post_processing_glee import as_sizes, select_objects, select_prompted, with_names, without_masks
 
 
 REMOVED = re.compile(r"""[.,'!?"()*#:;]""")  # from expressions, as the released code does
 AS_SPACE = re.compile(r"[-/\s]+")
 TOP_K = 100
+PROMPTED_NAME = "object"  # what visual prompts are called
 
 
 class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
@@ -59,26 +61,52 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         self.max_names = max_names
 
     def __call__(
-        self, images, category_names: Sequence[str] | None = None, text: str | Sequence[str] | None = None, **kwargs
+        self,
+        images,
+        category_names: Sequence[str] | None = None,
+        text: str | Sequence[str] | None = None,
+        input_points=None,
+        input_labels=None,
+        input_boxes=None,
+        segmentation_maps=None,
+        is_scribble: bool = False,
+        **kwargs,
     ) -> BatchFeature:
-        """A batch of images with names for all of them, or with one sentence each.
+        """A batch of images with names for all of them, with one sentence each, or with points, boxes or masks.
 
         Args:
             images: one image or a list.
             category_names: what to look for; see `check_names`.
             text: a sentence for all images, or one each.
+            input_points: x and y in pixels on objects, `[images, objects, points, 2]`, as of transformers' SAM
+                processors; several points of an object are a scribble.
+            input_labels: 1 for each point; GLEE reads no points beside the object.
+            input_boxes: x0, y0, x1, y1 in pixels, `[images, objects, 4]`.
+            segmentation_maps: masks of objects, `[images, height, width]` or `[images, objects, height, width]`.
+            is_scribble: the maps are lines drawn on the objects.
             kwargs: for the image processor.
 
         Returns:
-            `BatchFeature`: `pixel_values`, `input_ids`, `attention_mask` and `task`, all that the model takes.
+            `BatchFeature`: `pixel_values`, `input_ids`, `attention_mask` and `task`, all that the model takes; with
+            prompts also `prompt_masks`, `prompt_kinds` and `prompt_images`, one per object.
 
         Raises:
-            UserError: neither or both of names and sentences, or what `check_names` and `clean_expression` refuse; one
-                line.
+            UserError: not one of names, sentences and prompts, or what `check_names`, `clean_expression` and
+                `prompt_inputs` refuse; one line.
         """
-        if (category_names is None) == (text is None):
-            raise UserError("pass either category_names or text: what to look for in the images")
-        pixels = self.image_processor(images, **kwargs).pixel_values
+        prompts = {"input_points": input_points, "input_boxes": input_boxes, "segmentation_maps": segmentation_maps}
+        has_prompts = any(value is not None for value in prompts.values())
+        if (category_names is not None) + (text is not None) + has_prompts != 1:
+            raise UserError("pass either category_names or text or prompts: what to look for in the images")
+        batch = self.image_processor(images, **kwargs)
+        pixels = batch.pixel_values
+        if has_prompts:
+            options = {**prompts, "input_labels": input_labels, "is_scribble": is_scribble}
+            sizes = [array.shape[:2] for array in as_rgb_arrays(images)]
+            found = prompt_inputs(sizes, batch.resized_sizes, tuple(pixels.shape[-2:]), **options)
+            return BatchFeature(
+                {"pixel_values": pixels, **self.tokenize([PROMPTED_NAME]), "task": "category", **found}
+            )
         if category_names is not None:
             return BatchFeature(
                 {"pixel_values": pixels, **self.tokenize(self.check_names(category_names)), "task": "category"}
@@ -221,6 +249,42 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         options = {"threshold": threshold, "top_k": top_k, "category_names": category_names}
         results = self.post_process_instance_segmentation(outputs, target_sizes, **options)
         return [without_masks(result) for result in results]
+
+    def post_process_prompts(self, outputs, target_sizes, prompt_images=None, score_source: str = "confidence"):
+        """The object of every visual prompt: one query answers.
+
+        Args:
+            outputs ([`GLEESegmentationOutput`]): of `model(**processor(images, input_points=...))`.
+            target_sizes: (height, width) of each image.
+            prompt_images: of the processor; one prompt per image by default.
+            score_source: "confidence", the head that looks at the prompt alone and is the better one in the paper's
+                Table 7, or "text", the logit of the name "object", as in the released demo.
+
+        Returns:
+            Per image `masks [objects, height, width]` of bool, `scores [objects]` and `boxes [objects, 4]`: x0, y0,
+            x1, y1 in pixels.
+        """
+        sizes = as_sizes(target_sizes)
+        images = range(len(outputs.logits)) if prompt_images is None else torch.as_tensor(prompt_images).tolist()
+        if len(images) != len(outputs.logits) or max(images) >= len(sizes):
+            raise UserError(
+                f"there are {len(outputs.logits)} prompts and {len(sizes)} target sizes; pass prompt_images"
+            )
+        if score_source not in ("confidence", "text"):
+            raise UserError(f"score_source must be confidence or text, got {score_source!r}")
+        found = [
+            select_prompted(
+                outputs, prompt, self.image_processor.resized_size(sizes[image]), sizes[image], score_source
+            )
+            for prompt, image in enumerate(images)
+        ]
+        groups = [
+            [each for each, owner in zip(found, images, strict=True) if owner == image] for image in range(len(sizes))
+        ]
+        return [
+            {name: torch.stack([each[name] for each in group]) for name in group[0]} if group else {}
+            for group in groups
+        ]
 
 
 __all__ = ["GLEEProcessor"]

@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
-from scipy.spatial import KDTree
 
 from .video_masks import VideoMasks, write_frames
 
@@ -64,6 +63,8 @@ def mask_to_polygon(mask: np.ndarray) -> np.ndarray:
 
 def _join(polygon: np.ndarray, outline: np.ndarray) -> np.ndarray:
     """The polygon with a way to the outline, around it and back, at the nearest points."""
+    from scipy.spatial import KDTree  # slow to import
+
     distances, nearest = KDTree(polygon).query(outline)
     there = int(np.argmin(distances))
     here = int(nearest[there])
