@@ -143,7 +143,12 @@ def test_folders_that_hold_no_glus_model(folder, tmp_path):
     edit_config(folder, model_type="llama")
     for load in (None, GLUSConfig.from_pretrained):
         fails(folder, "'llama'", "'glus'", load=load)
-    fails(folder, "'llama'", "'glus or glee or grounded'", load=AutoModelForReferringVideoSegmentation.from_pretrained)
+    fails(
+        folder,
+        "'llama'",
+        "'glus or glus_vlm or glee or grounded",
+        load=AutoModelForReferringVideoSegmentation.from_pretrained,
+    )
     edit_config(folder, model_type="llava")
     fails(folder, "convert")
     (folder / "config.json").write_text("{")

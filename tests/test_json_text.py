@@ -35,7 +35,7 @@ def test_every_command_prints_json_by_the_one_function(file):
     called = {ast.unparse(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)}
     assert not called & {"json.dumps", "json.dump", "dumps", "dump"}
     if re.search(r"as_json: Json\b", source):
-        assert "print_json" in called
+        assert called & {"print_json", "report_folder"}  # the latter, of cli/convert.py, calls the former
 
 
 def test_there_are_commands_with_json():

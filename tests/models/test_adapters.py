@@ -75,8 +75,7 @@ def test_a_run_names_the_alias_and_no_folder_of_this_machine(run, name):
     assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "glus-tiny"
     here = str(packaged_folder("glus-tiny"))
     texts = [file.read_text() for suffix in ("json", "md") for file in folder.glob(f"*.{suffix}")]
-    assert len(texts) >= 4 and not any(here in text for text in texts)
-    assert "base_model: glus-tiny" in (folder / "README.md").read_text()
+    assert len(texts) >= 3 and not any(here in text for text in texts)
 
 
 @pytest.mark.slow
