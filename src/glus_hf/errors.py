@@ -15,7 +15,7 @@ SHOWN_PROBLEMS = 20
 CORRECT = "correct it or download the file again"
 
 
-def one_line(message: object) -> str:
+def one_line(message: object, longest: int = MAX_MESSAGE) -> str:
     """The message on one line, without the middle of what is over-long in it. Its begin and its end stay: they name
     the problem and the remedy.
 
@@ -26,7 +26,7 @@ def one_line(message: object) -> str:
         True
     """
     text = re.sub(rf"\S{{{MAX_WORD + 1},}}", lambda word: _without_middle(word[0], MAX_WORD, 100), str(message))
-    return _without_middle(" ".join(text.split()), MAX_MESSAGE, MESSAGE_END)
+    return _without_middle(" ".join(text.split()), longest, MESSAGE_END)
 
 
 def _without_middle(text: str, length: int, end: int) -> str:
@@ -41,8 +41,11 @@ class UserError(ValueError):
         'clip.mp4: is empty; download it again'
     """
 
+    longest_message = MAX_MESSAGE
+    """Letters; what is longer loses its middle."""
+
     def __init__(self, message: str = ""):
-        super().__init__(one_line(message))
+        super().__init__(one_line(message, self.longest_message))
 
 
 class CheckpointError(UserError):

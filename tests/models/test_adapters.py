@@ -76,6 +76,7 @@ def test_a_run_names_the_alias_and_no_folder_of_this_machine(run, name):
     here = str(packaged_folder("glus-tiny"))
     texts = [file.read_text() for suffix in ("json", "md") for file in folder.glob(f"*.{suffix}")]
     assert len(texts) >= 3 and not any(here in text for text in texts)
+    assert not (folder / "README.md").exists()  # the form of peft
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..control_characters import is_unseen
-from ..errors import UserError, one_line
+from ..errors import MAX_MESSAGE, UserError, one_line
 from ..json_text import json_text
 
 
@@ -44,7 +44,7 @@ def report_errors(command: Callable) -> Callable:
         except (UserError, OSError) as error:
             if debug:
                 traceback.print_exc()
-            stop(f"Error: {one_line(error)}", 2)
+            stop(f"Error: {one_line(error, getattr(error, 'longest_message', MAX_MESSAGE))}", 2)
         except Exception:
             traceback.print_exc()
             stop("unexpected error, please report it", 1)

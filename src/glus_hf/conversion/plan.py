@@ -26,6 +26,8 @@ class WeightsDoNotFit(CheckpointError):
         keys (`dict[str, list[str]]`): all of them, under "missing", "unexpected" and "of the wrong shape".
     """
 
+    longest_message = 200_000  # letters; the names of a model of 7B are about 70,000
+
     def __init__(self, where: str, keys: dict[str, list[str]], remedy: str):
         self.keys = keys
         parts = [f"{len(names)} {kind} ({', '.join(names)})" for kind, names in keys.items() if names]

@@ -9,8 +9,10 @@ import torch
 from torch.nn import functional as F
 
 from ..errors import UserError
+from .expressions import sample_templates
 
 
+SEG_TOKEN = "[SEG]"
 CONTEXT_STRATEGIES = ("middle", "uniform", "random")
 OVERLAPS = ("union", "sum")
 FULL_WHITE = 255  # foreground of a mask read from an image file; no number of objects
@@ -19,14 +21,25 @@ FULL_WHITE = 255  # foreground of a mask read from an image file; no number of o
 class RecipeProcessor:
     """Stands before the `ProcessorMixin` of transformers.
 
-    A processor has `num_context_frames` and `num_query_frames`, the default strategy `context_frames`, `overlap`, and
-    `sample_conversation(expression, rng)`.
+    A processor has `num_context_frames` and `num_query_frames`, the default strategy `context_frames`, `overlap`, the
+    templates `questions` and `answers`, `clean_expression(text)`, and `build_conversation(expression,
+    num_query_frames, questions, answers)`, the last two as indices of templates.
     """
 
     num_context_frames: int
     num_query_frames: int
     context_frames: str
     overlap: str
+    questions: Sequence[str]
+    answers: Sequence[str]
+
+    @property
+    def seg_token_id(self) -> int:
+        return self.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
+
+    @property
+    def pad_token_id(self) -> int:
+        return self.tokenizer.pad_token_id or 0
 
     def sample_context_frames(
         self,
@@ -58,7 +71,7 @@ class RecipeProcessor:
         count = self.num_context_frames if num_context is None else num_context
         strategy = strategy or self.context_frames
         if num_frames < 1 or count < 0:
-            raise UserError(f"cannot sample {count} context frames from {num_frames} frames")
+            raise UserError(f"cannot sample {count} context frames from {num_frames} frames; use a longer video")
         if strategy not in CONTEXT_STRATEGIES:
             raise UserError(f"unknown context strategy {strategy!r}; use one of {', '.join(CONTEXT_STRATEGIES)}")
         if strategy == "uniform":
@@ -101,6 +114,19 @@ class RecipeProcessor:
             mask_logits = flat.reshape(*mask_logits.shape[:-2], *size)
         return mask_logits > threshold
 
+    def sample_conversation(self, text: str, rng: np.random.Generator | None = None) -> str:
+        """The whole conversation about an expression, with the questions and answers of inference, or ones sampled
+        with `rng`, one per query frame.
+
+        Raises:
+            `UserError`: an expression that `clean_expression` refuses.
+        """
+        questions = answers = None
+        if rng is not None:
+            questions = sample_templates(rng, len(self.questions), self.num_query_frames)
+            answers = sample_templates(rng, len(self.answers), self.num_query_frames)
+        return self.build_conversation(self.clean_expression(text), self.num_query_frames, questions, answers)
+
     def _sample_prompts(self, sample: dict, rng: np.random.Generator | None) -> list[str]:
         if sample.get("conversations") is not None:
             prompts = list(sample["conversations"])
@@ -122,7 +148,7 @@ class RecipeProcessor:
         if self.overlap == "union":
             return (masks > 0).float()
         if masks.numel() > 0 and masks.max() == FULL_WHITE:
-            raise UserError(f"with overlap='sum' masks are numbers of objects, got {FULL_WHITE}; divide by it")
+            raise UserError(f"with overlap='sum' masks are numbers of objects, got {FULL_WHITE}; use 0 and 1")
         return masks.float()
 
 
@@ -139,8 +165,8 @@ def check_choice(name: str, value, choices: tuple[str, ...]):
 def all_have(samples: list[dict], key: str) -> bool:
     given = [sample.get(key) is not None for sample in samples]
     if any(given) != all(given):
-        raise UserError(f"either all samples have {key} or none")
+        raise UserError(f"either all samples have {key} or none; pass them in two batches")
     return all(given)
 
 
-__all__ = ["CONTEXT_STRATEGIES", "OVERLAPS", "RecipeProcessor", "all_have", "check_choice"]
+__all__ = ["CONTEXT_STRATEGIES", "OVERLAPS", "SEG_TOKEN", "RecipeProcessor", "all_have", "check_choice"]

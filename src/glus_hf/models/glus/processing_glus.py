@@ -15,7 +15,7 @@ from ...errors import UserError
 from ...media.images import check_views, to_frame
 from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import pad_conversations
-from ..expressions import as_expressions, check_expression, one_line, plain_expression, sample_templates
+from ..expressions import as_expressions, check_expression, one_line, plain_expression
 from ..llama_prompts import (
     BOS_TOKEN,
     EOS_TOKEN,
@@ -26,7 +26,7 @@ from ..llama_prompts import (
     tokenize_prompt,
 )
 from ..processor_parts import ProcessorPartsMixin
-from ..recipe_processing import CONTEXT_STRATEGIES, OVERLAPS, RecipeProcessor, all_have, check_choice
+from ..recipe_processing import CONTEXT_STRATEGIES, OVERLAPS, SEG_TOKEN, RecipeProcessor, all_have, check_choice
 from ..sessions import load_frames
 from .image_processing_glus import GLUSImageProcessor
 from .inference_glus import GLUSInferenceSession
@@ -34,7 +34,6 @@ from .live_glus import GLUSLiveSession, LiveFrames
 from .presets_glus import PROCESSOR_OPTIONS, select_options
 
 
-SEG_TOKEN = "[SEG]"
 IM_START_TOKEN = "<im_start>"
 IM_END_TOKEN = "<im_end>"
 IMAGE_BLOCK = IM_START_TOKEN + IMAGE_TOKEN + IM_END_TOKEN
@@ -86,6 +85,7 @@ class GLUSProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Proce
     """
 
     _image_processor_class = GLUSImageProcessor
+    questions, answers = QUESTIONS, ANSWERS
 
     def __init__(
         self,
@@ -131,14 +131,6 @@ class GLUSProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Proce
 
     added_tokens = ADDED_TOKENS
     """What the recipe adds to the tokenizer of the language model."""
-
-    @property
-    def seg_token_id(self) -> int:
-        return self.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
-
-    @property
-    def pad_token_id(self) -> int:
-        return self.tokenizer.pad_token_id or 0
 
     # ---- expressions and prompts
 
@@ -375,19 +367,6 @@ class GLUSProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Proce
         if all_have(samples, "masks"):
             batch["mask_labels"] = [self._mask_labels(s["masks"], len(p)) for s, p in zip(samples, prompts)]
         return BatchFeature(batch)
-
-    def sample_conversation(self, text: str, rng: np.random.Generator | None = None) -> str:
-        """The whole conversation about an expression, with the questions and answers of inference, or ones sampled
-        with `rng`, one per query frame.
-
-        Raises:
-            `UserError`: an expression that [`~GLUSProcessor.clean_expression`] refuses.
-        """
-        questions = answers = None
-        if rng is not None:
-            questions = sample_templates(rng, len(QUESTIONS), self.num_query_frames)
-            answers = sample_templates(rng, len(ANSWERS), self.num_query_frames)
-        return self.build_conversation(self.clean_expression(text), self.num_query_frames, questions, answers)
 
     def _pad_conversations(self, prompts: list[str], labels: str) -> dict[str, torch.Tensor]:
         rows = [torch.tensor(self.expand_image_tokens(self.tokenize(prompt))) for prompt in prompts]

@@ -18,10 +18,10 @@ from ...errors import CheckpointError
 from ..checkpoint_loading import check_files, readable_errors
 from ..hub_parts import image_statistics
 from ..joined_parts import PartsPlan, name_in_model
+from ..recipe_processing import SEG_TOKEN
 from .configuration_glus_vlm import GLUSVLMConfig
 from .modeling_glus_vlm import GLUSVLMForVideoSegmentation
 from .processing_glus_vlm import IMAGENET_MEAN, IMAGENET_STD, GLUSVLMProcessor, PilImageProcessor
-from .prompts_glus_vlm import SEG_TOKEN
 
 
 FILES = ["*.json", "*.jinja", "*.model", "*.txt"]

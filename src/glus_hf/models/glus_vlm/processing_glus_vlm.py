@@ -14,11 +14,11 @@ from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..conversation_batch import pad_conversations
-from ..expressions import as_expressions, check_expression, one_line, plain_expression, sample_templates
+from ..expressions import as_expressions, check_expression, one_line, plain_expression
 from ..llama_prompts import IGNORE_INDEX
 from ..mask_images import check_statistics, mask_images
 from ..processor_parts import ProcessorPartsMixin
-from ..recipe_processing import CONTEXT_STRATEGIES, OVERLAPS, RecipeProcessor, all_have, check_choice
+from ..recipe_processing import CONTEXT_STRATEGIES, OVERLAPS, SEG_TOKEN, RecipeProcessor, all_have, check_choice
 from ..sessions import load_frames
 from ..vision_language_families import family_of
 from .inference_glus_vlm import GLUSVLMInferenceSession
@@ -27,7 +27,6 @@ from .prompts_glus_vlm import (
     INFERENCE_ANSWER,
     INFERENCE_QUESTION,
     QUESTIONS,
-    SEG_TOKEN,
     read_chat_template,
 )
 
@@ -80,6 +79,7 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Pr
     """
 
     _image_processor_class = PilImageProcessor
+    questions, answers = QUESTIONS, ANSWERS
 
     def __init__(
         self,
@@ -131,16 +131,8 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Pr
     """What the recipe adds to the tokenizer of the language model."""
 
     @property
-    def seg_token_id(self) -> int:
-        return self.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
-
-    @property
     def image_token_id(self) -> int:
         return self.tokenizer.convert_tokens_to_ids(self.image_token)
-
-    @property
-    def pad_token_id(self) -> int:
-        return self.tokenizer.pad_token_id or 0
 
     # ---- expressions and prompts
 
@@ -175,19 +167,6 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Pr
         return self._frame.conversation(
             self._image, self.num_context_frames, asked, [ANSWERS[answer] for answer in answers]
         )
-
-    def sample_conversation(self, text: str, rng: np.random.Generator | None = None) -> str:
-        """The whole conversation about an expression, with the questions and answers of inference, or ones sampled
-        with `rng`, one per query frame.
-
-        Raises:
-            `UserError`: an expression that [`~GLUSVLMProcessor.clean_expression`] refuses.
-        """
-        questions = answers = None
-        if rng is not None:
-            questions = sample_templates(rng, len(QUESTIONS), self.num_query_frames)
-            answers = sample_templates(rng, len(ANSWERS), self.num_query_frames)
-        return self.build_conversation(self.clean_expression(text), self.num_query_frames, questions, answers)
 
     # ---- tokens
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ...errors import UserError
 
 
-SEG_TOKEN = "[SEG]"
 CONTEXT_SENTENCE = "These are frames of the whole video. "
 QUESTIONS = (
     "Can you segment {x} in this frame?",
@@ -95,4 +94,4 @@ def read_chat_template(tokenizer, chat_template: str | None, placeholder: str) -
     return ChatFrame(head, gap, middle, between)
 
 
-__all__ = ["ANSWERS", "QUESTIONS", "SEG_TOKEN", "ChatFrame", "read_chat_template"]
+__all__ = ["ANSWERS", "QUESTIONS", "ChatFrame", "read_chat_template"]
