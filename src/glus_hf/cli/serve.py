@@ -42,7 +42,7 @@ def serve(
     max_per_user: Annotated[int, typer.Option(min=1, help="Jobs of one user that wait or run.")] = 2,
     keep_minutes: Annotated[float, typer.Option(min=0.1, help="How long the files of a finished job are kept.")] = 30,
 ) -> None:
-    """Serve a web page and an HTTP service. Needs the extra `web`: pip install "glus-hf[web]"."""
+    """Serve a web page and an HTTP service. Needs the extra `web` of the package."""
     _check_libraries()
     token = token or (None if host in LOOPBACK else secrets.token_urlsafe(24))
     import uvicorn
