@@ -71,7 +71,7 @@ class ObjectTrack:
 
 @dataclass
 class FrameView:
-    """A frame as the model sees it: pixels `[1, 3, height, width]`, maps of one image, and (height, width) of the frame
+    """A frame as the model sees it: pixels `[1, 3, height, width]` and maps of one image; (height, width) of the frame
     itself, resized, and padded."""
 
     pixels: Tensor
