@@ -6,8 +6,9 @@ else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -88,7 +89,8 @@ def propagate_in_video(
     session.missing_seg_frames = [[] for _ in session.texts]
     first, last = min(starts), max(starts)
     schedule = schedule or SlidingWindows(model.config.num_query_frames)
-    reader = WindowReader(model.frame_reader, session, batch_size or default_batch_size(model), last, schedule)
+    size = batch_size or default_batch_size(model)
+    reader = cache(lambda: WindowReader(model.frame_reader, session, size, last, schedule))
     passes = [
         PropagationPass(start, 1, texts, MemoryBank(model.config.num_maskmem, model.config.memory_stride))
         for start, texts in starts.items()
@@ -99,12 +101,31 @@ def propagate_in_video(
 
 
 def _sweep(
-    branch: MaskBranch, session: VideoSession, reader: WindowReader, passes: list[PropagationPass], frames: range
+    branch: MaskBranch,
+    session: VideoSession,
+    reader: Callable[[], WindowReader],
+    passes: list[PropagationPass],
+    frames: range,
 ):
     for chunk in _chunks(frames):
         active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
-        for frame_idx, covering, predictions in zip(chunk, active, reader.read(chunk, active), strict=True):
+        for frame_idx, covering, predictions in zip(chunk, active, _read(session, reader, chunk, active), strict=True):
             yield decode_read_frame(branch, session, covering, predictions, frame_idx)
+
+
+def _read(
+    session: VideoSession, reader: Callable[[], WindowReader], chunk: range, active: list[list[PropagationPass]]
+) -> list[SegPredictions]:
+    """What the language model says of frames. It does not depend on masks, so a session that is corrected keeps it."""
+    if not getattr(session, "keep_readings", False):
+        return reader().read(chunk, active)
+    keys = [
+        (frame_idx, *(text for each in covering for text in each.texts))
+        for frame_idx, covering in zip(chunk, active, strict=True)
+    ]
+    if not all(key in session.readings for key in keys):
+        session.readings |= zip(keys, reader().read(chunk, active), strict=True)
+    return [session.readings[key] for key in keys]
 
 
 def _chunks(frames: range) -> Iterator[range]:

@@ -34,12 +34,16 @@ class GLUSInferenceSession(TakesPrompts, VideoSession):
             not emit [SEG].
         prompts (`list[VideoPrompt]`): corrections: masks that take the place of the model's own, also in its memory.
             See `add_prompt`; `object_id` is the number of the expression.
+        keep_readings (`bool`): keep what the language model says of every frame, so that a run after a correction
+            decodes masks alone. A kilobyte per expression and frame.
+        readings (`dict`): that, filled by inference. It belongs to one model and its settings.
 
     Example:
 
+        >>> session.keep_readings = True  # doctest: +SKIP
+        >>> outputs = list(model.propagate_in_video_iterator(session))  # doctest: +SKIP
         >>> session.add_prompt(12, 0, mask=mask)  # doctest: +SKIP
-        >>> for output in model.propagate_in_video_iterator(session):  # doctest: +SKIP
-        ...     ...  # frame 12 has the mask, and the frames after it read it in the memory
+        >>> corrected = list(model.propagate_in_video_iterator(session))  # doctest: +SKIP
     """
 
     context_frame_indices: list[int]
@@ -49,6 +53,8 @@ class GLUSInferenceSession(TakesPrompts, VideoSession):
     last_turn_input_ids: list[list[int]]
     missing_seg_frames: list[list[int]] = field(default_factory=list)
     prompts: list[VideoPrompt] = field(default_factory=list)
+    keep_readings: bool = False
+    readings: dict = field(default_factory=dict)
 
     def check_prompt(self, prompt: VideoPrompt) -> None:
         if prompt.kind != MASK:
