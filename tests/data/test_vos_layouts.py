@@ -7,7 +7,7 @@ from PIL import Image
 from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.data.vos_layouts import find_vos_videos
 from glus_hf.errors import DatasetFileError
-from tests.fixtures.vos_layouts import given_frames, ids_of, write_layout
+from tests.fixtures.vos_layouts import LATE, given_frames, ids_of, write_layout
 
 
 SPLITS = [("davis", "val"), ("youtube-vos", "train"), ("youtube-vos", "valid"), ("mose", "valid")]
@@ -15,12 +15,12 @@ SPLITS = [("davis", "val"), ("youtube-vos", "train"), ("youtube-vos", "valid"), 
 
 @pytest.mark.parametrize(("layout", "split"), SPLITS)
 def test_videos_frames_and_starts(tmp_path, layout, split):
-    write_layout(tmp_path, layout, split, num_videos=3, size=32, num_frames=6)
+    write_layout(tmp_path, layout, split, num_videos=3, size=32, begin=LATE, num_frames=6)
     videos = find_vos_videos(tmp_path, layout, split)
-    assert [video.video_id for video in videos] == ["clip000", "clip001", "clip002"]
+    assert [video.video_id for video in videos] == [f"clip{LATE + number:03d}" for number in range(3)]
     later = 0
     for index, video in enumerate(videos):
-        clip = generate_clip(index, split="test", size=32, num_frames=6)
+        clip = generate_clip(LATE + index, split="test", size=32, num_frames=6)
         ids = ids_of(clip.masks, only_first=layout != "youtube-vos")
         assert video.frames == tuple(f"{frame:05d}" for frame in range(6)) and video.size == (32, 32)
         np.testing.assert_array_equal(np.asarray(Image.open(video.frame_paths[4])), clip.frames[4])

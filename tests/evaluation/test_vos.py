@@ -13,7 +13,7 @@ from glus_hf.data.vos_layouts import find_vos_videos
 from glus_hf.evaluation.scoring.score_vos import score_vos_video, vos_totals
 from glus_hf.evaluation.vos import evaluate_vos
 from glus_hf.metrics.j_and_f import contour_accuracy, region_similarity
-from tests.fixtures.vos_layouts import write_layout
+from tests.fixtures.vos_layouts import LATE, write_layout
 from tests.models.glee.small_glee import small_model, small_processor
 
 
@@ -37,7 +37,7 @@ def ids_of(folder, video):
 
 def test_both_conventions_from_their_definitions(tmp_path):
     """An object that enters later, by J and F of single frames."""
-    write_layout(tmp_path, "youtube-vos", "train", num_videos=4, size=48, num_frames=6)
+    write_layout(tmp_path, "youtube-vos", "train", num_videos=1, size=48, begin=LATE, num_frames=6)
     videos = find_vos_videos(tmp_path, "youtube-vos", "train")
     seen = set()
     for video in videos:
@@ -129,14 +129,14 @@ def test_other_settings_and_foreign_files_are_refused(pair, davis, tmp_path):
 
 
 def test_objects_that_enter_later_and_masks_for_a_server(pair, tmp_path):
-    write_layout(tmp_path / "ytvos", "youtube-vos", "valid", num_videos=4, size=48, num_frames=5)
+    write_layout(tmp_path / "ytvos", "youtube-vos", "valid", num_videos=1, size=48, begin=LATE, num_frames=5)
     videos = find_vos_videos(tmp_path / "ytvos", "youtube-vos", "valid")
-    later = [video for video in videos if max(video.starts().values()) > 0][:1]
-    summary = evaluate_vos(*pair, later, tmp_path / "out")
-    found, starts = ids_of(tmp_path / "out", later[0]), later[0].starts()
+    summary = evaluate_vos(*pair, videos, tmp_path / "out")
+    found, starts = ids_of(tmp_path / "out", videos[0]), videos[0].starts()
+    assert max(starts.values()) > 0
     for name, start in starts.items():
         assert not any((values == name).any() for values in found[:start])
-        np.testing.assert_array_equal(found[start] == name, later[0].ids(start) == name)
+        np.testing.assert_array_equal(found[start] == name, videos[0].ids(start) == name)
     assert len(found) == 5 and summary["num_objects"] == len(starts)
 
 

@@ -29,7 +29,7 @@ def run(model, session, **options):
 
 
 def same(left, right):
-    return [bool(torch.allclose(*pair, atol=1e-4)) for pair in zip(left, right, strict=True)]
+    return [bool(torch.allclose(*pair, atol=1e-5)) for pair in zip(left, right, strict=True)]
 
 
 def test_only_later_frames_of_the_corrected_expression_change(model):
