@@ -149,7 +149,13 @@ def segment_many(
     if device is not None and ":" in device and processes.size > 1:
         raise UserError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
     choice = ModelChoice(
-        _found_anywhere(model), device, dtype, compat, mask_size, propagation, sam2_model and _found_anywhere(sam2_model)
+        _found_anywhere(model),
+        device,
+        dtype,
+        compat,
+        mask_size,
+        propagation,
+        sam2_model and _found_anywhere(sam2_model),
     )
     runner = _ray_engine(choice, own) if engine == "ray" else _local_engine(choice, processes)
     with claim_outputs(tables if processes.is_main else None, inputs=read, overwrite=True) as (staged,):
@@ -182,7 +188,9 @@ def _check_engine(engine: str, own: dict) -> None:
         raise UserError(f"--engine {engine:.80} is unknown; use {' or '.join(ENGINES)}")
     if engine != "ray" and own:
         name = {"address": "ray_address"}.get(next(iter(own)), next(iter(own)))
-        raise UserError(f"--{name.replace('_', '-')} goes with --engine ray; add it, or leave --{name.replace('_', '-')} out")
+        raise UserError(
+            f"--{name.replace('_', '-')} goes with --engine ray; add it, or leave --{name.replace('_', '-')} out"
+        )
 
 
 def _found_anywhere(model: str) -> str:

@@ -114,7 +114,9 @@ def _address(entry: Mapping) -> str:
     video = entry.get("video")
     if not isinstance(video, str) or not video.strip():
         found = f"{type(video).__name__} {video!r}" if video is not None else "nothing"
-        raise DatasetFileError(f"'video' must be a path or an address, got {found}; the fields are {', '.join(FIELDS)}")
+        raise DatasetFileError(
+            f"'video' must be a path or an address, got {found}; the fields are {', '.join(FIELDS)}"
+        )
     if len(video) > MAX_ADDRESS or re.search(r"[\x00-\x1f\x7f]", video):
         raise DatasetFileError(f"'video' {video[:60]!r} is no path and no address: correct it")
     return video
@@ -125,7 +127,8 @@ def _video_id(entry: Mapping) -> str:
     if entry.get("video_id") is not None:
         return _id(entry["video_id"], "video_id", slash=True)
     video = entry["video"].removeprefix("tar://").partition("::")[0]
-    path = PurePosixPath(_SCHEME.sub("", video).partition("?")[0])
+    is_address = _SCHEME.match(video) is not None
+    path = PurePosixPath("/" + _SCHEME.sub("", video).partition("?")[0].partition("/")[2] if is_address else video)
     is_relative = not _SCHEME.match(entry["video"]) and not path.is_absolute() and ".." not in path.parts
     name = str(path.with_suffix("")) if is_relative and path.name else path.stem
     try:
@@ -150,7 +153,9 @@ def _expressions(entry: Mapping) -> list[str]:
         raise DatasetFileError(f"has {has} 'expressions': give one of them")
     texts = [single] if several is None else several
     if not isinstance(texts, list) or not texts:
-        raise DatasetFileError(f"'expressions' must be a list of texts, got {type(texts).__name__} {str(texts)[:40]!r}")
+        raise DatasetFileError(
+            f"'expressions' must be a list of texts, got {type(texts).__name__} {str(texts)[:40]!r}"
+        )
     for text in texts:
         if not isinstance(text, str) or not plain_expression(text):
             raise DatasetFileError(f"an expression must be a text that is not empty, got {str(text)[:40]!r}")
@@ -221,7 +226,8 @@ def _parquet_rows(path: Path) -> Iterator[dict]:
     import pyarrow.parquet
 
     check_regular(path, "parquet", DatasetFileError)
-    with pyarrow.parquet.ParquetFile(path, read_dictionary=list(FIELDS)) as file:
+    texts = _leaves(path)
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
         names = [name for name in FIELDS if name in file.schema_arrow.names]
         for field in (file.schema_arrow.field(name) for name in names):
             _check_type(path, field)
@@ -229,6 +235,16 @@ def _parquet_rows(path: Path) -> Iterator[dict]:
             raise DatasetFileError(f"{path}: lists more than {MAX_EXPRESSIONS} expressions: split the manifest")
         for batch in file.iter_batches(batch_size=256, columns=names):
             yield from batch.to_pylist()
+
+
+def _leaves(path: Path) -> list[str]:
+    """Paths of the columns of texts; each different text of them is then held once."""
+    import pyarrow.parquet
+
+    schema = pyarrow.parquet.read_metadata(path).schema
+    columns = map(schema.column, range(len(schema)))
+    known = [column for column in columns if column.path.partition(".")[0] in FIELDS]
+    return [column.path for column in known if column.physical_type == "BYTE_ARRAY"]
 
 
 def _check_type(path: Path, field) -> None:

@@ -114,7 +114,7 @@ def join_mask_files(folder: Path, rows: Iterable[Mapping], path: Path) -> int:
 
     count = 0
     with pa.parquet.ParquetWriter(path, mask_schema(), compression="zstd") as writer:
-        for tables in _in_parts((pa.parquet.read_table(folder / mask_file(row), partitioning=None) for row in rows)):
+        for tables in _in_parts(pa.parquet.read_table(folder / mask_file(row), partitioning=None) for row in rows):
             writer.write_table(pa.concat_tables(tables))
             count += len(tables)
     return count

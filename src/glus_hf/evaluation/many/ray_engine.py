@@ -176,20 +176,18 @@ class RayEngine:
 
     def _given_up(self, bundle, done: Mapping, count: int, error: Exception, videos) -> list[ExpressionFailure]:
         video = bundle[0].jobs[0].video_id
-        message = f"video {video}: {count} workers died while they segmented it ({_reason(error)}); see the logs of Ray"
+        message = (
+            f"video {video}: {count} workers died while they segmented it ({_reason(error)}); see the logs of Ray"
+        )
         if videos.options.on_error == "raise":
             raise UserError(message) from error
-        return [
-            ExpressionFailure(*job.key, message) for group in bundle for job in group.jobs if job.key not in done
-        ]
+        return [ExpressionFailure(*job.key, message) for group in bundle for job in group.jobs if job.key not in done]
 
 
 def _bundles(jobs: Sequence[Job], done: Mapping, texts_per_pass: int) -> Iterator[tuple[Group, ...]]:
     """What a worker gets at once: a few groups of one video, those in which something is not done; the longest first,
     so that none is left over at the end."""
-    groups = [
-        group for group in plan_groups(jobs, texts_per_pass) if any(job.key not in done for job in group.jobs)
-    ]
+    groups = [group for group in plan_groups(jobs, texts_per_pass) if any(job.key not in done for job in group.jobs)]
     bundles = []
     for _, members in groupby(groups, key=lambda group: group.jobs[0].video_id):
         of_video = list(members)

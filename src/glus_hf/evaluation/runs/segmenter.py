@@ -111,9 +111,7 @@ class Segmenter:
             if self.options.on_error == "skip" and len(group.jobs) > 1 and not is_out_of_memory(error):
                 # one bad expression must not take the others with it
                 singles = [Group((job,)) for job in group.jobs if job.key not in done]
-                return [
-                    failure for single in singles for failure in self._run_group(single, clip, done, on_finished)
-                ]
+                return [failure for single in singles for failure in self._run_group(single, clip, done, on_finished)]
             return self._failed(group, error, done)
 
     def _failed(self, group: Group, error: Exception, done: Mapping) -> list[ExpressionFailure]:
