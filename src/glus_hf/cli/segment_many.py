@@ -148,15 +148,8 @@ def segment_many(
         raise UserError("--engine ray starts its own workers; start the command without torchrun or accelerate")
     if device is not None and ":" in device and processes.size > 1:
         raise UserError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
-    choice = ModelChoice(
-        _found_anywhere(model),
-        device,
-        dtype,
-        compat,
-        mask_size,
-        propagation,
-        sam2_model and _found_anywhere(sam2_model),
-    )
+    names = _found_anywhere(model), sam2_model and _found_anywhere(sam2_model)
+    choice = ModelChoice(names[0], device, dtype, compat, mask_size, propagation, names[1])
     runner = _ray_engine(choice, own) if engine == "ray" else _local_engine(choice, processes)
     with claim_outputs(tables if processes.is_main else None, inputs=read, overwrite=True) as (staged,):
         report = many.segment_many(
@@ -187,10 +180,9 @@ def _check_engine(engine: str, own: dict) -> None:
     if engine not in ENGINES:
         raise UserError(f"--engine {engine:.80} is unknown; use {' or '.join(ENGINES)}")
     if engine != "ray" and own:
-        name = {"address": "ray_address"}.get(next(iter(own)), next(iter(own)))
-        raise UserError(
-            f"--{name.replace('_', '-')} goes with --engine ray; add it, or leave --{name.replace('_', '-')} out"
-        )
+        first = next(iter(own))
+        name = "--ray-address" if first == "address" else f"--{first.replace('_', '-')}"
+        raise UserError(f"{name} goes with --engine ray; add it, or leave {name} out")
 
 
 def _found_anywhere(model: str) -> str:

@@ -1,4 +1,4 @@
-"""Open a video of a manifest: a path, an http(s) address, a member of a tar, or a file of a store that fsspec knows."""
+"""Open a video of a manifest: a path, an http(s) address, a member of a tar, or a file of a store known to fsspec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many videos: masks as those of the evaluator, resumed to the same bytes, failures apart, other folders left alone."""
+"""Many videos: the model's masks, resumed to the same bytes, failures apart, files of others left alone."""
 
 import json
 import os

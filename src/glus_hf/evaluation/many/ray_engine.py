@@ -6,6 +6,7 @@ disk, and what a worker had finished is never lost with it.
 
 from __future__ import annotations
 
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ class RayOptions:
     """What the workers are.
 
     Attributes:
-        num_workers: how many; by default as many as the cluster has room for.
+        num_workers: how many; by default as many as the cluster has room for now.
         num_gpus: GPUs of each, also a fraction; by default 1 where the cluster has any, else 0.
         num_cpus: CPUs of each, and so the number of its threads.
         retries: how often a piece of work is tried again whose worker died.
@@ -102,9 +103,13 @@ class RayEngine:
         ray = start_ray(self.options.address)
         self.name = name
         self.options = replace(self.options, num_gpus=gpus_of_a_worker(ray, self.options))
+        if self.options.num_workers is None:  # else the cluster may grow to the number that is named
+            workers_that_fit(ray, self.options)  # the first one would be waited for without end
         first = self._worker(ray)
         try:
             self.known = _answer(ray, first.settings.remote())
+        except died(ray) as error:
+            raise UserError(f"a worker died while it loaded the model ({_reason(error)}); see Ray's logs") from None
         finally:
             ray.kill(first)
         return self.known
@@ -176,9 +181,7 @@ class RayEngine:
 
     def _given_up(self, bundle, done: Mapping, count: int, error: Exception, videos) -> list[ExpressionFailure]:
         video = bundle[0].jobs[0].video_id
-        message = (
-            f"video {video}: {count} workers died while they segmented it ({_reason(error)}); see the logs of Ray"
-        )
+        message = f"video {video}: {count} workers died segmenting it ({_reason(error)}); see Ray's logs"
         if videos.options.on_error == "raise":
             raise UserError(message) from error
         return [ExpressionFailure(*job.key, message) for group in bundle for job in group.jobs if job.key not in done]
@@ -210,7 +213,8 @@ def start_ray(address: str | None):
         raise UserError("--engine ray needs Ray: pip install 'glus-hf[ray]'") from None
     if not ray.is_initialized():
         try:
-            ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init(address=address, log_to_driver=False, logging_level="WARNING")
         except Exception as error:  # what its client and its starter raise has many kinds
             where = f"at {address}" if address else "on this machine"
             raise UserError(f"there is no Ray cluster {where} ({_reason(error)}); check the address") from None
