@@ -155,6 +155,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "max_text_tokens": (1, 10**5),
     "max_names": (1, 10**6),
     "size_divisor": (1, 4096),
+    "pad_value": (0, 255),
     # ours
     "num_context_frames": (0, 1024),
     "num_query_frames": (1, 1024),

@@ -41,8 +41,8 @@ def rotary_angles(rows: int, grid: int, config: GLEEEva02Config, device: torch.d
 
 
 def rotate(states: Tensor, angles: Tensor) -> Tensor:
-    """Turn neighbouring channels of `[..., rows, head_dim]`, in float32."""
-    first, second = states.float().unflatten(-1, (-1, 2)).unbind(-1)
+    """Turn neighbouring channels of `[..., rows, head_dim]`, in float32 or what is finer."""
+    first, second = _at_least_float32(states).unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = angles.cos(), angles.sin()
     return torch.stack([first * cos - second * sin, second * cos + first * sin], -1).flatten(-2).to(states.dtype)
 
@@ -54,8 +54,13 @@ def resize_positions(positions: Tensor, size: tuple[int, int]) -> Tensor:
     grid = positions[:, 1:].unflatten(1, (side, side))
     if (side, side) == size:
         return grid
-    grid = F.interpolate(grid.permute(0, 3, 1, 2).float(), size, mode="bicubic", align_corners=False)
+    grid = _at_least_float32(grid).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size, mode="bicubic", align_corners=False)
     return grid.permute(0, 2, 3, 1).to(positions.dtype)
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 # ---- windows

@@ -56,6 +56,8 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         check_whole_numbers(
             max_text_tokens=max_text_tokens, max_names=max_names, size_divisor=image_processor.size_divisor
         )
+        if image_processor.pad_value is not None:
+            check_whole_numbers(pad_value=image_processor.pad_value)
         check_views(image_processor)
         self.max_text_tokens = max_text_tokens
         self.max_names = max_names
