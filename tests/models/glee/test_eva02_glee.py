@@ -101,9 +101,7 @@ class PlainBackbone:
         padded = np.pad(values, ((1, 1), (1, 1), (0, 0)))
         rows, columns = values.shape[:2]
         kernel = self.weights[at + "2.weight"]
-        moved = (
-            padded[y : y + rows, x : x + columns] @ kernel[:, :, y, x].T for y in range(3) for x in range(3)
-        )
+        moved = (padded[y : y + rows, x : x + columns] @ kernel[:, :, y, x].T for y in range(3) for x in range(3))
         return self.norm(at + "3", sum(moved))
 
     def linear(self, name, values):

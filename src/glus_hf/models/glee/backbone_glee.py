@@ -18,8 +18,8 @@ NUM_MAPS = 4
 
 
 def build_backbone(config: GLEEConfig) -> nn.Module:
-    """The backbone of a config, with random weights; its `feature_maps` have strides 4, 8, 16 and 32, or 8, 16, 32 and 64
-    of an EVA-02.
+    """The backbone of a config, with random weights; its `feature_maps` have strides 4, 8, 16 and 32, those of
+    an EVA-02 8, 16, 32 and 64.
 
     Raises:
         ValueError: the backbone does not give four feature maps.

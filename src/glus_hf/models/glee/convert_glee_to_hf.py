@@ -155,7 +155,6 @@ class ReleasedWeights(WeightFiles):
                 f"{self.role}: {', '.join(differ)}: differ from the weights that they repeat; download the file again"
             )
 
-
     def check_tables(self, config: GLEEEva02Config) -> None:
         """Refuse rotary positions that are not those that we compute.
 

@@ -209,8 +209,8 @@ class GLEEEva02Backbone(nn.Module):
         rows = self.config.grid**2
         if height * width > rows:
             raise UserError(
-                f"an image has {height} x {width} patches of {self.config.patch_size} pixels, this model has positions "
-                f"for {rows}; resize images to {self.config.image_size} pixels on the longer side"
+                f"an image has {height} x {width} patches of {self.config.patch_size} pixels, this model has "
+                f"positions for {rows}; resize images to {self.config.image_size} pixels on the longer side"
             )
 
 
