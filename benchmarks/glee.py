@@ -89,9 +89,9 @@ def count_sizes(variant: str) -> dict:
         )
     inner = model.model
     with torch.no_grad():
-        features, backbone = counted(lambda: inner.encode_images(pixels))
-        _, decoders = counted(lambda: inner.decode(features, names))
-        _, text = counted(lambda: inner.text_encoder.student(input_ids=tokens))
+        features, backbone, attention = counted(lambda: inner.encode_images(pixels))
+        _, decoders, _ = counted(lambda: inner.decode(features, names))
+        _, text, _ = counted(lambda: inner.text_encoder.student(input_ids=tokens))
     parameters, operations, _ = PAPER[variant]
     return {
         "variant": variant,
@@ -99,6 +99,7 @@ def count_sizes(variant: str) -> dict:
         "paper, million": parameters,
         "TFLOP": {
             "backbone": round(backbone, 3),
+            "of these, queries x keys and weights x values": round(attention, 3),
             "decoders, 80 names": round(decoders, 3),
             "text tower, 80 names": round(text, 3),
             "image": round(backbone + decoders, 3),
@@ -108,10 +109,12 @@ def count_sizes(variant: str) -> dict:
 
 
 def counted(function) -> tuple:
-    """The result, and 10^12 operations of convolutions, products of matrices and attention; a multiply-add is two."""
+    """The result, 10^12 operations of convolutions, products of matrices and attention, and those of attention alone;
+    a multiply-add is two."""
     with FlopCounterMode(display=False) as counter:
         result = function()
-    return result, counter.get_total_flops() / 1e12
+    attention = sum(count for name, count in counter.get_flop_counts()["Global"].items() if "bmm" in str(name))
+    return result, counter.get_total_flops() / 1e12, attention / 1e12
 
 
 # ---- speed and memory
