@@ -15,9 +15,9 @@ from glus_hf.conversion.plan import WeightsDoNotFit
 from glus_hf.models.glee.configuration_eva02_glee import GLEEEva02Config
 from glus_hf.models.glee.configuration_glee import GLEEConfig
 from glus_hf.models.glee.convert_glee_to_hf import GLEEConversionPlan, ReleasedWeights, convert_checkpoint
-from glus_hf.models.glee.eva02_glee import GLEEEva02Backbone, rotary_angles
+from glus_hf.models.glee.eva02_glee import GLEEEva02Backbone
 from glus_hf.models.glee.original_config_glee import config_values
-from glus_hf.models.glee.weight_names_glee import original_name, strip_prefixes
+from glus_hf.models.glee.weight_names_glee import ROTARY_TABLE, original_name, strip_prefixes
 from tests.models.common import randomize
 from tests.models.glee.original_folders import Miniature
 from tests.models.glee.small_glee import small_eva02, word_tokenizer
@@ -225,13 +225,25 @@ def eva02_in_the_released_layout():
     config = GLEEEva02Config(**{key: value for key, value in EVA.items() if key != "model_type"})
     backbone = randomize(GLEEEva02Backbone(config), seed=1)
     weights = {original_name(f"model.backbone.{name}"): tensor for name, tensor in backbone.state_dict().items()}
-    for layer in range(config.num_hidden_layers):
-        grid = config.grid if layer in config.global_attention_indexes else config.window_size
-        angles = rotary_angles(grid * grid, grid, config, torch.device("cpu")).repeat_interleave(2, 1)
-        for place in (f"blocks.{layer}.attn.rope", "rope_glb" if grid == config.grid else "rope_win"):
-            weights[f"backbone.net.{place}.freqs_cos"] = angles.cos()
-            weights[f"backbone.net.{place}.freqs_sin"] = angles.sin()
+    layers = [f"blocks.{layer}.attn.rope" for layer in range(config.num_hidden_layers)]
+    for place in ("rope_win", "rope_glb", *layers):
+        for kind in ("cos", "sin"):
+            name = f"backbone.net.{place}.freqs_{kind}"
+            weights[name] = rotary_table(name, config)
     return weights, backbone
+
+
+def rotary_table(name, config):
+    """Not by the code that is tested."""
+    layer = ROTARY_TABLE.fullmatch(name)["i"]
+    is_global = "rope_glb" in name if layer is None else int(layer) in config.global_attention_indexes
+    grid = config.grid if is_global else config.window_size
+    count = config.hidden_size // config.num_attention_heads // 4
+    speeds = config.rope_theta ** (-np.arange(count) / count)
+    places = np.arange(grid) / grid * config.rope_grid
+    rows = np.broadcast_to(places[:, None, None] * speeds, (grid, grid, count))
+    angles = np.concatenate([rows, rows.transpose(1, 0, 2)], 2).repeat(2, axis=2).reshape(grid * grid, -1)
+    return torch.from_numpy(np.cos(angles) if name.endswith("cos") else np.sin(angles)).float()
 
 
 @pytest.fixture(scope="module")
@@ -281,11 +293,12 @@ def test_a_missing_bias_of_pro_is_listed(pro, tmp_path, clip):
 
 
 @pytest.mark.slow
-def test_the_whole_of_lite_with_random_weights(released, tmp_path, clip):
-    """Converted through the command line and loaded: 0.8 GB."""
+@pytest.mark.parametrize(("variant", "parameters"), [("lite", 127_272_261), ("pro", 399_604_293)])
+def test_a_whole_release_with_random_weights(released, tmp_path, clip, variant, parameters):
+    """Converted through the command line and loaded: 0.8 GB, 1.9 GB."""
     generator = torch.Generator().manual_seed(0)
     random = lambda shape: 0.02 * torch.randn(shape, generator=generator)
-    weights = {f"glee.{name}": random(shape) for name, shape in released["lite"].items()}
+    weights = {f"glee.{name}": random(shape) for name, shape in released[variant].items()}
     for name in list(weights):  # what repeats other weights
         own = strip_prefixes(name)
         if ".bbox_embed." in own:
@@ -294,13 +307,15 @@ def test_the_whole_of_lite_with_random_weights(released, tmp_path, clip):
             ]
         if own.startswith("predictor.decoder.norm."):
             weights[name] = weights[f"glee.predictor.decoder_norm.{own.rsplit('.', 1)[1]}"]
-    file = tmp_path / "GLEE_Lite_joint.pth"
+        if ROTARY_TABLE.fullmatch(own):
+            weights[name] = rotary_table(own, GLEEEva02Config())
+    file = tmp_path / "GLEE_joint.pth"
     torch.save(weights, file)
-    call = ["convert", "--source", str(file), "--clip", str(clip), "--output", str(tmp_path / "lite"), "--quiet"]
+    call = ["convert", "--source", str(file), "--clip", str(clip), "--output", str(tmp_path / "out"), "--quiet"]
     done = CliRunner().invoke(app, call)
     assert done.exit_code == 0, done.output
-    model = GLEEForVideoSegmentation.from_pretrained(tmp_path / "lite")
-    assert sum(parameter.numel() for parameter in model.parameters()) == 127_272_261
+    model = GLEEForVideoSegmentation.from_pretrained(tmp_path / "out")
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     torch.testing.assert_close(model.model.text_encoder.projection.weight, weights["glee.lang_projection"].T)
 
 
