@@ -64,6 +64,10 @@ DETECTION_TASK = "zero-shot-object-detection"
 FINDS_NAMES = ("glee",)
 """The families that find objects by names, which is a task of transformers."""
 
+PROMPT_TASK = "mask-generation"
+TAKES_PROMPTS = ("glee",)
+"""The families that take points, boxes and masks as prompts, which is a task of transformers."""
+
 KEY_FRAME_SELECTOR = "glus_selector"
 """The family that scores frames."""
 

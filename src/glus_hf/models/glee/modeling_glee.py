@@ -299,12 +299,13 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
                 training, and the seed 0 otherwise.
             draws: the random numbers themselves, see [`GLEEDraws`].
             all_stages: predictions of all stages also without labels.
-            prompt_masks: a visual prompt per image, `[images, height, width]` of bool, of the padded images.
+            prompt_masks: a visual prompt per image, `[images, height, width]` of bool, of the padded images; with
+                `clip_length` also one per clip, of its first frame, for all of its frames.
             prompt_kinds: "mask", "box", "point" or "scribble", for all images or per image.
             prompt_images: where there is not one prompt per image, the image of each `[prompts]`; the outputs are one
                 per prompt, and the backbone reads an image once.
-            clip_length: the images are clips of that many frames, one after the other, and labels have `instance_ids
-                [n]`: adds the loss of following objects.
+            clip_length: the images are clips of that many frames, one after the other; where labels have
+                `instance_ids [n]`, adds the loss of following objects.
 
         Returns:
             [`GLEESegmentationOutput`]
@@ -325,12 +326,17 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
             pixel_values = pixel_values.to(self.device)[prompt_images]
             features = [maps[prompt_images] for maps in features]
         if prompt_masks is not None:
-            prompt_masks, prompt_kinds = self._check_prompts(prompt_masks, prompt_kinds, pixel_values)
-            crop = self.model.read_crops(pixel_values, prompt_masks, prompt_kinds)
+            step = _frames_of_a_prompt(len(pixel_values), len(prompt_masks), clip_length)
+            prompted = pixel_values[::step]
+            prompt_masks, prompt_kinds = self._check_prompts(prompt_masks, prompt_kinds, prompted)
+            crop = self.model.read_crops(prompted, prompt_masks, prompt_kinds)
+            crop = None if crop is None else crop.repeat_interleave(step, 0)
         encoded, mask_features = self.model.pixel_decoder(features, text, crop)
         if prompt_masks is not None:
+            seen = [maps[::step] for maps in encoded], mask_features[::step]
             is_random = self.training or generator is not None
-            visual = self.model._prompt_of(crop, encoded, mask_features, prompt_masks, draws if is_random else None)
+            visual = self.model._prompt_of(None, *seen, prompt_masks, draws if is_random else None)
+            visual = visual.select(torch.arange(len(encoded[0]), device=self.device) // step)
         decoded = self.model.decoder(encoded, mask_features, text, denoising, visual, all_stages or labels is not None)
         output = GLEESegmentationOutput(
             **decoded.final,
@@ -442,6 +448,12 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
             ...     print(output.frame_idx, output.object_ids, output.labels)
         """
         yield from track_instances(self, session, top_k, threshold, frame_threshold, one_name_each, batch_size)
+
+
+def _frames_of_a_prompt(images: int, prompts: int, clip_length: int | None) -> int:
+    """Images that share a prompt: those of a clip where there is a prompt per clip, otherwise one."""
+    is_per_clip = clip_length is not None and prompts * clip_length == images
+    return clip_length if is_per_clip else 1
 
 
 TASKS = ("referring", "category")
