@@ -15,7 +15,7 @@ from .open_image import MAX_PIXELS, STARTS_A_PROGRAM, check_pixels, open_image, 
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-VIEW_SIZES = ("size", "crop_size", "mask_size")
+VIEW_SIZES = ("size", "crop_size", "mask_size", "pad_size")
 MAX_SIDE = 16384  # of a view, in pixels
 MAX_ASPECT = 32
 

@@ -15,7 +15,7 @@ from ..models.refusals import explained
 
 PROMPTS = ("input_points", "input_labels", "input_boxes", "segmentation_maps", "is_scribble")
 AT_ONCE = 8  # prompts that are answered together
-PREDICTIONS = ("logits", "pred_boxes", "pred_masks", "confidence_logits")
+PREDICTIONS = ("logits", "pred_boxes", "pred_masks", "confidence_logits", "padded_size")
 KINDS = ("input_points", "input_boxes", "segmentation_maps")
 
 
