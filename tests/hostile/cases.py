@@ -20,6 +20,7 @@ GROUPS = {
     "prediction": 3,
     "output": 4,
     "report": 4,
+    "pair": 5,
 }
 """Of each group every n-th case is in the quick suite; a model is loaded for some, which takes a second."""
 
