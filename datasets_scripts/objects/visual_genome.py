@@ -31,14 +31,14 @@ class VisualGenome(ObjectDatasetBuilder):
     """Visual Genome: boxes of regions with a description each, or of objects with a name each."""
 
     BUILDER_CONFIG_CLASS = VisualGenomeConfig
-    SPLITS = ("all", "train", "val", "test")
+    SPLITS = ("full", "train", "val", "test")
     FOLDERS = ("visual_genome", "VisualGenome", "vg")
     LICENSE = "CC BY 4.0"
 
     def source_files(self, root: str, split: str) -> SourceFiles:
         if self.config.annotations not in FILES:
             raise DatasetFileError(f"visual_genome: annotations must be {' or '.join(FILES)}")
-        names = [FILES[self.config.annotations], "image_data.json", *([] if split == "all" else [DENSECAP])]
+        names = [FILES[self.config.annotations], "image_data.json", *([] if split == "full" else [DENSECAP])]
         folders = [root, os.path.join(root, "annotations")]
         folder = next((each for each in folders if os.path.exists(os.path.join(each, names[0]))), root)
         files = [os.path.join(folder, name) for name in names]

@@ -25,9 +25,7 @@ class CocoFormatBuilder(ObjectDatasetBuilder):
         found = first_existing(candidates)
         if found is None:
             looked = ", ".join(candidates)
-            raise DatasetFileError(
-                f"{self._module_name()} {split}: no annotations: looked for {looked}; check data_dir"
-            )
+            raise DatasetFileError(f"{self.own_name()} {split}: no annotations: looked for {looked}; check data_dir")
         return SourceFiles((found,), (), self.image_folders(root, split)[0])
 
     def image_folders(self, root: str, split: str) -> list[str]:
@@ -39,10 +37,6 @@ class CocoFormatBuilder(ObjectDatasetBuilder):
 
     def images(self, split: str, part: str) -> Iterator[FoundImage]:
         return coco_images(part, self.image_folders(self.config.data_dir, split), self.AGNOSTIC)
-
-    @classmethod
-    def _module_name(cls) -> str:
-        return cls.__module__.rpartition(".")[2]
 
 
 __all__ = ["CocoFormatBuilder"]

@@ -33,6 +33,11 @@ class ObjectDatasetBuilder(FileDatasetBuilder):
     PART = "image"
     ALIASES = {"validation": "val", "valid": "val"}
 
+    @classmethod
+    def own_name(cls) -> str:
+        """Name of the dataset, for errors; `name` is known only when everything is read."""
+        return cls.__module__.rpartition(".")[2]
+
     def names(self, split: str) -> list[str]:
         """The names of the categories in the order of their file; none where objects have descriptions instead."""
         return []
@@ -53,7 +58,7 @@ class ObjectDatasetBuilder(FileDatasetBuilder):
         """Refuse an option that is no number, or too small; None is let pass."""
         value = getattr(self.config, option)
         if value is not None and (type(value) is not int or value < least):
-            raise DatasetFileError(f"{self.name}: {option} must be a number of at least {least}, got {value!r}")
+            raise DatasetFileError(f"{self.own_name()}: {option} must be a number of at least {least}, got {value!r}")
 
 
 __all__ = ["ObjectDatasetBuilder", "ObjectDatasetConfig"]

@@ -42,7 +42,7 @@ class RefCOCOBuilder(ObjectDatasetBuilder):
         return self.PARTITIONS[self.partition]
 
     def source_files(self, root: str, split: str) -> SourceFiles:
-        name = type(self).__module__.rpartition(".")[2]
+        name = self.own_name()
         if self.partition not in self.PARTITIONS:
             raise DatasetFileError(f"{name}: unknown partition {self.partition!r}: use {', '.join(self.PARTITIONS)}")
         if split not in self.PARTITIONS[self.partition]:
