@@ -1,7 +1,7 @@
 """Miniature trees of datasets of objects, in the layouts that their authors publish: discs and boxes by formula.
 
-Object 1 is a disc, written as run lengths; object 2 a rectangle, written as a polygon where a format has polygons. Both
-move between the two images, or frames, of each tree.
+Object 1 is a disc, written as run lengths; object 2 a rectangle, written as a polygon where a format has polygons.
+Both move between the two images, or frames, of each tree.
 """
 
 from __future__ import annotations
