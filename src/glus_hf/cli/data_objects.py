@@ -22,11 +22,13 @@ def check_objects(
         print_table(["", dataset], [[kind.replace("_", " "), count] for kind, count in report.counts.items()])
         for error in report.errors:
             echo(f"error: {error}")
-        more = report.num_errors - len(report.errors)
-        echo(
-            f"Not usable: {report.num_errors} errors{f', {more} not shown' if more else ''}"
-            if more or report.errors
-            else "OK"
-        )
+        echo(_verdict(report.num_errors, report.num_errors - len(report.errors)))
     if report.num_errors:
         raise typer.Exit(2)
+
+
+def _verdict(num_errors: int, hidden: int) -> str:
+    if not num_errors:
+        return "OK"
+    more = f", {hidden} of them not shown" if hidden else ""
+    return f"Not usable: {num_errors} error{'' if num_errors == 1 else 's'}{more}"
