@@ -103,4 +103,4 @@ def test_check_a_dataset_of_objects(tmp_path):
 
 def test_check_without_a_folder_is_one_line():
     result = run("check")
-    assert result.exit_code == 2 and "DIR is missing" in str(result.exception or result.output)
+    assert result.exit_code == 2 and "DIR is missing" in result.stderr
