@@ -100,7 +100,7 @@ def object_row(dataset: str, image: FoundImage, origin: str) -> dict:
         >>> dog = FoundObject("7", (1, 0, 3, 2), [[1, 0, 3, 0, 3, 2, 1, 2]], "dog")
         >>> row = object_row("coco", FoundImage("1", "/data/1.jpg", (4, 4), [dog]), "instances.json")
         >>> row["objects"][0]["box"], row["objects"][0]["mask"]
-        ([1.0, 0.0, 3.0, 2.0], {'size': [4, 4], 'counts': '42228'})
+        ([1.0, 0.0, 3.0, 2.0], {'size': [4, 4], 'counts': '42204'})
     """
     where = f"{origin}: image {image.image_id}"
     height, width = image.size
