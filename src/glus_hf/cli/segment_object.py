@@ -11,7 +11,8 @@ from ..errors import UserError
 from ..json_text import json_text
 from ..model_families import PROMPT_TASK
 from ..output_claim import OutputFile, claim_outputs
-from .detect import DECIMALS, IMAGE_SUFFIXES, MIN_DRAWN_SIDE
+from .detect import IMAGE_SUFFIXES
+from .detect_frames import DECIMALS, MIN_DRAWN_SIDE
 from .options import (
     MB,
     AllowPrivate,

@@ -120,9 +120,10 @@ def load_components(arguments: dict) -> dict:
     if arguments.get("processor") is None:
         hub = {key: load[key] for key in ("revision", "token", "trust_remote_code") if key in load}
         hub = without_waiting(name, hub)
+        trusted = bool(hub.pop("trust_remote_code", False))  # None would ask on the terminal
         check_files(name, hub, of_model=False)
         with readable_errors(name):
-            arguments["processor"] = AutoProcessor.from_pretrained(name, **preset, **hub)
+            arguments["processor"] = AutoProcessor.from_pretrained(name, trust_remote_code=trusted, **preset, **hub)
             _check_processor(arguments["processor"])
     return arguments
 

@@ -122,26 +122,39 @@ def find_expression_folder(root: str | os.PathLike, row: Mapping) -> Path | None
     return None
 
 
-def read_prediction(root: str | os.PathLike, row: Mapping, frame: str) -> np.ndarray:
+def read_prediction(root: str | os.PathLike, row: Mapping, frame: str, follows_links: bool = True) -> np.ndarray:
     """The predicted mask of one frame; every pixel that is not black is foreground.
 
     Args:
         root: the tree.
         row: the expression; `height` and `width` are what the PNG must have.
         frame: stem of the frame's name, one of `row["frames"]`.
+        follows_links: below the root; for what shows the mask to others it must not.
 
     Returns:
         `[height, width]`, bool.
 
     Raises:
         MissingPrediction: no such file.
-        ValueError: the file cannot be read, is not an 8-bit image of one channel or has another size.
+        UserError: the file cannot be read, is not an 8-bit image of one channel, has another size, or is a link that
+            is not followed.
 
     Example:
         >>> read_prediction("preds", row, "00005").dtype  # doctest: +SKIP
         dtype('bool')
     """
+    if not follows_links:
+        _refuse_links(root, row, frame)
     return read_prediction_raw(root, row, frame) > 0
+
+
+def _refuse_links(root: str | os.PathLike, row: Mapping, frame: str) -> None:
+    folder = find_expression_folder(root, row) or Path(root)
+    path = folder / _frame_file(frame)
+    places = [path, *path.parents][: len(path.parts) - len(Path(root).parts)]
+    link = next((place for place in reversed(places) if place.is_symlink()), None)
+    if link is not None:
+        raise UserError(f"{link}: is a link, which is not followed; put a copy of what it leads to there")
 
 
 def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np.ndarray:
@@ -271,18 +284,47 @@ class ExpressionWriter:
 
     def close(self) -> None:
         """Remove what was written and not committed."""
-        shutil.rmtree(self._partial, ignore_errors=True)
-        for folder in (self._partial.parent, self._partial.parent.parent):
-            try:
-                folder.rmdir()
-            except OSError:  # still in use
-                break
+        _remove_partial_folder(self._partial)
 
     def __enter__(self) -> ExpressionWriter:
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def write_whole(
+    root: str | os.PathLike,
+    name: str,
+    content: bytes,
+    record: Callable[[Mapping[str, FileRecord]], None] | None = None,
+) -> None:
+    """Write a single file of a tree, complete or not at all.
+
+    Args:
+        root: of the tree.
+        name: relative path.
+        content: of the file.
+        record: gets its size and hash, by its relative path, before it is in place.
+    """
+    if record is not None:
+        record({name: bytes_record(content)})
+    path, staged = Path(root) / name, new_partial_folder(Path(root))
+    with full_disk_named(path):
+        (staged / path.name).write_bytes(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staged / path.name, path)
+    _remove_partial_folder(staged)
+
+
+def _remove_partial_folder(partial: Path) -> None:
+    """And the folders above it that are the tree's own, if nobody else writes in them."""
+    shutil.rmtree(partial, ignore_errors=True)
+    for folder in (partial.parent, partial.parent.parent):
+        try:
+            folder.rmdir()
+        except OSError:  # still in use
+            break
 
 
 def _refuse_other_files(folder: Path) -> None:
@@ -351,4 +393,5 @@ __all__ = [
     "read_prediction_raw",
     "tree_records",
     "write_expression",
+    "write_whole",
 ]
