@@ -2,8 +2,8 @@
 
     python benchmarks/corrections.py --model glus-tiny --num-clips 40
 
-An expression is corrected once: on the first frame whose J&F is below `--lost`, by the true mask. Only the frames after
-that one are counted, so the given mask itself counts for nothing.
+An expression is corrected once: on the first frame whose J&F is below `--lost`, by the true mask. Only the frames
+after that one are counted, so the given mask itself counts for nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def correct_once(pipe, frames, text: str, target: np.ndarray, lost: float) -> tu
     return tuple(j_and_f(masks[frame + 1 :], target[frame + 1 :])["j_and_f"] for masks in (own, corrected))
 
 
-def measure(pipe, num_clips: int, lost: float = 0.5, split: str = "occlusion") -> tuple[int, list[tuple[float, float]]]:
+def measure(
+    pipe, num_clips: int, lost: float = 0.5, split: str = "occlusion"
+) -> tuple[int, list[tuple[float, float]]]:
     """How many expressions there are, and a pair of J&F for each that is lost."""
     pairs, count = [], 0
     for index in range(num_clips):
