@@ -11,7 +11,7 @@ import typer
 
 from ..errors import UserError
 from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
-from ..output_claim import OutputFile, OutputFolder, check_outputs, check_place, claim_outputs
+from ..output_claim import OutputFile, OutputFolder, absolute_place, check_outputs, check_place, claim_outputs
 from . import dataset_options
 from .engine_notes import fit_mask_size
 from .evaluate import print_failures
@@ -141,6 +141,8 @@ def segment_many(
     read = [manifest, *model_folders(model, sam2_model)]
     check_place(OutputFolder(output), read)
     tables = None if table is None else OutputFile(table)
+    if table is not None and absolute_place(table).is_relative_to(absolute_place(output)):
+        raise UserError(f"{table}: lies in {output}, which has files of its own; choose another place for the table")
     check_outputs(tables, inputs=read, overwrite=True)
     rows = read_video_list(manifest)
     processes = Processes(cpu=engine == "ray" or device == "cpu", timeout_minutes=timeout_minutes)
