@@ -80,6 +80,14 @@ def test_a_broken_manifest_is_one_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_that_segments_nothing_is_an_error(tmp_path):
+    lines = [json.dumps({"video": "missing.mp4", "expression": text}) for text in ("the dog", "the cat")]
+    (tmp_path / "m.jsonl").write_text("\n".join(lines))
+    result = run(tmp_path / "m.jsonl", "-o", tmp_path / "out", "--device", "cpu", "--context-frames", "0,x", "-q")
+    assert result.exit_code == 2 and "all 2 expressions failed; the first: " in result.output
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
 def test_two_processes_write_the_bytes_of_one(manifest, alone, tmp_path):

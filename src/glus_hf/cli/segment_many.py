@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..checkpoint_files.json_fields import shorten
 from ..errors import UserError
 from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
 from ..output_claim import OutputFile, OutputFolder, absolute_place, check_outputs, check_place, claim_outputs
@@ -176,6 +177,9 @@ def segment_many(
         print_json({**report.to_dict(), **places})
     elif not quiet:
         _print_counts(report.counts, places)
+    if report.records and report.counts["failed"] == report.counts["num_expressions"]:
+        first = shorten(report.records[0]["error"], 300)
+        raise UserError(f"all {len(report.records)} expressions failed; the first: {first}")
 
 
 def _check_engine(engine: str, own: dict) -> None:
