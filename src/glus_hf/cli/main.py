@@ -13,6 +13,7 @@ from .convert import convert, export
 from .demo import demo
 from .detect import detect
 from .evaluate import evaluate
+from .evaluate_objects import evaluate_objects
 from .export_masks import export_masks
 from .info import info
 from .new_model import new_model
@@ -64,7 +65,9 @@ def options(
 for command in (segment, segment_many, segment_object, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
-for command in (evaluate, compare, score, report, convert, new_model, export, pseudo_label, push, serve, info):
+for command in (evaluate, evaluate_objects, compare, score, report):
+    app.command()(report_errors(command))
+for command in (convert, new_model, export, pseudo_label, push, serve, info):
     app.command()(report_errors(command))
 app.add_typer(data_commands.app, name="data")
 
