@@ -83,6 +83,7 @@ def evaluate_objects(
         protocol,
         name_frequencies(dataset, data_dir, split, **options) if task in BY_NAME else None,
         model,
+        some_names=wanted is not None,
     )
     pipe = load_pipeline(
         model,

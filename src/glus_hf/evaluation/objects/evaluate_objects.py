@@ -52,6 +52,7 @@ class ObjectRun:
         protocol: "coco" or "lvis"; by default as the dataset is.
         frequencies: of LVIS's names.
         model_name: for messages.
+        some_names: only some names of the dataset are looked for; objects of others do not count.
     """
 
     dataset: str
@@ -60,6 +61,7 @@ class ObjectRun:
     protocol: str | None = None
     frequencies: Mapping[str, str] | None = None
     model_name: str | None = None
+    some_names: bool = False
 
     def __post_init__(self):
         if self.protocol not in (None, *PROTOCOLS):
@@ -232,7 +234,9 @@ def _answers(output: Path, rows: Sequence[Mapping], task: str) -> Iterator[tuple
 
 
 def _totals_by_name(finder: ObjectFinder, rows, read: Callable, run: ObjectRun) -> dict:
-    truth, totals = ObjectTruth(map(_with_names, rows), finder.names), {}
+    named = map(_with_names, rows)
+    truth = ObjectTruth((_only(row, finder.names) for row in named) if run.some_names else named, finder.names)
+    totals = {}
     if finder.task == "instance" and not any(each["mask"] for row in rows for each in row["objects"]):
         raise UserError("the objects of the dataset have boxes alone; use --task detection")
     for shape in SHAPES[finder.task]:
@@ -249,6 +253,12 @@ def _with_names(row: Mapping) -> dict:
     objects = row["objects"]
     named = objects and [{**each, "name": each["name"] or ANYTHING} for each in objects]
     return {**row, "objects": named}
+
+
+def _only(row: Mapping, names: Sequence[str]) -> dict:
+    """What a row says of some names."""
+    of_images = {key: [name for name in row[key] if name in names] for key in ("absent_names", "incomplete_names")}
+    return {**row, **of_images, "objects": [each for each in row["objects"] if each["name"] in names]}
 
 
 def _compared(row: Mapping, answers: Sequence[Mapping], task: str) -> dict:
