@@ -116,7 +116,7 @@ def score_coco(truth: ObjectTruth, results: list[dict], kind: str) -> dict[str, 
         >>> truth = ObjectTruth([{**row, "incomplete_names": []}], ["dog"])
         >>> found = [("1", [{"name": "dog", "score": 0.5, "box": [0, 0, 9, 8]}])]
         >>> scores = score_coco(truth, truth.results(found, "box"), "box")
-        >>> round(scores["AP"], 3), scores["AP75"], scores["APl"]
+        >>> round(scores["AP"], 3), round(scores["AP75"], 3), scores["APl"]
         (0.8, 1.0, None)
     """
     with contextlib.redirect_stdout(io.StringIO()):
