@@ -127,6 +127,7 @@ def run_jobs(
     add_score: Callable[[ExpressionResult], float | None] = lambda result: None,
     score_name: str = "",
     description: str = "segmenting",
+    unit: str = "expression",
     progress: bool = False,
 ) -> tuple[dict, list[ExpressionFailure]]:
     """Segment what is not done, shared among the processes; a line is written for each expression as it is finished.
@@ -148,7 +149,7 @@ def run_jobs(
     values: list[float] = []
     with (
         Manifest(segmenter.output, processes.rank) as manifest,
-        logging.tqdm(total=total, desc=description, unit="expression", disable=hidden) as bar,
+        logging.tqdm(total=total, desc=description, unit=unit, disable=hidden) as bar,
     ):
 
         def on_finished(result: ExpressionResult) -> None:
