@@ -43,5 +43,8 @@ class CocoFormat(ObjectDatasetBuilder):
     def names(self, split: str) -> list[str]:
         return [ANYTHING] if self.config.agnostic else open_coco_file(self.source[split].metadata[0]).names
 
+    def frequencies(self, split: str) -> dict[str, str]:
+        return open_coco_file(self.source[split].metadata[0]).frequencies
+
     def images(self, split: str, part: str) -> Iterator[FoundImage]:
         return coco_images(part, [self.source[split].frames], self.config.agnostic)

@@ -13,6 +13,7 @@ from .convert import convert, export
 from .demo import demo
 from .detect import detect
 from .evaluate import evaluate
+from .evaluate_objects import evaluate_objects
 from .evaluate_vos import evaluate_vos
 from .export_masks import export_masks
 from .info import info
@@ -68,6 +69,7 @@ for command in (segment, segment_many, segment_object, track, detect, demo, expo
 app.command(cls=TrainCommand)(report_errors(train))
 for command in (
     evaluate,
+    evaluate_objects,
     evaluate_vos,
     compare,
     score,

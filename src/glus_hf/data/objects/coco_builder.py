@@ -35,6 +35,9 @@ class CocoFormatBuilder(ObjectDatasetBuilder):
     def names(self, split: str) -> list[str]:
         return [ANYTHING] if self.AGNOSTIC else open_coco_file(self.source[split].metadata[0]).names
 
+    def frequencies(self, split: str) -> dict[str, str]:
+        return open_coco_file(self.source[split].metadata[0]).frequencies
+
     def images(self, split: str, part: str) -> Iterator[FoundImage]:
         return coco_images(part, self.image_folders(self.config.data_dir, split), self.AGNOSTIC)
 

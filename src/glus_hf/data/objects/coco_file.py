@@ -35,6 +35,7 @@ class CocoFile:
         self.path = path
         self._numbers: dict[int | str, int] = {}  # of the images' ids
         self._categories: dict[int | str, str] = {}
+        self.frequencies: dict[str, str] = {}  # of LVIS's names: rare, common or frequent, by their first letters
         self._rows = JsonRows(path, self._group)
         self.kind = "videos" if "videos" in self._rows else "images"
         for name in (self.kind, "categories"):
@@ -61,7 +62,9 @@ class CocoFile:
         key = category.get("id")
         if type(key) not in (int, str) or key in self._categories:
             raise DatasetContentError(f"{self.path}: the id {key!r:.80} of a category is missing or there twice")
-        self._categories[key] = plain_name(f"{self.path}: category {key}", category.get("name"))
+        name = self._categories[key] = plain_name(f"{self.path}: category {key}", category.get("name"))
+        if isinstance(category.get("frequency"), str):
+            self.frequencies[name] = category["frequency"]
 
     def _sort_annotations(self) -> None:
         images = np.frombuffer(self._rows[self.kind].groups, np.int64)

@@ -67,6 +67,21 @@ def object_names(name: str, data_dir: str | os.PathLike | None = None, split: st
     return builder.names(split)
 
 
+def name_frequencies(name: str, data_dir: str | os.PathLike | None = None, split: str = "train", **options) -> dict:
+    """How often the names of LVIS are in its training images: "r" (rare), "c" (common) or "f" (frequent) by name;
+    empty for other datasets.
+
+    Arguments and errors as for [`load_object_dataset`].
+
+    Example:
+        >>> name_frequencies("motion_shapes", split="test")
+        {}
+    """
+    builder = object_builder(name, data_dir, split, options.pop("cache_dir", None), **options)
+    (split,) = builder.source
+    return builder.frequencies(split)
+
+
 def object_builder(name: str, data_dir, split: str, cache_dir: str | None = None, **options):
     """The builder of one split of a dataset; its `config.data_dir` is the folder that is read.
 
@@ -95,4 +110,4 @@ def available_object_datasets() -> list[str]:
     return sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__")
 
 
-__all__ = ["available_object_datasets", "load_object_dataset", "object_builder", "object_names"]
+__all__ = ["available_object_datasets", "load_object_dataset", "name_frequencies", "object_builder", "object_names"]

@@ -42,6 +42,10 @@ class ObjectDatasetBuilder(FileDatasetBuilder):
         """The names of the categories in the order of their file; none where objects have descriptions instead."""
         return []
 
+    def frequencies(self, split: str) -> dict[str, str]:
+        """Of LVIS's names "r", "c" or "f": rare, common, frequent; none of other datasets."""
+        return {}
+
     def parts(self, split: str) -> Sequence[str]:
         """Files or shards; by default the first annotation file."""
         return [self.source[split].metadata[0]]
