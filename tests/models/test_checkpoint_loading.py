@@ -171,6 +171,6 @@ def test_shapes_are_tried_unless_a_bundled_model_has_its_own_configuration(folde
 
 def test_a_bundled_model_with_a_configuration_that_cannot_compute_is_refused():
     config = glus_hf.GLUSConfig.from_pretrained("glus-tiny")
-    config.text_config.num_attention_heads = 7  # does not divide the width
+    config.mask_config.mask_decoder_config.num_attention_heads = 7  # does not divide the width
     with pytest.raises(CheckpointError, match="cannot compute"):
         glus_hf.GLUSForVideoSegmentation.from_pretrained("glus-tiny", config=config)
