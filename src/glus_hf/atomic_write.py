@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,19 @@ def full_disk_named(path: str | os.PathLike) -> Iterator[None]:
             raise
         reason = os.strerror(error.errno)
         raise UserError(f"{path}: cannot be written ({reason}); make room there or choose another output") from error
+
+
+@contextmanager
+def full_temporary_folder_named() -> Iterator[None]:
+    """As [`full_disk_named`], where a temporary file is written: it has no name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        reason, folder = os.strerror(error.errno), tempfile.gettempdir()
+        message = f"no temporary file can be written ({reason}); make room there, or set TMPDIR to another folder"
+        raise UserError(f"{folder}: {message}") from error
 
 
 @contextmanager
@@ -192,6 +206,7 @@ __all__ = [
     "acquire_lock",
     "atomic_path",
     "full_disk_named",
+    "full_temporary_folder_named",
     "new_folder",
     "release_lock",
     "staging_folder",

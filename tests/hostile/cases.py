@@ -13,6 +13,7 @@ GROUPS = {
     "image": 2,
     "text": 3,
     "dataset": 3,
+    "object": 3,
     "tar": 1,
     "checkpoint": 3,
     "processor": 6,
@@ -20,6 +21,7 @@ GROUPS = {
     "prediction": 3,
     "output": 4,
     "report": 4,
+    "pair": 5,
 }
 """Of each group every n-th case is in the quick suite; a model is loaded for some, which takes a second."""
 

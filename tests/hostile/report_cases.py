@@ -65,6 +65,20 @@ def mask(writer, *arguments):
     return anew("preds/park/0/00001.png", writer, *arguments)
 
 
+def _moved(name: str, target: str):
+    """A step that puts a folder elsewhere and a link to it in its place."""
+
+    def run(work: Path) -> None:
+        os.rename(work / name, work / "other")
+        link(work / name, target)
+
+    return run
+
+
+def _says(work: Path, words: str) -> None:
+    assert words in (work / PAGE).read_text()
+
+
 def no_markup(work: Path, out: str) -> None:
     page = (work / PAGE).read_text()
     assert "<script>alert" not in page and "<img src=x" not in page
@@ -83,7 +97,19 @@ CASES = [
         check=no_markup,
     ),
     works("a model without a name", field(SUMMARY, "x", "settings", "model")),
-    works("a mask that is gone", lambda work: (work / "preds/park/0/00001.png").unlink()),
+    works(
+        "a mask that is gone",
+        lambda work: (work / "preds/park/0/00001.png").unlink(),
+        check=lambda work, out: _says(work, "Mask missing, drawn as empty: frame 00001."),
+    ),
+    works(
+        "no masks of an expression",
+        lambda work: shutil.rmtree(work / "preds/park/0"),
+        check=lambda work, out: _says(work, "drawn as empty: frame 00000, 00001, 00002 and 1 more."),
+    ),
+    report("a mask that is a link", mask(link, "../../../../outside/mask.png"), words=("00001.png",)),
+    report("masks that are a link", _moved("preds/park/0", "../../other"), words=("preds/park/0",)),
+    report("a video's masks that are a link", _moved("preds/park", "../other"), words=("preds/park",)),
     report("a mask cut short", lambda work: os.truncate(work / "preds/park/0/00001.png", 20), words=("00001.png",)),
     report("a mask that is a FIFO", mask(fifo), words=("00001.png",)),
     report("a mask that is a device", mask(link, "/dev/zero"), words=("00001.png",)),

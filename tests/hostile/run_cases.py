@@ -20,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--lines", action="store_true", help="what each case said last on stderr")
     arguments = parser.parse_args()
     totals, good, peaks, seconds = Counter(), Counter(), Counter(), 0.0
     with tempfile.TemporaryDirectory() as folder, Sandbox(Path(folder)) as sandbox:
@@ -34,6 +35,8 @@ def main() -> None:
             seconds += result["cpu"]
             state = "ok" if not result["problems"] else "BAD"
             print(f"{state:4}{result['cpu']:6.2f} s{result['peak_mb']:6} MB  {name}", flush=True)
+            if arguments.lines:
+                print(f"      {(result['err'].strip().splitlines() or [''])[-1]}")
             if result["problems"]:
                 for text in (result["problems"], result["err"][-900:].strip(), result["out"][-300:].strip()):
                     print(f"      {text}")

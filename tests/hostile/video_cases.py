@@ -308,7 +308,8 @@ CASES = [
         )
         for width, height in ((65535, 1), (1, 65535))
     ],
-    Case("video: 4000 frames of 1280 x 1280", long_clip(4000, 1280), SEGMENT, words=("clip.mp4",), slow=True),
+    # its frames on the way back to the start of the file take more than a file may have here
+    Case("video: 4000 frames of 1280 x 1280", long_clip(4000, 1280), SEGMENT, words=("TMPDIR",), slow=True),
     Case("video: 40000 small frames", long_clip(40000, 16), load(), WORKS, slow=True),
     Case(
         "video: one column",

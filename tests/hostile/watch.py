@@ -84,12 +84,17 @@ LISTS_FONTS = "('fc-list', ['fc-list',"
 """The list of fonts, for which matplotlib asks when a sentence needs one; nothing of the sentence goes there."""
 
 
+RENDERS = "'-P', '-m', 'glus_hf.models.glus_vlm.render_template']"
+"""Our own module in this Python, which renders a chat template within limits; the template goes to its stdin."""
+
+
 def record_events(file: Path) -> None:
     """Write every program that this process starts, and every address it connects to, into `file`."""
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def hook(event: str, arguments: tuple) -> None:
-        if event == "subprocess.Popen" and repr(arguments).startswith(LISTS_FONTS):
+        is_ours = repr(arguments).startswith(LISTS_FONTS) or RENDERS in repr(arguments)
+        if event == "subprocess.Popen" and is_ours:
             return
         if event in PROGRAM_EVENTS or (event == "socket.connect" and not isinstance(arguments[1], (str, bytes))):
             os.write(handle, f"{event} {arguments!r}\n".encode()[:500])

@@ -23,7 +23,7 @@ def test_a_good_image_processor_passes(change):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"size": {"shortest_edge": 0}}, r"size is \[0\]; use whole numbers from 1 to 16384"),
+        ({"size": {"shortest_edge": 0}}, r"size is \[0\]; use whole numbers from 1 to 4096"),
         ({"crop_size": {"height": -1, "width": 8}}, "crop_size is .*-1.*; use whole numbers"),
         ({"mask_size": {"height": 10**6, "width": 16}}, r"mask_size is \[1000000, 16\]; use whole numbers"),
         ({"mask_size": {"height": 16.5, "width": 16}}, r"mask_size is \[16.5, 16\]; use whole numbers"),

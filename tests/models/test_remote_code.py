@@ -1,5 +1,7 @@
 """Which files a model needs, and how they lie flat beside its weights."""
 
+import ast
+import re
 import sys
 from pathlib import Path
 
@@ -76,3 +78,17 @@ def test_no_file_is_left_behind(kind):
     files, modules = set(needed_files(Path(sys.modules[kind.__module__].__file__))), find_modules(PACKAGE)
     imported = {modules[found.target] for found in find_imports(PACKAGE) if found.file in files}
     assert len(imported) > 5 and imported <= files
+
+
+def test_every_auto_class_is_told_whether_code_may_run():
+    """Without `trust_remote_code` it asks on the terminal, and runs code of the checkpoint on "y"."""
+    calls = []
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and re.fullmatch(r"Auto[A-Z]\w*\.from_pretrained", ast.unparse(node.func)):
+                calls.append((f"{file.name}:{node.lineno}", {keyword.arg for keyword in node.keywords}))
+    ours = {"factory.py"}  # AutoModelForReferringVideoSegmentation says it itself
+    silent = [place for place, keywords in calls if "trust_remote_code" not in keywords]
+    assert len(calls) >= 10
+    assert [place for place in silent if place.partition(":")[0] not in ours] == []
+    assert len(silent) == 1

@@ -76,6 +76,19 @@ def test_the_worst_and_the_best_are_players_in_the_page_itself(run, rows):
     assert "model &lt;one&gt;" in page and "<one>" not in page
 
 
+def test_missing_masks_are_told_and_links_refused(rows, tmp_path):
+    folder = make_run(tmp_path / "run", rows.select([0]), "m", lambda number: True)
+    page = lambda: evaluation_page(read_run(folder), finder(rows), worst=1, best=0)
+    assert "missing" not in page()
+    masks = sorted(folder.rglob("*.png"))
+    masks[1].unlink()
+    assert f"Mask missing, drawn as empty: frame {masks[1].stem}." in page()
+    masks[0].rename(tmp_path / "mine.png")
+    masks[0].symlink_to(tmp_path / "mine.png")
+    with pytest.raises(UserError, match=f"{masks[0].name}: is a link, which is not followed"):
+        page()
+
+
 def test_nothing_is_asked_of_anybody(run, rows):
     page = evaluation_page(read_run(run), finder(rows), worst=1, best=0)
     for tag, attributes in Tags(page).found:

@@ -29,6 +29,7 @@ PROCESSOR_FILES = (
     "chat_template.json",
 )
 OTHER_FILES = ("tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja")
+TEMPLATES = "additional_chat_templates"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 MAX_RANK = 8192
 MAX_SPECIAL_TOKENS = 8192  # each is compared with every other one
@@ -87,7 +88,8 @@ def check_processor_files(folder: Path) -> None:
             check_numbers(fields, str(folder / name))
         _check_added_ids(folder / name, fields)
         _check_special_tokens(folder / name, fields)
-    for name in _present(folder, OTHER_FILES):
+    templates = sorted(f"{TEMPLATES}/{path.name}" for path in (folder / TEMPLATES).glob("*.jinja"))
+    for name in _present(folder, [*OTHER_FILES, *templates]):
         check_regular(folder / name, "tokenizer", CheckpointError)
     for name in _present(folder, [TOKENIZER]):
         fields = read_fields(folder / name, "tokenizer")

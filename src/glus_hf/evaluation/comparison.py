@@ -79,7 +79,8 @@ def evaluate_apart(model: str, folder: Path, options: Sequence[str]) -> Compared
         folder: of its predictions; what is measured of the process lies beside it.
         options: of `glus-hf evaluate`.
     """
-    command = [sys.executable, "-m", "glus_hf.cli", "evaluate", "--model", model, "--output", str(folder), *options]
+    start = [sys.executable, "-P", "-m", "glus_hf.cli"]  # -P: what lies in the working folder is not imported
+    command = [*start, "evaluate", "--model", model, "--output", str(folder), *options]
     with tempfile.TemporaryFile() as printed:
         code, problems, memory = _run_apart([*command, "--json"], printed)
         printed.seek(0)

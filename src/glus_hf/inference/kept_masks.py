@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..atomic_write import full_temporary_folder_named
 from ..errors import UserError
 from ..media.decode_limits import free_memory
 from ..media.rle import decode_rle, encode_rle
@@ -128,15 +129,17 @@ class MaskFile:
             if not rows.any():
                 continue
             counts = encode_rle(mask)["counts"].encode("ascii")
-            self._file.seek(self._end)
-            self._file.write(counts)
+            with full_temporary_folder_named():
+                self._file.seek(self._end)
+                self._file.write(counts)
             self.starts[text, frame.frame_idx], self.lengths[text, frame.frame_idx] = self._end, len(counts)
             self.row_areas[text] += rows
             self._end += len(counts)
 
     def counts(self, text: int, index: int) -> str:
         """Run lengths of a mask; empty for an empty one."""
-        self._file.seek(int(self.starts[text, index]))
+        with full_temporary_folder_named():  # what was written last may only be written now
+            self._file.seek(int(self.starts[text, index]))
         return self._file.read(int(self.lengths[text, index])).decode("ascii")
 
     def clear(self, text: int) -> None:

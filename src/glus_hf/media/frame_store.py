@@ -7,6 +7,8 @@ import tempfile
 
 import numpy as np
 
+from ..atomic_write import full_temporary_folder_named
+
 
 STORE_BYTES = 1_000_000_000
 """A second or two of 4K, a quarter of a minute of 1280x720: more than most files have from one key picture to the
@@ -49,9 +51,14 @@ class FrameStore:
         self._first, self._count = first, 0
 
     def append(self, frame: np.ndarray) -> None:
-        """Keep the next frame."""
-        self._file.seek(self._count * self.frame_bytes)
-        self._file.write(np.ascontiguousarray(frame).data)
+        """Keep the next frame.
+
+        Raises:
+            UserError: there is no room for it; one line.
+        """
+        with full_temporary_folder_named():
+            self._file.seek(self._count * self.frame_bytes)
+            self._file.write(np.ascontiguousarray(frame).data)
         self._count += 1
 
     def read(self, index: int) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ from .open_image import MAX_PIXELS, STARTS_A_PROGRAM, check_pixels, open_image, 
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-VIEW_SIZES = ("size", "crop_size", "mask_size")
-MAX_SIDE = 16384  # of a view, in pixels
+VIEW_SIZES = ("size", "crop_size", "mask_size", "pad_size")
+MAX_SIDE = 16384  # of an image that is resized, in pixels
+MAX_VIEW_SIDE = 4096  # of a view of a model, in pixels: one takes 200 MB, and four times as much while it is made
 MAX_ASPECT = 32
 
 
@@ -193,15 +196,50 @@ def check_views(image_processor) -> None:
         image_processor: makes `pixel_values`, and perhaps other views, of an image.
 
     Raises:
-        UserError: its settings make no images, or images that are not finite; one line.
+        UserError: its settings make no images, images that are too large, or not finite; one line.
     """
-    for name in VIEW_SIZES:
-        sides = [side for side in dict(getattr(image_processor, name, None) or {}).values() if side is not None]
-        if not all(type(side) is int and 0 < side <= MAX_SIDE for side in sides):
-            raise UserError(f"the image processor's {name} is {sides}; use whole numbers from 1 to {MAX_SIDE}")
+    check_sides(image_processor, VIEW_SIZES)
+    try_views(lambda image: image_processor(image, return_tensors="pt"))
+
+
+def check_sides(image_processor, names: Sequence[str]) -> None:
+    """Refuse sizes of images that could take all memory.
+
+    Args:
+        image_processor: has all or some of the settings.
+        names: of settings that are sides in pixels, or lists or objects of them.
+
+    Raises:
+        UserError: one line that names the setting.
+    """
+    for name in names:
+        sides = [side for side in _values(getattr(image_processor, name, None)) if side is not None]
+        if not all(type(side) is int and 0 < side <= MAX_VIEW_SIDE for side in sides):
+            message = f"the image processor's {name} is {sides!r:.60}; use whole numbers from 1 to {MAX_VIEW_SIDE}"
+            raise UserError(message)
+
+
+def _values(setting) -> list:
+    """Of nested lists and objects, or of a size of transformers."""
+    if isinstance(setting, Mapping) or is_dataclass(setting):
+        setting = list(dict(setting).values())
+    if not isinstance(setting, (list, tuple)):
+        return [setting]
+    return [value for entry in setting for value in _values(entry)]
+
+
+def try_views(make: Callable[[np.ndarray], Mapping]) -> None:
+    """Make the views of a small image.
+
+    Args:
+        make: from `uint8 [8, 8, 3]` to views by name.
+
+    Raises:
+        UserError: it fails, or makes values that are not finite; one line.
+    """
     try:
         with np.errstate(all="ignore"):  # what is not finite is told below
-            views = image_processor(np.full((8, 8, 3), 128, np.uint8), return_tensors="pt")
+            views = make(np.full((8, 8, 3), 128, np.uint8))
         tensors = [view for view in views.values() if isinstance(view, torch.Tensor)]
         is_finite = all(bool(torch.isfinite(view).all()) for view in tensors)
     except Exception as error:  # libraries raise anything for settings that do not go together
@@ -215,6 +253,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "array_to_frames",
     "as_rgb_arrays",
+    "check_sides",
     "check_views",
     "clip_view",
     "existing_path",
@@ -222,5 +261,6 @@ __all__ = [
     "natural_order",
     "open_image",
     "to_frame",
+    "try_views",
     "without_far_ends",
 ]

@@ -59,7 +59,8 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
             check_files(name, kwargs, of_model=True)
         with readable_errors(name):
             if kwargs.get("config") is None and (base := base_of(name, kwargs)) is not None:
-                model_class = cls._model_mapping[type(AutoConfig.from_pretrained(resolve_name(base)))]
+                config = AutoConfig.from_pretrained(resolve_name(base), trust_remote_code=False)
+                model_class = cls._model_mapping[type(config)]
                 return model_class.from_pretrained(name, *model_args, **kwargs)
             return super().from_pretrained(name, *model_args, **kwargs)
 

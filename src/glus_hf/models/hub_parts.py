@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from ..checkpoint_files.json_fields import read_fields
-from ..errors import CheckpointError
+from ..errors import CheckpointError, UserError
 from .checkpoint_loading import check_files, readable_errors
+from .mask_images import check_statistics
 
 
 BUFFERS = ("position_ids", "relative_position_index", "num_batches_tracked")  # of older versions; computed today
@@ -35,13 +36,20 @@ def load_part(model_class, name_or_path: str | os.PathLike, dtype: str = "float3
 
 
 def image_statistics(folder: str | os.PathLike) -> tuple[list[float], list[float]] | None:
-    """Mean and deviation of a model's images, from whichever file of its processor has them; None if there is none."""
+    """Mean and deviation of a model's images, from whichever file of its processor has them; None if there is none.
+
+    Raises:
+        CheckpointError: a file cannot be read, or has other numbers than three for each; one line.
+    """
     for name in ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"):
         file = os.path.join(folder, name)
-        fields = read_fields(file) if os.path.isfile(file) else {}
+        fields = read_fields(file) if os.path.lexists(file) else {}
         for found in (fields, fields.get("image_processor"), fields.get("video_processor")):
             if isinstance(found, dict) and "image_mean" in found and "image_std" in found:
-                return found["image_mean"], found["image_std"]
+                try:
+                    return check_statistics(found["image_mean"], found["image_std"])
+                except UserError as error:
+                    raise CheckpointError(f"{file}: {error}") from error
     return None
 
 

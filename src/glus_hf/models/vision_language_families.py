@@ -13,10 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoint_files.config_bounds import check_whole_numbers
 from ..errors import UserError
+from ..media.images import check_sides, try_views
 
 
 Frames = Sequence[np.ndarray]
+SIDES = ("size", "crop_size", "max_image_size", "tile_size", "image_grid_pinpoints")
+MAX_FRAME_PIXELS = 4096**2
 
 
 @dataclass(frozen=True)
@@ -120,4 +124,28 @@ def family_of(model_type: str) -> VisionLanguageFamily:
     return VISION_LANGUAGE_FAMILIES[model_type]
 
 
-__all__ = ["VISION_LANGUAGE_FAMILIES", "VisionLanguageFamily", "family_of"]
+def check_frame_view(model_type: str, image_processor, most: int) -> None:
+    """Try an image processor on a small frame, before a video is read.
+
+    Args:
+        model_type: of its vision-language model.
+        image_processor: what [`VisionLanguageFamily.pixels`] takes.
+        most: positions a frame may take.
+
+    Raises:
+        UserError: its settings make no images, images that are too large, or not finite; one line.
+    """
+    family = family_of(model_type)
+    if family is _QWEN:  # whose size is a number of pixels, and follows from `most`
+        patch, merge = (getattr(image_processor, name, None) for name in ("patch_size", "merge_size"))
+        times = getattr(image_processor, "temporal_patch_size", None)
+        check_whole_numbers(patch_size=patch, spatial_merge_size=merge, temporal_patch_size=times)
+        if most * (patch * merge) ** 2 * times > MAX_FRAME_PIXELS:
+            message = f"patches of {patch} x {patch} pixels, {merge} x {merge} of them at each of {most} positions"
+            raise UserError(f"a frame of {message}, is larger than {MAX_FRAME_PIXELS} pixels; lower max_frame_tokens")
+    else:
+        check_sides(image_processor, SIDES)
+    try_views(lambda frame: family.pixels(image_processor, [frame], most))
+
+
+__all__ = ["VISION_LANGUAGE_FAMILIES", "VisionLanguageFamily", "check_frame_view", "family_of"]

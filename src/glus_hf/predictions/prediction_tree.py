@@ -122,26 +122,39 @@ def find_expression_folder(root: str | os.PathLike, row: Mapping) -> Path | None
     return None
 
 
-def read_prediction(root: str | os.PathLike, row: Mapping, frame: str) -> np.ndarray:
+def read_prediction(root: str | os.PathLike, row: Mapping, frame: str, follows_links: bool = True) -> np.ndarray:
     """The predicted mask of one frame; every pixel that is not black is foreground.
 
     Args:
         root: the tree.
         row: the expression; `height` and `width` are what the PNG must have.
         frame: stem of the frame's name, one of `row["frames"]`.
+        follows_links: below the root; for what shows the mask to others it must not.
 
     Returns:
         `[height, width]`, bool.
 
     Raises:
         MissingPrediction: no such file.
-        ValueError: the file cannot be read, is not an 8-bit image of one channel or has another size.
+        UserError: the file cannot be read, is not an 8-bit image of one channel, has another size, or is a link that
+            is not followed.
 
     Example:
         >>> read_prediction("preds", row, "00005").dtype  # doctest: +SKIP
         dtype('bool')
     """
+    if not follows_links:
+        _refuse_links(root, row, frame)
     return read_prediction_raw(root, row, frame) > 0
+
+
+def _refuse_links(root: str | os.PathLike, row: Mapping, frame: str) -> None:
+    folder = find_expression_folder(root, row) or Path(root)
+    path = folder / _frame_file(frame)
+    places = [path, *path.parents][: len(path.parts) - len(Path(root).parts)]
+    link = next((place for place in reversed(places) if place.is_symlink()), None)
+    if link is not None:
+        raise UserError(f"{link}: is a link, which is not followed; put a copy of what it leads to there")
 
 
 def read_prediction_raw(root: str | os.PathLike, row: Mapping, frame: str) -> np.ndarray:

@@ -19,6 +19,8 @@ STYLE = (Path(__file__).parent / "report.css").read_text
 SCRIPT = (Path(__file__).parent / "report.js").read_text
 RowOf = Callable[[str, str], Mapping | None]
 """From video and expression to the row of the dataset; None where it is not at hand."""
+NAMED = 3
+"""Frames whose names a card has, where masks are missing."""
 HINT = "J and K: next and previous video. Space: play or pause. Comma and full stop: one frame. D: dark or light."
 
 
@@ -137,10 +139,18 @@ def _card(records: Sequence[Mapping], runs: Sequence[EvaluationRun], row_of: Row
     kind = f", {record['expression_type']}" if record.get("expression_type") else ""
     picture = "<p>The frames are not at hand: name the data (--data-dir, --num-videos).</p>"
     if row is not None and row["masks"] is not None:
-        picture = player(clip_of(row, [run.folder for run in runs]), f"{text}: {names}")
+        clip = clip_of(row, [run.folder for run in runs])
+        picture = player(clip.content, f"{text}: {names}") + _missing(clip.missing)
     title = f"<h3>{escape(text)}</h3><p>J&amp;F {escape(scores)}</p>"
     note = escape(f"{names} · {video}, {expression}{kind}")
     return f'<article>{title}{picture}<p class="small">{note}</p></article>'
+
+
+def _missing(frames: Sequence[str]) -> str:
+    if not frames:
+        return ""
+    more = f" and {len(frames) - NAMED} more" if len(frames) > NAMED else ""
+    return f"<p><strong>Mask missing, drawn as empty: frame {escape(', '.join(frames[:NAMED]))}{more}.</strong></p>"
 
 
 def _settings(rows: Iterable[tuple[str, str]]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -26,20 +27,39 @@ FPS = 6
 GAP = 6
 
 
-def clip_of(row: Mapping, folders: Sequence[Path]) -> bytes:
-    """An mp4 of the frames of a row: the prediction of each folder, and the truth, side by side.
+@dataclass(frozen=True)
+class Clip:
+    """Predictions beside the truth.
+
+    Attributes:
+        content: an mp4.
+        missing: names of the shown frames that have no mask in one of the trees, or in both.
+    """
+
+    content: bytes
+    missing: list[str]
+
+
+def clip_of(row: Mapping, folders: Sequence[Path]) -> Clip:
+    """The frames of a row: the prediction of each folder, and the truth, side by side.
 
     Args:
         row: with masks.
         folders: trees of predictions.
 
     Returns:
-        The file. At most `MAX_FRAMES` frames, evenly spread.
+        At most `MAX_FRAMES` frames, evenly spread. A mask that is missing is drawn as an empty one.
+
+    Raises:
+        UserError: a mask cannot be read, or is a link: whoever made the tree could put your pictures in the page;
+            one line.
     """
+    count, missing = len(row["frames"]), {}
+    chosen = sorted({int(i) for i in np.linspace(0, count - 1, min(count, MAX_FRAMES)).round()})
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "clip.mp4"
-        write_video(file, list(_pictures(row, folders)), FPS)
-        return file.read_bytes()
+        write_video(file, [_picture(row, folders, index, missing) for index in chosen], FPS)
+        return Clip(file.read_bytes(), list(missing))
 
 
 def player(content: bytes, label: str) -> str:
@@ -49,20 +69,18 @@ def player(content: bytes, label: str) -> str:
     return f'<video controls loop muted playsinline preload="auto" aria-label="{escape(label)}" {source}></video>'
 
 
-def _pictures(row: Mapping, folders: Sequence[Path]) -> Iterator[np.ndarray]:
-    count = len(row["frames"])
-    for index in sorted({int(i) for i in np.linspace(0, count - 1, min(count, MAX_FRAMES)).round()}):
-        frame = _fit(read_frame(row["frame_paths"][index]))
-        truth = decode_rle(row["masks"][index], (row["height"], row["width"]))
-        masks = [*(_prediction(folder, row, row["frames"][index], truth) for folder in folders), truth]
-        tiles = [draw_overlay(frame, _fit_mask(mask, frame.shape[:2]), min_side=SIDE) for mask in masks]
-        yield _beside(tiles)
+def _picture(row: Mapping, folders: Sequence[Path], index: int, missing: dict[str, None]) -> np.ndarray:
+    frame = _fit(read_frame(row["frame_paths"][index]))
+    truth = decode_rle(row["masks"][index], (row["height"], row["width"]))
+    masks = [*(_prediction(folder, row, row["frames"][index], truth, missing) for folder in folders), truth]
+    return _beside([draw_overlay(frame, _fit_mask(mask, frame.shape[:2]), min_side=SIDE) for mask in masks])
 
 
-def _prediction(folder: Path, row: Mapping, frame: str, truth: np.ndarray) -> np.ndarray:
+def _prediction(folder: Path, row: Mapping, frame: str, truth: np.ndarray, missing: dict[str, None]) -> np.ndarray:
     try:
-        return read_prediction(folder, row, frame)
+        return read_prediction(folder, row, frame, follows_links=False)
     except MissingPrediction:
+        missing[frame] = None
         return np.zeros_like(truth)
 
 
@@ -82,4 +100,4 @@ def _beside(tiles: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-__all__ = ["MAX_FRAMES", "clip_of", "player"]
+__all__ = ["MAX_FRAMES", "Clip", "clip_of", "player"]

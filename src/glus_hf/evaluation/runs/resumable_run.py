@@ -22,18 +22,23 @@ from .run_files import PathOf, refuse_foreign
 from .segmenter import Segmenter
 
 
-def check_run_folder(output: Path, rows: Iterable[Mapping], path_of: PathOf = expression_folder) -> None:
+def check_run_folder(
+    output: Path, rows: Iterable[Mapping], path_of: PathOf = expression_folder, inputs: Iterable[str] | None = None
+) -> None:
     """Refuse a folder that a run cannot have, and expressions that share a place, before any work.
 
     Args:
-        rows: light rows; their frames are what the folder has to keep away from.
+        rows: light rows.
+        inputs: files and folders that the output has to keep away from; by default the folders of the frames.
 
     Raises:
         UserError: one line, see [`check_place`] and [`check_places_apart`].
     """
     check_places_apart(rows, path_of)
-    addresses = (row["frame_paths"][0] for row in rows if row["frame_paths"])
-    check_place(OutputFolder(output), dict.fromkeys(os.path.dirname(path) for path in addresses if "://" not in path))
+    if inputs is None:
+        addresses = (row["frame_paths"][0] for row in rows if row["frame_paths"])
+        inputs = dict.fromkeys(os.path.dirname(path) for path in addresses if "://" not in path)
+    check_place(OutputFolder(output), inputs)
 
 
 @contextmanager
@@ -122,6 +127,7 @@ def run_jobs(
     add_score: Callable[[ExpressionResult], float | None] = lambda result: None,
     score_name: str = "",
     description: str = "segmenting",
+    unit: str = "expression",
     progress: bool = False,
 ) -> tuple[dict, list[ExpressionFailure]]:
     """Segment what is not done, shared among the processes; a line is written for each expression as it is finished.
@@ -143,7 +149,7 @@ def run_jobs(
     values: list[float] = []
     with (
         Manifest(segmenter.output, processes.rank) as manifest,
-        logging.tqdm(total=total, desc=description, unit="expression", disable=hidden) as bar,
+        logging.tqdm(total=total, desc=description, unit=unit, disable=hidden) as bar,
     ):
 
         def on_finished(result: ExpressionResult) -> None:

@@ -18,6 +18,7 @@ from ..checkpoint_loading import CheckpointMixin
 from ..expressions import check_expression
 from ..processor_parts import ProcessorPartsMixin
 from ..sessions import load_frames
+from .association_glee import GLEEInstanceSession
 from .image_processing_glee import GLEEImageProcessor
 from .image_prompts_glee import prompt_inputs
 from .inference_glee import GLEEInferenceSession
@@ -56,6 +57,8 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         check_whole_numbers(
             max_text_tokens=max_text_tokens, max_names=max_names, size_divisor=image_processor.size_divisor
         )
+        if image_processor.pad_value is not None:
+            check_whole_numbers(pad_value=image_processor.pad_value)
         check_views(image_processor)
         self.max_text_tokens = max_text_tokens
         self.max_names = max_names
@@ -177,12 +180,15 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
 
     # ---- videos
 
-    def init_video_session(self, video, text: str | Sequence[str], context_frames=None) -> GLEEInferenceSession:
+    def init_video_session(
+        self, video, text: str | Sequence[str] | None = None, context_frames=None
+    ) -> GLEEInferenceSession:
         """Start work on one video.
 
         Args:
             video: what [`~glus_hf.load_video`] reads.
             text (`str` or `list[str]`): one or more expressions; they share the backbone features of every frame.
+                Without, the session takes prompts of objects: `session.add_prompt(frame_idx, object_id, mask=...)`.
             context_frames: other families' option; GLEE has no context frames.
 
         Raises:
@@ -191,6 +197,9 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         """
         if context_frames is not None:
             raise UserError("GLEE has no context frames; leave context_frames out")
+        if text is None:
+            tokens = self.tokenize([PROMPTED_NAME])
+            return GLEEInferenceSession(load_frames(video), [], image_processor=self.image_processor, **tokens)
         is_list = isinstance(text, Sequence) and not isinstance(text, str)
         texts = [self.clean_expression(each) for each in (text if is_list else [text])]
         if not texts:
@@ -198,6 +207,21 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         return GLEEInferenceSession(
             frames=load_frames(video), texts=texts, image_processor=self.image_processor, **self.tokenize(texts)
         )
+
+    def init_instance_session(self, video, category_names: Sequence[str]) -> GLEEInstanceSession:
+        """Start to look for all objects of a video that have one of several names; see
+        [`GLEEForVideoSegmentation.track_instances`].
+
+        Args:
+            video: what [`~glus_hf.load_video`] reads.
+            category_names: see `check_names`.
+
+        Raises:
+            UserError: names that `check_names` refuses; one line.
+            VideoError: the video cannot be read; one line.
+        """
+        names = self.check_names(category_names)
+        return GLEEInstanceSession(load_frames(video), names, self.image_processor, **self.tokenize(names))
 
     def post_process_masks(self, mask_logits: torch.Tensor, threshold: float = 0.0) -> torch.Tensor:
         """Mask logits `[..., height, width]` as masks of bool: above the threshold is foreground."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,14 +15,17 @@ from ...conversion.new_weights import NewWeights, more_rows, random_layers
 from ...conversion.output_folder import write_folder
 from ...conversion.provenance import describe_source
 from ...conversion.weight_files import WeightFiles, find_weight_files
-from ...errors import CheckpointError
+from ...errors import CheckpointError, UserError
 from ..checkpoint_loading import check_files, readable_errors
 from ..hub_parts import image_statistics
 from ..joined_parts import PartsPlan, name_in_model
 from ..recipe_processing import SEG_TOKEN
+from ..vision_language_families import family_of
 from .configuration_glus_vlm import GLUSVLMConfig
 from .modeling_glus_vlm import GLUSVLMForVideoSegmentation
 from .processing_glus_vlm import IMAGENET_MEAN, IMAGENET_STD, GLUSVLMProcessor, PilImageProcessor
+from .prompts_glus_vlm import read_chat_template
+from .render_template import render_apart
 
 
 FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
@@ -62,9 +66,13 @@ def make_new_model(
     """
     vlm_folder, mask_folder = _folder(vlm), _folder(mask)
     vlm_config, mask_config = _config(vlm_folder), _mask_config(mask_folder)
-    GLUSVLMConfig(vlm_config=vlm_config.to_dict(), mask_config=mask_config.to_dict())  # says what is no such part
+    try:
+        GLUSVLMConfig(vlm_config=vlm_config.to_dict(), mask_config=mask_config.to_dict())
+    except UserError as error:
+        raise CheckpointError(f"{vlm} and {mask}: {error}; choose other parts") from error
+    check_files(vlm_folder, {}, of_model=False)
     with readable_errors(vlm_folder):
-        tokenizer = AutoTokenizer.from_pretrained(vlm_folder)
+        tokenizer = AutoTokenizer.from_pretrained(vlm_folder, trust_remote_code=False)
     tokenizer.add_tokens([AddedToken(SEG_TOKEN, special=True, normalized=False)])
     text = vlm_config.get_text_config()
     text.vocab_size = max(text.vocab_size, len(tokenizer))
@@ -117,7 +125,7 @@ def _folder(name_or_path: str | os.PathLike) -> Path:
 def _config(folder: Path):
     check_files(folder, {}, of_model=True)
     with readable_errors(folder):
-        return AutoConfig.from_pretrained(folder)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def _mask_config(folder: Path):
@@ -134,10 +142,12 @@ def _without_data(auto, config):
 def _processor(
     vlm: Path, mask: Path, tokenizer, config: GLUSVLMConfig, frame_times: bool, max_frame_tokens: int
 ) -> GLUSVLMProcessor:
-    check_files(vlm, {}, of_model=False)
     with readable_errors(vlm):
         images = PilImageProcessor.from_pretrained(vlm)
     mean, std = image_statistics(mask) or (IMAGENET_MEAN, IMAGENET_STD)
+    template, placeholder = _chat_template(vlm, tokenizer), family_of(config.vlm_config.model_type).placeholder
+    with readable_errors(vlm):
+        frame = read_chat_template(tokenizer, template, placeholder, render_apart)
     return GLUSVLMProcessor(
         images,
         tokenizer,
@@ -150,7 +160,8 @@ def _processor(
         mask_image_mean=mean,
         mask_image_std=std,
         frame_times=frame_times,
-        chat_template=_chat_template(vlm, tokenizer),
+        chat_template=template,
+        chat_frame=asdict(frame),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -20,13 +21,14 @@ from ..mask_images import check_statistics, mask_images
 from ..processor_parts import ProcessorPartsMixin
 from ..recipe_processing import CONTEXT_STRATEGIES, OVERLAPS, SEG_TOKEN, RecipeProcessor, all_have, check_choice
 from ..sessions import load_frames
-from ..vision_language_families import family_of
+from ..vision_language_families import check_frame_view, family_of
 from .inference_glus_vlm import GLUSVLMInferenceSession
 from .prompts_glus_vlm import (
     ANSWERS,
     INFERENCE_ANSWER,
     INFERENCE_QUESTION,
     QUESTIONS,
+    as_chat_frame,
     read_chat_template,
 )
 
@@ -44,8 +46,8 @@ class PilImageProcessor:
         Raises:
             ImportError: it needs torchvision (LFM2-VL).
         """
-        kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
-        return AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **kwargs)
+        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
+        return AutoImageProcessor.from_pretrained(name_or_path, backend="pil", trust_remote_code=trusted, **kwargs)
 
 
 class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, ProcessorMixin):
@@ -68,8 +70,12 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Pr
         overlap (`str`): what a training target is where several objects of one expression overlap: "union", 1, or
             "sum", their number.
         chat_template (`str`, *optional*): of the vision-language model; by default the tokenizer's.
+        chat_frame (`dict[str, str]`, *optional*): what the template writes around images, questions and answers, as
+            [`ChatFrame`] has it. It is saved with the processor, and the template is rendered only without it: a
+            template is a program, and loading a checkpoint runs none.
 
-    Raises `UserError` when the tokenizer lacks a token, or an option has no such choice.
+    Raises `UserError` when the tokenizer lacks a token, an option has no such choice, or the image processor makes no
+    images.
 
     Example:
 
@@ -98,6 +104,7 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Pr
         max_expression_tokens=256,
         overlap="union",
         chat_template=None,
+        chat_frame=None,
         **kwargs,
     ):
         super().__init__(image_processor, tokenizer, chat_template=chat_template, **kwargs)
@@ -122,10 +129,31 @@ class GLUSVLMProcessor(CheckpointMixin, RecipeProcessor, ProcessorPartsMixin, Pr
         if SEG_TOKEN not in special or image_token not in special:
             raise UserError(f"the tokenizer lacks {SEG_TOKEN} or {image_token}; add it as a special token")
         self._image = f"{family.before}{image_token}{family.after}"
-        self._frame = read_chat_template(tokenizer, chat_template, family.placeholder)
+        if chat_frame is None:
+            chat_frame = asdict(read_chat_template(tokenizer, chat_template, family.placeholder))
+        self._frame = as_chat_frame(chat_frame, (SEG_TOKEN, image_token, family.placeholder))
+        self.chat_frame = dict(chat_frame)
+        check_frame_view(vlm_type, image_processor, max_frame_tokens)
         opening = tokenizer.encode(family.before, add_special_tokens=False) if family.before else []
         marks = [index for index, token in enumerate(tokenizer.convert_ids_to_tokens(opening)) if token in special]
         self._opening = len(opening) - marks[0] if marks else 0  # ids of a frame before its positions, from a mark on
+
+    @classmethod
+    def from_args_and_dict(cls, args, processor_dict: Mapping, **kwargs):
+        """As in transformers, but a template is rendered only if the caller passes it.
+
+        Raises:
+            UserError: the settings have no `chat_frame`.
+        """
+        settings = dict(processor_dict)
+        if kwargs.get("chat_template") is not None:
+            settings.pop("chat_frame", None)
+        elif settings.get("chat_frame") is None:
+            raise UserError(
+                "its processor_config.json has no chat_frame, and templates of checkpoints are not run; pass "
+                "chat_template=, as the vision-language model has it, and save the processor again"
+            )
+        return super().from_args_and_dict(args, settings, **kwargs)
 
     added_tokens = (SEG_TOKEN,)
     """What the recipe adds to the tokenizer of the language model."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 from ...errors import UserError
 
@@ -23,6 +23,8 @@ ANSWERS = (
     "[SEG].",
 )
 INFERENCE_QUESTION, INFERENCE_ANSWER = 0, 3
+MAX_LETTERS = 20_000  # of a frame; the longest system prompts have some thousands
+INSTEAD = "pass chat_template instead"
 QUESTION_MARKS, ANSWER_MARKS = ("@question-0@", "@question-1@"), ("@answer-0@", "@answer-1@")
 
 
@@ -58,13 +60,44 @@ class ChatFrame:
         return f"{self.head}{context}{''.join(turns)}"
 
 
-def read_chat_template(tokenizer, chat_template: str | None, placeholder: str) -> ChatFrame:
+def as_chat_frame(saved: object, marks: Sequence[str]) -> ChatFrame:
+    """The frame of a processor's settings.
+
+    Args:
+        saved: object of four texts.
+        marks: what none of them may hold: it stands for an image or an answer.
+
+    Raises:
+        UserError: it is none, is longer than a prompt, or holds a mark; one line.
+
+    Example:
+
+        >>> as_chat_frame({"head": "User: ", "gap": " ", "middle": " Bot: ", "between": ". "}, ["[SEG]"]).middle
+        ' Bot: '
+    """
+    names = [field.name for field in fields(ChatFrame)]
+    is_object = isinstance(saved, Mapping) and set(saved) == set(names)
+    if not is_object or not all(isinstance(text, str) for text in saved.values()):
+        raise UserError(f"chat_frame must have the texts {', '.join(names)}; {INSTEAD}")
+    frame = ChatFrame(**saved)
+    if not frame.middle or not frame.between or sum(map(len, saved.values())) > MAX_LETTERS:
+        raise UserError(f"chat_frame must have something around answers, at most {MAX_LETTERS} letters; {INSTEAD}")
+    held = next((mark for mark in marks if any(mark in text for text in saved.values())), None)
+    if held:
+        raise UserError(f"chat_frame holds {held!r}, which stands for an image or an answer; {INSTEAD}")
+    return frame
+
+
+def read_chat_template(
+    tokenizer, chat_template: str | None, placeholder: str, render: Callable[..., str] | None = None
+) -> ChatFrame:
     """What a chat template writes, seen from one conversation of two turns.
 
     Args:
-        tokenizer: renders templates.
+        tokenizer: has the template, and renders it.
         chat_template: that of the vision-language model; by default the tokenizer's.
         placeholder: what it writes for an image.
+        render: renders instead of the tokenizer, from the tokenizer, messages and the template.
 
     Raises:
         UserError: there is no template, or it does not write images, questions and answers one after the other.
@@ -77,9 +110,9 @@ def read_chat_template(tokenizer, chat_template: str | None, placeholder: str) -
         messages.append({"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]})
         messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
     try:
-        rendered = tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+        rendered = (render or _render)(tokenizer, messages, template)
     except Exception as error:  # a template is a small program: it raises what it likes
-        reason = f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         raise UserError(f"the chat template cannot be used ({reason}); take that of the model again") from error
     opening, first, rest = rendered.partition(QUESTION_MARKS[0])
     middle, answered, rest = rest.partition(ANSWER_MARKS[0])
@@ -94,4 +127,8 @@ def read_chat_template(tokenizer, chat_template: str | None, placeholder: str) -
     return ChatFrame(head, gap, middle, between)
 
 
-__all__ = ["ANSWERS", "QUESTIONS", "ChatFrame", "read_chat_template"]
+def _render(tokenizer, messages: list[dict], template: str) -> str:
+    return tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+
+
+__all__ = ["ANSWERS", "QUESTIONS", "ChatFrame", "as_chat_frame", "read_chat_template"]

@@ -56,14 +56,14 @@ def join_checkpoints(
 def _config(folder: Path):
     check_files(folder, {}, of_model=True)
     with readable_errors(folder):
-        return AutoConfig.from_pretrained(folder)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def _join_processors(detector: Path, mask_model: Path) -> GroundedProcessor:
     check_files(detector, {}, of_model=False)
     with readable_errors(detector):
         images = GroundingDinoImageProcessorPil.from_pretrained(detector)
-        tokenizer = AutoTokenizer.from_pretrained(detector)
+        tokenizer = AutoTokenizer.from_pretrained(detector, trust_remote_code=False)
     statistics = image_statistics(mask_model)
     if statistics is None:
         return GroundedProcessor(images, tokenizer)

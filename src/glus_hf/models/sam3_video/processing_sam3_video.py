@@ -12,6 +12,7 @@ from ...checkpoint_files.config_bounds import check_whole_numbers
 from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..expressions import as_expressions, check_expression, one_line, plain_expression
+from ..mask_images import check_statistics
 from ..sessions import load_frames
 from .inference_sam3_video import Sam3PhraseInferenceSession
 
@@ -40,14 +41,14 @@ class Sam3PhraseProcessor(CheckpointMixin, ProcessorMixin):
         super().__init__(tokenizer, **kwargs)
         check_whole_numbers(image_size=mask_size)
         self.mask_size = mask_size
-        self.mask_image_mean, self.mask_image_std = list(mask_image_mean), list(mask_image_std)
+        self.mask_image_mean, self.mask_image_std = check_statistics(mask_image_mean, mask_image_std)
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
         own = ("mask_size", "mask_image_mean", "mask_image_std")
         kwargs = {option: value for option, value in kwargs.items() if option not in own}
-        kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
-        return [AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
+        trusted = bool(kwargs.pop("trust_remote_code", False))  # None would ask on the terminal
+        return [AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trusted, **kwargs)]
 
     def clean_expression(self, text: str) -> str:
         """An expression as a phrase: one line, lower case, no full stop.

@@ -70,9 +70,10 @@ def convert_sam3(
     """
     source = Path(source).absolute()
     check_files(source, {}, of_model=True)
+    check_files(source, {}, of_model=False)
     with readable_errors(source):
-        sam3 = AutoConfig.from_pretrained(source)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        sam3 = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     if sam3.model_type != "sam3_video":
         raise CheckpointError(f"{source}: holds a {sam3.model_type!r} model, no SAM 3 for videos; use {REPO}")
     config = Sam3PhraseConfig(sam3_config=sam3.to_dict())
