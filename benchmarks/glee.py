@@ -1,4 +1,4 @@
-"""GLEE-Lite and GLEE-Plus of full size with random weights: speed, memory, parameters, operations.
+"""GLEE-Lite, GLEE-Plus and GLEE-Pro of full size with random weights: speed, memory, parameters, operations.
 
     python benchmarks/glee.py sizes
     OMP_NUM_THREADS=1 python benchmarks/glee.py speed --variant lite --texts 1 16
@@ -7,7 +7,7 @@
 all expressions in one session, so that the backbone reads a frame once; and unshared, a session for every expression.
 The two take turns; printed are median, lowest and highest of the rounds. Every number of expressions has a process of
 its own, whose peak memory is measured; a first, short run warms up. On a CPU, seconds are those of the processor, not
-of the clock. As in the release, the image reads padding words too.
+of the clock. As in the release, the image reads padding words too, and GLEE-Pro pads every frame to 1536 x 1536.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ SWIN_L = {
     "drop_path_rate": 0.0,
     "out_features": ["stage1", "stage2", "stage3", "stage4"],
 }
-BACKBONES = {"lite": None, "plus": SWIN_L}
+BACKBONES = {"lite": None, "plus": SWIN_L, "pro": {"model_type": "glee_eva02"}}
+SIDES = {"lite": 1024, "plus": 1024, "pro": 1536}  # of the images in the paper's Table 3
 PAPER = {
     "lite": (127.27, 1.17, 7.6),
     "plus": (295.53, 2.47, 4.2),
-}  # million, TFLOP at 1024 x 1024, frames/s on an A100
+    "pro": (399.60, 7.25, 1.5),
+}  # million, TFLOP, frames/s on an A100
 VOCABULARY, START, END = 49408, 49406, 49407
 SENTENCE = "the small dog on the left"
 NAMES, NAME_TOKENS = 80, 4  # COCO's, with start and end
@@ -54,7 +56,7 @@ def make_model(variant: str) -> GLEEForVideoSegmentation:
     return GLEEForVideoSegmentation(config).eval()
 
 
-def make_processor(side: int) -> GLEEProcessor:
+def make_processor(variant: str, side: int) -> GLEEProcessor:
     """Any words will do: the weights are random."""
     vocabulary = {"<unk>": 0, "<s>": START, "</s>": END} | {word: 1 + n for n, word in enumerate(SENTENCE.split())}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -64,13 +66,18 @@ def make_processor(side: int) -> GLEEProcessor:
     )
     names = {"unk_token": "<unk>", "pad_token": "</s>", "bos_token": "<s>", "eos_token": "</s>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
-    return GLEEProcessor(GLEEImageProcessor(size={"shortest_edge": side, "longest_edge": 2 * side}), tokenizer)
+    images = GLEEImageProcessor(size={"shortest_edge": side, "longest_edge": 2 * side})
+    if variant == "pro":
+        square = dict.fromkeys(("height", "width"), SIDES[variant])
+        images = GLEEImageProcessor(size={"longest_edge": SIDES[variant]}, pad_size=square, pad_value=128)
+    return GLEEProcessor(images, tokenizer)
 
 
 # ---- parameters and operations
 
 
-def count_sizes(variant: str, side: int = 1024) -> dict:
+def count_sizes(variant: str) -> dict:
+    side = SIDES[variant]
     with torch.device("meta"):
         model = make_model(variant)
         pixels, tokens = torch.zeros(1, 3, side, side), torch.zeros(NAMES, 77, dtype=torch.long)
@@ -82,9 +89,9 @@ def count_sizes(variant: str, side: int = 1024) -> dict:
         )
     inner = model.model
     with torch.no_grad():
-        features, backbone = counted(lambda: inner.encode_images(pixels))
-        _, decoders = counted(lambda: inner.decode(features, names))
-        _, text = counted(lambda: inner.text_encoder.student(input_ids=tokens))
+        features, backbone, attention = counted(lambda: inner.encode_images(pixels))
+        _, decoders, _ = counted(lambda: inner.decode(features, names))
+        _, text, _ = counted(lambda: inner.text_encoder.student(input_ids=tokens))
     parameters, operations, _ = PAPER[variant]
     return {
         "variant": variant,
@@ -92,6 +99,7 @@ def count_sizes(variant: str, side: int = 1024) -> dict:
         "paper, million": parameters,
         "TFLOP": {
             "backbone": round(backbone, 3),
+            "of these, queries x keys and weights x values": round(attention, 3),
             "decoders, 80 names": round(decoders, 3),
             "text tower, 80 names": round(text, 3),
             "image": round(backbone + decoders, 3),
@@ -101,10 +109,12 @@ def count_sizes(variant: str, side: int = 1024) -> dict:
 
 
 def counted(function) -> tuple:
-    """The result, and 10^12 operations of convolutions, products of matrices and attention; a multiply-add is two."""
+    """The result, 10^12 operations of convolutions, products of matrices and attention, and those of attention alone;
+    a multiply-add is two."""
     with FlopCounterMode(display=False) as counter:
         result = function()
-    return result, counter.get_total_flops() / 1e12
+    attention = sum(count for name, count in counter.get_flop_counts()["Global"].items() if "bmm" in str(name))
+    return result, counter.get_total_flops() / 1e12, attention / 1e12
 
 
 # ---- speed and memory
@@ -120,7 +130,7 @@ def clock(device: str) -> float:
 def measure(args) -> None:
     """All rounds of one number of texts, in this process: shared and unshared in turns."""
     torch.manual_seed(0)
-    model, processor = make_model(args.variant).to(args.device), make_processor(args.side)
+    model, processor = make_model(args.variant).to(args.device), make_processor(args.variant, args.side)
     height, width = args.side, args.width
     video = np.random.default_rng(0).integers(0, 256, (args.frames, height, width, 3), dtype=np.uint8)
     (texts,) = args.texts

@@ -78,6 +78,7 @@ def engines() -> dict[str, Callable[[], torch.nn.Module]]:
         "grounded-base": lambda: grounded({"backbone_config": SWIN_B}, HIERA_BASE_PLUS, [896, 448, 224, 112]),
         "glee-lite": lambda: GLEEForVideoSegmentation(GLEEConfig()),
         "glee-plus": lambda: GLEEForVideoSegmentation(GLEEConfig(backbone_config=SWIN_L)),
+        "glee-pro": lambda: GLEEForVideoSegmentation(GLEEConfig(backbone_config={"model_type": "glee_eva02"})),
         "glus-7b": lambda: GLUSForVideoSegmentation(GLUSConfig(seg_token_id=32000)),
     }
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from glus_hf import GLEECollator, GLEEProcessor
 from glus_hf.data.motion_shapes import COLORS, SHAPES, Scene, sample_expressions, sample_scene
 from glus_hf.data.motion_shapes.language import Filter, phrase
+from glus_hf.models.glee.image_prompts_glee import prompt_inputs
 from glus_hf.models.glee.targets_glee import image_targets
 
 
@@ -21,6 +22,9 @@ LEAST_PIXELS = 12  # of an object that texts are compared with
 LOOKS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1))  # shape, colour, size
 LOOK_PARTS = (0.34, 0.06, 0.1, 0.2, 0.1, 0.05, 0.15)  # shapes are the hardest to learn
 NAME_LISTS = ("shapes", "colors", "both")
+PROMPTS = {"mask": 0.4, "point": 0.25, "box": 0.2, "scribble": 0.15}
+PROMPTED_NAME = "object"
+NEAR = 0.1  # of a clip: how far apart the frames of half of the pairs are at most
 
 
 def sample_frame(rng, scene: Scene, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +81,53 @@ def choose_names(rng, kind: str) -> list[str]:
     }[kind]
     count = len(every) if rng.random() < 0.6 else int(rng.integers(1, len(every) + 1))
     return [str(name) for name in rng.permutation(every)[:count]]
+
+
+def prompt_batch(rng, processor: GLEEProcessor, clips: int) -> dict:
+    """Pairs of frames of one scene each, a prompt on the first, and its object in both."""
+    frames, labels, masks, kinds, size = [], [], [], [], (SIZE, SIZE)
+    while len(kinds) < clips:
+        scene = sample_scene(rng)
+        pair, visible = scene.render(pair_of_times(rng), SIZE)
+        shown = np.flatnonzero(visible[:, 0].sum((1, 2)) >= LEAST_PIXELS)
+        if len(shown) == 0:
+            continue
+        target = visible[rng.choice(shown)]
+        found = prompt_inputs([size], [size], size, **draw_prompt(rng, target[0]))
+        frames += list(pair)
+        masks.append(found["prompt_masks"])
+        kinds += found["prompt_kinds"]
+        labels += [image_targets(torch.from_numpy(each[None]), torch.zeros(1).long(), size, size) for each in target]
+    prompts = {"prompt_masks": torch.cat(masks), "prompt_kinds": kinds, "clip_length": 2}
+    pixels, task = processor.image_processor(frames).pixel_values, {"task": "category", "labels": labels}
+    return {"pixel_values": pixels, **processor.tokenize([PROMPTED_NAME]), **task, **prompts}
+
+
+def pair_of_times(rng) -> np.ndarray:
+    """Two times in 0..1; those of half of all pairs are near each other."""
+    first, second = rng.random(2)
+    if rng.random() < 0.5:
+        second = np.clip(first + NEAR * (2 * second - 1), 0, 1)
+    return np.array([first, second])
+
+
+def draw_prompt(rng, mask: np.ndarray, kind: str | None = None) -> dict:
+    """A prompt for an object, as the processor takes it: its mask, its box, a point on it or a line between points."""
+    kind = kind or str(rng.choice(list(PROMPTS), p=list(PROMPTS.values())))
+    if kind == "mask":
+        return {"segmentation_maps": [mask]}
+    rows, columns = np.nonzero(mask)
+    if kind == "box":
+        return {"input_boxes": [[[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]]}
+    ends = rng.integers(len(rows), size=1 if kind == "point" else 2)
+    points = np.stack([columns[ends], rows[ends]], 1).astype(float)
+    if kind == "scribble":
+        shares = np.linspace(0, 1, int(np.abs(points[1] - points[0]).max()) + 2)[:, None]
+        points = points[0] + shares * (points[1] - points[0])
+        line = np.zeros_like(mask)
+        line[points[:, 1].round().astype(int), points[:, 0].round().astype(int)] = True
+        return {"segmentation_maps": [line], "is_scribble": True}
+    return {"input_points": [[points.tolist()]]}
 
 
 @dataclass

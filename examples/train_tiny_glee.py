@@ -3,7 +3,13 @@
 python examples/train_tiny_glee.py --output runs/glee-tiny
 
 `contrast` trains backbone and text tower to tell which objects a text means. `main` trains everything as GLEE is
-trained, on frames with an expression each and on frames with names. The checkpoint is written to OUTPUT/glee-tiny.
+trained, on frames with an expression each and on frames with names. `prompts` adds the visual prompter: frames with a
+mask, point, box or line on an object, which is to be found on that frame and on another one. The checkpoint is written
+to OUTPUT/glee-tiny.
+
+    python examples/train_tiny_glee.py --output runs/glee-tiny --start glee-tiny-without-prompts
+
+trains `prompts` alone, from a finished model.
 """
 
 from __future__ import annotations
@@ -18,16 +24,20 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_glee import SIZE, ContrastiveImages, build_tiny_glee
-from tiny_glee_batches import contrastive_batch, names_batch, referring_batch
+from tiny_glee_batches import contrastive_batch, names_batch, prompt_batch, referring_batch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from glus_hf import GLEEForVideoSegmentation
 from glus_hf.training.glee_trainer import GLEETrainingArguments, parameter_groups
 
 
-STAGES = ("contrast", "main")
+STAGES = ("contrast", "main", "prompts")
 TEXT_TOWERS = ("unfrozen", "frozen", "distilled")
 NAMES_PART = 0.4  # of the batches
+PROMPTS_PART = 0.65  # of the batches of the last stage
+PROMPT_CLIPS = 5  # of a batch, two frames each
+PROMPTER = {"visual_prompter": "full", "prompt_crop_size": 64, "prompt_num_points": 64}
 TEXT_RATE = 0.3  # of the text tower, times the rate; the backbone has a tenth of it, as in the paper
 DENSE_WEIGHT = 4.0  # of the loss of locations
 TEXT_NORM = 2.0  # of the vectors of texts, at the beginning of `main`
@@ -199,15 +209,52 @@ def train_main(
     run.train(make_loss, "main", seed, minutes)
 
 
-class LocationLogits:
-    """Logits of every location for every name, or for the expression; the model keeps only their maxima."""
+# prompts: masks, points, boxes and lines -----------------------------------------------------------------------------
 
-    def __init__(self, model):
-        self.model, self.states = model, []
-        model.model.decoder.heads.category.register_forward_hook(lambda *call: self.states.append(call[-1]))
+
+def train_prompts(folder: Path, start: dict[str, Tensor], minutes: float, rate: float, seed: int, images: int = 8):
+    """Batches with prompts, and those of `main`, so that nothing is forgotten; `start` are the weights of a model
+    without prompter. The text tower is distilled from its state at the start."""
+    model, processor = build_tiny_glee(seed, **PROMPTER)
+    missing, unexpected = model.load_state_dict(start, strict=False)
+    if unexpected or not all(name.startswith("model.prompter.") for name in missing):
+        raise ValueError(f"the model to start from does not fit: {[*missing, *unexpected][:5]}")
+    model.add_text_teacher()
+    arguments = GLEETrainingArguments(str(folder), learning_rate=rate, weight_decay=0.01, text_rate=TEXT_RATE)
+    run = Run(folder, {"model": model}, Optimizer(parameter_groups(model, arguments)))
+    locations, confidences = LocationLogits(model), LocationLogits(model, "confidence")
+
+    def make_loss(rng) -> tuple[Tensor, dict]:
+        if rng.random() < PROMPTS_PART:
+            kind, batch, logits = "prompts", prompt_batch(rng, processor, PROMPT_CLIPS), confidences
+        elif rng.random() < NAMES_PART:
+            kind, batch, logits = "names", names_batch(rng, processor, images), locations
+        else:
+            kind, batch, logits = "referring", referring_batch(rng, processor, images), locations
+        locations.states, confidences.states = [], []
+        output = model(**batch)
+        dense = location_loss(logits.of(batch), batch["labels"])
+        names = ("loss_ce", "loss_conf", "loss_mask", "loss_dice")
+        final = {f"{kind}_{name}": output.losses[name].item() for name in names if name in output.losses}
+        return output.loss + DENSE_WEIGHT * dense, {**final, f"{kind}_dense": dense.item()}
+
+    model.train()
+    run.train(make_loss, "prompts", seed, minutes)
+
+
+class LocationLogits:
+    """Logits of every location: for every name, or for the expression, of which the model keeps only the maxima; or of
+    confidence, by which the locations of a visual prompt are selected."""
+
+    def __init__(self, model, head: str = "category"):
+        self.model, self.head, self.states = model, head, []
+        heads = model.model.decoder.heads
+        heads.get_submodule(head).register_forward_hook(lambda *call: self.states.append(call[-1]))
 
     def of(self, batch: dict) -> Tensor:
         """`[images, locations, names or 1]` of the batch that the model has just seen."""
+        if self.head == "confidence":
+            return self.states[0]
         text = self.model.model.encode_text(batch["input_ids"], batch["attention_mask"], batch["task"] == "referring")
         first, self.states = self.states[0], []
         return text.classify(first)
@@ -241,9 +288,9 @@ def remove_fusion(model) -> None:
         scale.requires_grad_(False).zero_()
 
 
-def export(run: Path, output: Path) -> None:
-    """A folder for `from_pretrained`, without the teacher."""
-    model, processor = build_tiny_glee()
+def export(run: Path, output: Path, **overrides) -> None:
+    """A folder for `from_pretrained`, without the teacher; `overrides` are fields of the config."""
+    model, processor = build_tiny_glee(**overrides)
     tensors = part_of(load_file(run / "weights.safetensors"), "model.")
     model.load_state_dict({name: value for name, value in tensors.items() if ".teacher." not in name})
     model.eval().save_pretrained(output)
@@ -256,6 +303,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--contrast-minutes", type=float, default=3, help="CPU time of the first stage")
     parser.add_argument("--minutes", type=float, default=24, help="CPU time of the second; its rate falls at the end")
+    parser.add_argument("--prompt-minutes", type=float, default=35, help="CPU time of the third")
+    parser.add_argument("--start", help="a finished model without prompter: train the third stage alone")
     parser.add_argument("--contrast-rate", type=float, default=2e-3)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -264,9 +313,16 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     contrast, run = args.output / "contrast", args.output / "main"
-    train_contrast(contrast, args.contrast_minutes, args.contrast_rate, args.seed)
-    train_main(run, contrast, args.minutes, args.rate, args.seed, args.text_tower, not args.no_fusion)
-    export(run, args.output / "glee-tiny")
+    if args.start is None:
+        train_contrast(contrast, args.contrast_minutes, args.contrast_rate, args.seed)
+        train_main(run, contrast, args.minutes, args.rate, args.seed, args.text_tower, not args.no_fusion)
+        weights = part_of(load_file(run / "weights.safetensors"), "model.")
+        start = {name: value for name, value in weights.items() if ".teacher." not in name}
+    else:
+        start = GLEEForVideoSegmentation.from_pretrained(args.start).state_dict()
+    prompts = args.output / "prompts"
+    train_prompts(prompts, start, args.prompt_minutes, args.rate, args.seed)
+    export(prompts, args.output / "glee-tiny", **PROMPTER)
 
 
 if __name__ == "__main__":

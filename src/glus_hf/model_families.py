@@ -64,6 +64,10 @@ DETECTION_TASK = "zero-shot-object-detection"
 FINDS_NAMES = ("glee",)
 """The families that find objects by names, which is a task of transformers."""
 
+PROMPT_TASK = "mask-generation"
+TAKES_PROMPTS = ("glee",)
+"""The families that take points, boxes and masks as prompts, which is a task of transformers."""
+
 KEY_FRAME_SELECTOR = "glus_selector"
 """The family that scores frames."""
 
@@ -87,7 +91,7 @@ EXPORTERS = {"upstream": "models.glus.convert_glus_to_original"}
 
 RELEASED = {
     **dict.fromkeys(("glus-7b", "glus-s", "glus-s-partial", "glus-a"), "models.glus.released_glus"),
-    **dict.fromkeys(("glee-lite", "glee-plus"), "models.glee.released_glee"),
+    **dict.fromkeys(("glee-lite", "glee-plus", "glee-pro"), "models.glee.released_glee"),
     **dict.fromkeys(("grounded-tiny", "grounded-base"), "models.grounded.released_grounded"),
     "sam3": "models.sam3_video.released_sam3_video",
 }

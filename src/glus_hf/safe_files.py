@@ -24,6 +24,7 @@ KINDS = {  # what a message calls it, and how many bytes it may have
     "csv": ("a CSV file", 64 * MB),
     "config": ("a configuration", 4 * MB),
     "tokenizer": ("a tokenizer file", 64 * MB),
+    "parquet": ("a Parquet file", 2 * GB),
     "manifest": ("a manifest", 512 * MB),
     "pickle": ("a pickle", 512 * MB),
     "image": ("an image", 256 * MB),

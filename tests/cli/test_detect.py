@@ -80,6 +80,31 @@ def test_a_video(folder, model):
     assert len(drawn) == 3 and drawn.fps == pytest.approx(8) and drawn.frames[0].shape == (384, 384, 3)
 
 
+def test_objects_are_followed(folder, model):
+    options = ["--model", model, "--track", "--threshold", "0.4", "--top-k", "4", "--objects", "found.json", "--json"]
+    done = detect("clip.mp4", *NAMES, *options)
+    summary, found = json.loads(done.stdout.splitlines()[-1]), json.loads((folder / "found.json").read_text())
+    assert found["names"] == NAMES and found["num_frames"] == 3 and 0 < len(found["objects"]) <= 4
+    assert [each["object_id"] for each in found["objects"]] == list(range(1, len(found["objects"]) + 1))
+    scores = [each["score"] for each in found["objects"]]
+    assert scores == sorted(scores, reverse=True) and min(scores) >= 0.4
+    for each, short in zip(found["objects"], summary["objects"], strict=True):
+        masks = each.pop("segmentations")
+        assert each == short and len(masks) == len(each["boxes"]) == 3
+        assert each["num_frames"] == sum(mask is not None for mask in masks)
+        assert [box is None for box in each["boxes"]] == [mask is None for mask in masks]
+    assert len(load_video(folder / "clip_detected.mp4")) == 3
+
+
+@pytest.mark.parametrize(("kind", "field"), [("ytvis", "segmentations"), ("tao", "bbox")])
+def test_followed_objects_are_written_for_benchmarks(folder, model, kind, field):
+    options = ["--model", model, "--track", "--threshold", "0", "--quiet", "--objects", "found.json", "--format", kind]
+    detect("clip.mp4", *NAMES, *options)
+    results = json.loads((folder / "found.json").read_text())
+    assert results and all(field in result and result["video_id"] == 1 for result in results)
+    assert {result["category_id"] for result in results} <= {1, 2}
+
+
 def test_repeated_names_are_merged_and_said(folder, model):
     done = detect("image.png", "cat", "cat", "--model", model, "--json")
     assert json.loads(done.stdout.splitlines()[-1])["names"] == ["cat"]
@@ -102,6 +127,9 @@ def test_output_is_claimed(folder, model):
         (["image.png", "cat", "-o", "out.txt"], "out.txt: is no name of a picture"),
         (["clip.mp4", "cat", "-o", "out.png"], "out.png: is an image, but clip.mp4 has 3 frames"),
         (["none.png", "cat"], "none.png: no such file"),
+        (["clip.mp4", "cat", "--format", "coco"], "--format is coco; use one of objects, ytvis, tao"),
+        (["clip.mp4", "cat", "--format", "ytvis"], "add --track and --objects FILE"),
+        (["clip.mp4", " ", "--track"], "category name 0 is ' '"),
         (["image.png", " "], "category name 0 is ' '"),
         (["image.png", "dog " * 77], "tokens with start and end, the limit is"),
         (["image.png", *map(str, range(10_000))], "10000 category names, the limit is 2000"),

@@ -59,7 +59,7 @@ def test_version_is_light():
 
 
 @pytest.mark.parametrize(
-    "words, index, expected", [("glus-hf seg", 1, "segment"), ("glus-hf segment --thr", 2, "--threshold")]
+    "words, index, expected", [("glus-hf dem", 1, "demo"), ("glus-hf segment --thr", 2, "--threshold")]
 )
 def test_the_shell_completes(words, index, expected):
     environment = {"_GLUS_HF_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(index)}

@@ -1,5 +1,6 @@
 """`glus-hf segment` as a user runs it: a process, a real mp4."""
 
+import contextlib
 import json
 import os
 import signal
@@ -30,6 +31,13 @@ def folder(tmp_path):
     return tmp_path
 
 
+def here(folder, *arguments):
+    """Exit code, stdout and stderr of `glus-hf segment ARGUMENTS` in `folder`, without a process of its own."""
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(app, ["segment", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
 def test_segment(folder):
     texts = ["the red circle", "the [small] square moving left"]
     code, out, err = run(folder, "segment", "clip.mp4", *texts, "--masks-dir", "masks", "--key-frame", "2")
@@ -46,7 +54,7 @@ def test_segment(folder):
 
 def test_segment_json_quiet_and_options(folder):
     options = ["-o", "sub/out.gif", "--max-frames", "3", "--dtype", "float32", "--device", "cpu", "--json", "--quiet"]
-    code, out, err = run(folder, "segment", "clip.mp4", "the red circle", *options)
+    code, out, err = here(folder, "clip.mp4", "the red circle", *options)
     assert code == 0 and err == ""
     summary = json.loads(out.splitlines()[-1])
     assert summary["num_frames"] == 3 and summary["output"] == "sub/out.gif"
@@ -76,9 +84,9 @@ def test_segment_writes_other_formats(folder, monkeypatch):
 def test_segment_an_address(folder):
     with LocalFiles({"/films/my%20clip.mp4": (folder / "clip.mp4").read_bytes()}) as server:
         url = f"{server.url}/films/my%20clip.mp4?token=secret"
-        code, out, err = run(folder, "segment", url, "the red circle")
+        code, out, err = here(folder, url, "the red circle")
         assert code == 2 and "private address 127.0.0.1" in err and "secret" not in err and server.seen == []
-        code, out, err = run(folder, "segment", url, "the red circle", "--allow-private-addresses")
+        code, out, err = here(folder, url, "the red circle", "--allow-private-addresses")
     assert code == 0, err
     assert "downloading" in err
     assert len(load_video(folder / "my clip_segmented.mp4")) == 5
@@ -114,7 +122,7 @@ def test_notes_about_expressions(folder):
     dog, cat = json.loads(out.splitlines()[-1])["expressions"]
     assert dog["unknown_words"] == ["dog"] and cat["same_as"] == ["the dog"]
     assert err.count("does not know the word 'dog' in 'the dog'") == 1 and err.count("does not tell them apart") == 1
-    code, out, err = run(folder, "segment", "clip.mp4", "the dog", "-o", "again.mp4", "--quiet")
+    code, out, err = here(folder, "clip.mp4", "the dog", "-o", "again.mp4", "--quiet")
     assert (code, out, err) == (0, "", "")
 
 
@@ -274,7 +282,7 @@ def test_a_name_that_is_not_utf8_is_said_before_the_work(frames):
 
 
 def test_control_characters_of_a_sentence_are_not_printed(folder):
-    code, out, err = run(folder, "segment", "clip.mp4", "the \x1b[31mred circle\x07")
+    code, out, err = here(folder, "clip.mp4", "the \x1b[31mred circle\x07")
     assert code == 0, err
     assert "\x1b[31m" not in out and "\x07" not in out and r"the \x1b[31mred circle\x07" in out
 

@@ -26,6 +26,11 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded():
             command._listen("127.0.0.1", taken.getsockname()[1])
 
 
+def test_two_servers_do_not_get_one_port():
+    with command._listen("127.0.0.1", 0) as first, pytest.raises(UserError, match="cannot be listened on"):
+        command._listen("127.0.0.1", first.getsockname()[1])
+
+
 def test_the_address_has_the_token():
     with command._listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]

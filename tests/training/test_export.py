@@ -53,10 +53,15 @@ def test_saving_an_adapter_does_not_ask_the_hub_for_its_base(tmp_path, base, mon
     "options",
     [
         {},
-        {"embedding_training": "new_tokens"},
-        {"language_model_training": "frozen"},
-        {"language_model_training": "full"},
-        {"memory_gradient": True},
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in (
+                {"embedding_training": "new_tokens"},
+                {"language_model_training": "frozen"},
+                {"language_model_training": "full"},
+                {"memory_gradient": True},
+            )
+        ),
         {"memory_gradient": True, "language_model_training": "full"},
     ],
     ids=["lora", "new tokens", "no lora", "full", "memory gradient", "full, memory gradient"],

@@ -96,6 +96,7 @@ def test_accumulation_equals_the_large_batch(data, tmp_path, batch, steps):
         assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_one_batch_can_be_learned_by_heart(data, tmp_path):
     options = {"language_model_training": "full", "learning_rate": 3e-3, "max_steps": 150, "max_grad_norm": 1.0}
     trainer = make_trainer(data, tmp_path, **options, per_device_train_batch_size=4, gradient_accumulation_steps=1)

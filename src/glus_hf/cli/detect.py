@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,8 @@ from ..errors import UserError
 from ..json_text import json_text
 from ..model_families import DETECTION_TASK
 from ..output_claim import OutputFile, claim_outputs
+from .detect_frames import Detections
+from .detect_tracks import FORMATS, TrackedObjects
 from .options import (
     MB,
     AllowPrivate,
@@ -31,8 +32,6 @@ from .segment import DEFAULT_FPS, OUTPUT_SUFFIXES, stem_of
 
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-MIN_DRAWN_SIDE = 384  # smaller images are enlarged, so that names can be read
-DECIMALS = 4
 
 
 def detect(
@@ -54,6 +53,13 @@ def detect(
         Path | None,
         typer.Option("--objects", help="Write all objects as JSON: frame, name, score, box, and mask as COCO's RLE."),
     ] = None,
+    track: Annotated[
+        bool, typer.Option("--track", help="Follow objects through the video: one id and colour for each.")
+    ] = False,
+    objects_format: Annotated[
+        str,
+        typer.Option("--format", help="Of --objects with --track: objects, ytvis (YouTube-VIS) or tao."),
+    ] = "objects",
     model: Model = "glee-tiny",
     threshold: Annotated[float, typer.Option(help="Objects with a lower score are left out.")] = 0.2,
     top_k: Annotated[int | None, typer.Option(min=1, help="Most objects of an image.")] = None,
@@ -73,6 +79,7 @@ def detect(
     For example: glus-hf detect street.jpg car "red bus" -o found.png
     """
     output, limits = _checked_output(source, output), decode_limits(decode_limit)
+    _check_format(objects_format, track, objects_file)
     from ..media.download import DownloadOptions
     from ..media.video import load_video
     from ..media.video_sources import as_local
@@ -89,10 +96,12 @@ def detect(
         if len(clip) > 1 and output.suffix.lower() in IMAGE_SUFFIXES:
             raise UserError(f"{output}: is an image, but {source} has {len(clip)} frames; name a video")
         pipe = load_pipeline(model, device, dtype, task=DETECTION_TASK)
-        found = Detections(pipe, clip.frames, _without_repetitions(names), threshold, top_k, masks)
+        kind = TrackedObjects if track else Detections
+        found = kind(pipe, clip.frames, _without_repetitions(names), threshold, top_k, masks)
         _save(picture, found, clip, local)
         if objects_path is not None:
-            objects_path.write_text(json_text(found.content(source)), encoding="utf-8")
+            as_format = {"format": objects_format} if track else {}
+            objects_path.write_text(json_text(found.content(source, **as_format)), encoding="utf-8")
     if as_json:
         places = {"output": str(output), "objects_file": None if objects_file is None else str(objects_file)}
         print_json({**places, **found.content(source, with_masks=False)})
@@ -101,62 +110,6 @@ def detect(
         echo(f"Picture: {output}")
         if objects_file is not None:
             echo(f"Objects: {objects_file}")
-
-
-class Detections:
-    """The frames of a video with what was found on them drawn over them, each when it is asked for. What was found
-    stays in `objects`."""
-
-    def __init__(self, pipe, frames, names: list[str], threshold: float, top_k: int | None, masks: bool):
-        self.pipe, self.frames, self.names, self.masks = pipe, frames, names, masks
-        self.options = {"candidate_labels": names, "threshold": threshold, "top_k": top_k, "masks": True}
-        self.objects: list[dict] = []
-
-    def __iter__(self) -> Iterator:
-        from PIL import Image
-        from transformers.utils import logging
-
-        for frame_idx, frame in enumerate(logging.tqdm(self.frames, desc="detecting", unit="frame")):
-            found = self.pipe(Image.fromarray(frame), **self.options)
-            self.objects += [_described(each, frame_idx) for each in found]
-            yield self._draw(frame, found)
-
-    def _draw(self, frame, found: list[dict]):
-        import numpy as np
-
-        from ..visualization import draw_objects
-
-        return draw_objects(
-            frame,
-            np.array([list(each["box"].values()) for each in found]),
-            [f"{each['label']} {each['score']:.2f}" for each in found],
-            np.stack([each["mask"] for each in found]) if found and self.masks else None,
-            [self.names.index(each["label"]) for each in found],
-            min_side=MIN_DRAWN_SIDE,
-        )
-
-    def content(self, source: str, with_masks: bool = True) -> dict:
-        """All objects, as JSON."""
-        hidden = () if with_masks else ("segmentation",)
-        rows = [{name: value for name, value in each.items() if name not in hidden} for each in self.objects]
-        return {"source": source, "names": self.names, "num_frames": len(self.frames), "objects": rows}
-
-    def rows(self) -> list[list]:
-        """Per name: objects, frames with one, and the best score."""
-        rows = []
-        for name in self.names:
-            found = [each for each in self.objects if each["label"] == name]
-            best = max((each["score"] for each in found), default=None)
-            frames = f"{len({each['frame_idx'] for each in found})}/{len(self.frames)}"
-            rows.append([name, len(found), frames, "" if best is None else f"{best:.2f}"])
-        return rows
-
-
-def _described(found: dict, frame_idx: int) -> dict:
-    from ..media.rle import encode_rle
-
-    named = {"frame_idx": frame_idx, "label": found["label"], "score": round(found["score"], DECIMALS)}
-    return {**named, "box": found["box"], "segmentation": encode_rle(found["mask"])}
 
 
 def _checked_output(source: str, output: Path | None) -> Path:
@@ -169,6 +122,13 @@ def _checked_output(source: str, output: Path | None) -> Path:
     if output.suffix.lower() not in suffixes:
         raise UserError(f"{output}: is no name of a picture; let it end in {', '.join(suffixes)}")
     return output
+
+
+def _check_format(objects_format: str, track: bool, objects_file: Path | None) -> None:
+    if objects_format not in FORMATS:
+        raise UserError(f"--format is {objects_format}; use one of {', '.join(FORMATS)}")
+    if objects_format != FORMATS[0] and not (track and objects_file):
+        raise UserError(f"--format {objects_format} is of objects that are followed; add --track and --objects FILE")
 
 
 def _without_repetitions(names: list[str]) -> list[str]:

@@ -163,7 +163,7 @@ def evaluate(
     )
     processes.close()
     if report is not None:
-        _print_failures(report.records)
+        print_failures(report.records)
         with claim_outputs(*derived, inputs=read, overwrite=True) as (staged_zip, staged_plots):
             if staged_plots is not None:
                 from ..evaluation.plots import draw_plots
@@ -177,7 +177,7 @@ def evaluate(
         _print_results(report, extra, as_json, quiet)
 
 
-def _print_failures(records: list[dict]) -> None:
+def print_failures(records: list[dict]) -> None:
     for record in records:
         if "error" in record:
             name = f"video {record['video_id']}, expression {record['expression_id']}"

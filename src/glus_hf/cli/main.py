@@ -22,6 +22,8 @@ from .push import push
 from .report import report
 from .score import score
 from .segment import segment
+from .segment_many import segment_many
+from .segment_object import segment_object
 from .serve import serve
 from .train import TrainCommand, train
 
@@ -59,7 +61,7 @@ def options(
     """Referring video segmentation: describe an object in words, get its mask in every frame."""
 
 
-for command in (segment, detect, demo, export_masks):
+for command in (segment, segment_many, segment_object, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
 for command in (evaluate, compare, score, report, convert, new_model, export, pseudo_label, push, serve, info):

@@ -102,6 +102,9 @@ class TarFrames:
                 f"{self.path}: member {name} has {readable_size(size)}, {kind} may have "
                 f"{readable_size(limit)}: replace it"
             )
+        return self._read_at(name, offset, size)
+
+    def _read_at(self, name: str, offset: int, size: int) -> bytes:
         data = os.pread(self._file.fileno(), size, offset)
         if len(data) != size:
             raise TarError(f"{self.path}: member {name} is cut short: download it again")
@@ -110,6 +113,31 @@ class TarFrames:
     def open(self, name: str) -> io.BytesIO:
         """Content of one member as a file."""
         return io.BytesIO(self.read(name))
+
+    def stream(self, name: str) -> TarMember:
+        """A member of any size, as [`TarMember`]; TarError where there is none."""
+        if name not in self._spans:
+            raise TarError(f"{self.path}: no member {name}: check the name")
+        return TarMember(self, name, *self._spans[name])
+
+
+class TarMember:
+    """A member of a tar that is read from its begin to its end, with `read` as of a binary file.
+
+    Attributes:
+        name: its address.
+    """
+
+    def __init__(self, tar: TarFrames, member: str, offset: int, size: int):
+        self.name = f"tar://{member}::{tar.path}"
+        self._tar, self._member, self._offset, self._left = tar, member, offset, size
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes; none at the end."""
+        size = self._left if size < 0 else min(size, self._left)
+        content = self._tar._read_at(self._member, self._offset, size)
+        self._offset, self._left = self._offset + size, self._left - size
+        return content
 
 
 class _Headers:

@@ -15,7 +15,7 @@ from .options import EvaluationOptions
 from .report import EvaluationReport, write_report
 from .runs.distributed import Processes
 from .runs.expression_result import ExpressionResult, by_key
-from .runs.fingerprint import model_digest
+from .runs.fingerprint import model_settings
 from .runs.jobs import light_rows, plan_jobs
 from .runs.key_frame_selection import score_all_frames, selector_settings, starts_from, write_starts
 from .runs.manifest import prepare_output
@@ -131,17 +131,12 @@ def evaluate_model(
 def _settings(
     model, name: str | None, dataset: str, split: str, data_options: Mapping | None, options, selector=None
 ) -> dict:
-    name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
-    carried = {}
-    if hasattr(model, "propagation"):
-        carried["propagation"] = {"by": model.propagation, "digest": model_digest(model.mask_model)}
     return {
         "dataset": dataset,
         "split": split,
         "data_options": dict(data_options or {}),
-        "model": {"name": Path(name).resolve().name, "digest": model_digest(model), "dtype": str(model.dtype)},
         "selector": selector_settings(selector),
-        **carried,
+        **model_settings(model, name),
         **options.settings(),
     }
 

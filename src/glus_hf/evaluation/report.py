@@ -74,7 +74,8 @@ def write_report(
 def _record(row: Mapping, job: Job, scores: Mapping, results: Mapping, failed: Mapping) -> dict:
     """One line of `results.jsonl`."""
     record = {"video_id": job.video_id, "expression_id": job.expression_id, "expression": row["expression"]}
-    record |= {"expression_type": row["expression_type"], "num_frames": job.num_frames}
+    num_frames = results[job.key].num_frames if job.key in results else job.num_frames
+    record |= {"expression_type": row["expression_type"], "num_frames": num_frames}
     record |= scores.get(job.key, {})
     if job.key in results:
         known = results[job.key].to_dict()

@@ -17,7 +17,7 @@ from .open_image import MAX_PIXELS, STARTS_A_PROGRAM, check_pixels, open_image, 
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-VIEW_SIZES = ("size", "crop_size", "mask_size")
+VIEW_SIZES = ("size", "crop_size", "mask_size", "pad_size")
 MAX_SIDE = 16384  # of an image that is resized, in pixels
 MAX_VIEW_SIDE = 4096  # of a view of a model, in pixels: one takes 200 MB, and four times as much while it is made
 MAX_ASPECT = 32

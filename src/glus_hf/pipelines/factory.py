@@ -9,9 +9,16 @@ import transformers.pipelines
 from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
 from ..hub_access import split_revision, without_waiting
-from ..model_families import ALL_FAMILIES, DETECTION_TASK, FINDS_NAMES, TASK
+from ..model_families import ALL_FAMILIES, DETECTION_TASK, FINDS_NAMES, PROMPT_TASK, TAKES_PROMPTS, TASK
 from ..models.auto import AutoModelForReferringVideoSegmentation
 from ..models.checkpoint_loading import check_files, model_type_of, readable_errors, resolve_name
+
+
+OTHER_TASKS = {
+    DETECTION_TASK: (FINDS_NAMES, "find objects by names"),
+    PROMPT_TASK: (TAKES_PROMPTS, "take points, boxes or masks"),
+}
+"""Tasks of transformers that families of ours do, too: which ones, and what the others do not."""
 
 
 def pipeline(task: str = TASK, model=None, **kwargs):
@@ -19,7 +26,8 @@ def pipeline(task: str = TASK, model=None, **kwargs):
 
     Args:
         task: any task of `transformers.pipeline`. "zero-shot-object-detection" with a model of ours that finds objects
-            by names gives an [`ObjectsByNamePipeline`].
+            by names gives an [`ObjectsByNamePipeline`]; "mask-generation" with one that takes points, boxes and masks
+            gives a [`PromptedObjectsPipeline`].
         model: alias ("glus-tiny"), folder, Hub name or a model in memory (which needs `processor=` too).
         kwargs: `compat="released"`, `"evaluation-script"` or `"paper"`, for model and processor; `revision`, of an
             alias too ("glus-7b"); else as for `transformers.pipeline` (`device`, `dtype`, ...), and the settings of
@@ -36,32 +44,40 @@ def pipeline(task: str = TASK, model=None, **kwargs):
         >>> pipe("clip.mp4", "the red circle")["masks"].shape  # doctest: +SKIP
         (16, 128, 128)
     """
-    if task == DETECTION_TASK and _finds_names(model):
-        from .zero_shot_object_detection import ObjectsByNamePipeline
-
+    pipeline_class = _pipeline_class(task, model)
+    if pipeline_class is not None:
         components = load_components({**kwargs, "model": model}) | {"task": task}
-        return transformers.pipelines.pipeline(**components, pipeline_class=ObjectsByNamePipeline)
-    if task == DETECTION_TASK and isinstance(model, (str, os.PathLike)):  # of transformers' own
+        return transformers.pipelines.pipeline(**components, pipeline_class=pipeline_class)
+    if task in OTHER_TASKS and isinstance(model, (str, os.PathLike)):  # of transformers' own
         kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
         with readable_errors(model):
             return transformers.pipelines.pipeline(task, model, **kwargs)
     return transformers.pipelines.pipeline(task, model, **kwargs)
 
 
-def _finds_names(model) -> bool:
-    """Whether a model, or the checkpoint of a name, is of a family that finds objects by names.
+def _pipeline_class(task: str, model) -> type | None:
+    """Our pipeline of a task of transformers, for a model of ours that does it.
 
     Raises:
-        UserError: it is of a family of ours that does not; or the checkpoint cannot be read; one line.
+        UserError: the model is of a family of ours that does not; or the checkpoint cannot be read; one line.
     """
-    if not model:
-        return False
+    if task not in OTHER_TASKS or not model:
+        return None
+    families, what = OTHER_TASKS[task]
     by_name = isinstance(model, (str, os.PathLike))
     model_type = model_type_of(model) if by_name else getattr(getattr(model, "config", None), "model_type", None)
-    if model_type in ALL_FAMILIES and model_type not in FINDS_NAMES:
+    if model_type not in ALL_FAMILIES:
+        return None
+    if model_type not in families:
         name = model if by_name else "this model"
-        raise UserError(f"{name} does not find objects by names; use a model of the family {', '.join(FINDS_NAMES)}")
-    return model_type in FINDS_NAMES
+        raise UserError(f"{name} does not {what}; use a model of the family {', '.join(families)}")
+    if task == DETECTION_TASK:
+        from .zero_shot_object_detection import ObjectsByNamePipeline
+
+        return ObjectsByNamePipeline
+    from .prompted_objects import PromptedObjectsPipeline
+
+    return PromptedObjectsPipeline
 
 
 def is_ours(arguments: dict) -> bool:

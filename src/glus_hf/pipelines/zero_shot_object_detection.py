@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..models.refusals import explained
 
 
-PREDICTIONS = ("logits", "pred_boxes", "pred_masks")
+PREDICTIONS = ("logits", "pred_boxes", "pred_masks", "padded_size")
 
 
 class ObjectsByNamePipeline(ZeroShotObjectDetectionPipeline):

@@ -284,18 +284,47 @@ class ExpressionWriter:
 
     def close(self) -> None:
         """Remove what was written and not committed."""
-        shutil.rmtree(self._partial, ignore_errors=True)
-        for folder in (self._partial.parent, self._partial.parent.parent):
-            try:
-                folder.rmdir()
-            except OSError:  # still in use
-                break
+        _remove_partial_folder(self._partial)
 
     def __enter__(self) -> ExpressionWriter:
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def write_whole(
+    root: str | os.PathLike,
+    name: str,
+    content: bytes,
+    record: Callable[[Mapping[str, FileRecord]], None] | None = None,
+) -> None:
+    """Write a single file of a tree, complete or not at all.
+
+    Args:
+        root: of the tree.
+        name: relative path.
+        content: of the file.
+        record: gets its size and hash, by its relative path, before it is in place.
+    """
+    if record is not None:
+        record({name: bytes_record(content)})
+    path, staged = Path(root) / name, new_partial_folder(Path(root))
+    with full_disk_named(path):
+        (staged / path.name).write_bytes(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staged / path.name, path)
+    _remove_partial_folder(staged)
+
+
+def _remove_partial_folder(partial: Path) -> None:
+    """And the folders above it that are the tree's own, if nobody else writes in them."""
+    shutil.rmtree(partial, ignore_errors=True)
+    for folder in (partial.parent, partial.parent.parent):
+        try:
+            folder.rmdir()
+        except OSError:  # still in use
+            break
 
 
 def _refuse_other_files(folder: Path) -> None:
@@ -364,4 +393,5 @@ __all__ = [
     "read_prediction_raw",
     "tree_records",
     "write_expression",
+    "write_whole",
 ]

@@ -103,6 +103,7 @@ _GROUNDED = "Apache-2.0, both the detector and SAM 2.1."
 PARENTS = {
     "glee-lite": Parent(None, "mit", _GLEE),
     "glee-plus": Parent(None, "mit", _GLEE),
+    "glee-pro": Parent(None, "mit", _GLEE),
     "grounded-tiny": Parent("IDEA-Research/grounding-dino-tiny", "apache-2.0", _GROUNDED),
     "grounded-base": Parent("IDEA-Research/grounding-dino-base", "apache-2.0", _GROUNDED),
     "glus-tiny": Parent(None, "apache-2.0", _OWN),

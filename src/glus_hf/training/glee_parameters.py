@@ -14,7 +14,8 @@ BACKBONE, TEXT = "model.backbone.", "model.text_encoder."
 UNDECAYED = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
 STAGE = re.compile(r"encoder\.(?:stages|layers)\.(\d+)\.(?:(?:layers|blocks)\.(\d+)\.)?")
 """Of a ResNet `encoder.stages.1.layers.2.`, of a Swin `encoder.layers.1.blocks.2.`; its `downsample` ends a stage."""
-FIRST = ("embedder.", "swin.embeddings.")
+BLOCK = re.compile(r"blocks\.(\d+)\.")  # of an EVA-02, which has one stage
+FIRST = ("embedder.", "swin.embeddings.", "patch_embedding.", "position_embedding")
 
 
 def parameter_groups(model: nn.Module, args: GLEETrainingArguments) -> list[dict]:
@@ -63,6 +64,8 @@ def layer_of(name: str, depths: list[int]) -> int:
     """
     if name.startswith(FIRST):
         return 0
+    if block := BLOCK.match(name):
+        return int(block[1]) + 1
     found = STAGE.search(name)
     if found is None:
         return sum(depths) + 1

@@ -35,6 +35,25 @@ def small_model(seed=0, **overrides):
         return randomize(GLEEForVideoSegmentation(GLEEConfig.tiny(**overrides)), seed=seed).eval()
 
 
+def small_eva02(**overrides):
+    """Windows that do not divide the grid, one layer that sees the whole image."""
+    values = {
+        "model_type": "glee_eva02",
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 20,
+        "patch_size": 8,
+        "image_size": 96,
+        "window_size": 5,
+        "global_attention_indexes": [1],
+        "position_grid": 3,
+        "rope_grid": 4,
+        "pyramid_channels": GLEEConfig.tiny().d_model,
+    }
+    return {**values, **overrides}
+
+
 def random_labels(generator, count, height, width, classes=1):
     """Boxes inside the image, with masks of noise."""
     sizes = 0.1 + 0.3 * torch.rand(count, 2, generator=generator)

@@ -1,7 +1,9 @@
 """The converter: the miniature in every container, files of the released shapes, and everything that does not fit."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -10,12 +12,15 @@ from typer.testing import CliRunner
 from glus_hf import CheckpointError, GLEEForVideoSegmentation, GLEEProcessor
 from glus_hf.cli.main import app
 from glus_hf.conversion.plan import WeightsDoNotFit
+from glus_hf.models.glee.configuration_eva02_glee import GLEEEva02Config
 from glus_hf.models.glee.configuration_glee import GLEEConfig
 from glus_hf.models.glee.convert_glee_to_hf import GLEEConversionPlan, ReleasedWeights, convert_checkpoint
+from glus_hf.models.glee.eva02_glee import GLEEEva02Backbone
 from glus_hf.models.glee.original_config_glee import config_values
-from glus_hf.models.glee.weight_names_glee import strip_prefixes
+from glus_hf.models.glee.weight_names_glee import ROTARY_TABLE, original_name, strip_prefixes
+from tests.models.common import randomize
 from tests.models.glee.original_folders import Miniature
-from tests.models.glee.small_glee import word_tokenizer
+from tests.models.glee.small_glee import small_eva02, word_tokenizer
 from tests.paths import FIXTURES
 
 
@@ -154,7 +159,7 @@ def test_copies_must_be_equal(weights, tmp_path, clip):
 
 def test_other_files_are_refused_in_one_line(tmp_path, clip):
     for content, message in (
-        ({"backbone.net.blocks.0.attn.q_bias": torch.zeros(2)}, "GLEE-Pro"),
+        ({"backbone.net.blocks.0.attn.q_bias": torch.zeros(2)}, "incomplete one .no 'backbone.net.pos_embed'"),
         ({"sam.weight": torch.zeros(2)}, "is no checkpoint of GLEE"),
     ):
         with pytest.raises(CheckpointError, match=message) as error:
@@ -167,15 +172,15 @@ def test_other_files_are_refused_in_one_line(tmp_path, clip):
 
 @pytest.fixture(scope="module")
 def released():
-    """Names and shapes of all tensors of GLEE-Lite and GLEE-Plus."""
+    """Names and shapes of all tensors of GLEE-Lite, GLEE-Plus and GLEE-Pro."""
     return json.loads(SIZES.read_text())
 
 
 def backbone_of(variant):
-    return {"lite": "resnet", "plus": "swin"}[variant]
+    return {"lite": "resnet", "plus": "swin", "pro": "glee_eva02"}[variant]
 
 
-@pytest.mark.parametrize("variant", ["lite", "plus"])
+@pytest.mark.parametrize("variant", ["lite", "plus", "pro"])
 @pytest.mark.parametrize("keep_teacher", [False, True])
 def test_every_released_weight_has_its_place(released, variant, keep_teacher, monkeypatch):
     """By names and shapes alone, without data."""
@@ -202,12 +207,98 @@ def test_every_released_weight_has_its_place(released, variant, keep_teacher, mo
     assert config.label_tables == default.label_tables and config.text_config.vocab_size == 49408
 
 
+def test_sizes_of_pro_are_read_from_its_shapes(released):
+    shapes = {name: torch.empty(shape, device="meta") for name, shape in released["pro"].items()}
+    found = config_values(shapes, "pro")["backbone_config"]
+    assert GLEEEva02Config(**{**found, "drop_path_rate": 0.3}).to_dict() == GLEEEva02Config().to_dict()
+    fewer = {name: tensor for name, tensor in shapes.items() if ".rope" not in name}  # as its starting weights are
+    assert GLEEEva02Config(**config_values(fewer, "pro")["backbone_config"]).to_dict() == GLEEEva02Config().to_dict()
+
+
+# ---- a small GLEE-Pro
+
+
+EVA = small_eva02(hidden_size=128, rope_grid=16, pyramid_channels=64)
+
+
+def eva02_in_the_released_layout():
+    config = GLEEEva02Config(**{key: value for key, value in EVA.items() if key != "model_type"})
+    backbone = randomize(GLEEEva02Backbone(config), seed=1)
+    weights = {original_name(f"model.backbone.{name}"): tensor for name, tensor in backbone.state_dict().items()}
+    layers = [f"blocks.{layer}.attn.rope" for layer in range(config.num_hidden_layers)]
+    for place in ("rope_win", "rope_glb", *layers):
+        for kind in ("cos", "sin"):
+            name = f"backbone.net.{place}.freqs_{kind}"
+            weights[name] = rotary_table(name, config)
+    return weights, backbone
+
+
+def rotary_table(name, config):
+    """Not by the code that is tested."""
+    layer = ROTARY_TABLE.fullmatch(name)["i"]
+    is_global = "rope_glb" in name if layer is None else int(layer) in config.global_attention_indexes
+    grid = config.grid if is_global else config.window_size
+    count = config.hidden_size // config.num_attention_heads // 4
+    speeds = config.rope_theta ** (-np.arange(count) / count)
+    places = np.arange(grid) / grid * config.rope_grid
+    rows = np.broadcast_to(places[:, None, None] * speeds, (grid, grid, count))
+    angles = np.concatenate([rows, rows.transpose(1, 0, 2)], 2).repeat(2, axis=2).reshape(grid * grid, -1)
+    return torch.from_numpy(np.cos(angles) if name.endswith("cos") else np.sin(angles)).float()
+
+
+@pytest.fixture(scope="module")
+def pro(weights):
+    """The miniature with another backbone, and that backbone."""
+    generator = torch.Generator().manual_seed(2)
+    left = {strip_prefixes(name): tensor for name, tensor in weights.items()}
+    left = {name: tensor for name, tensor in left.items() if not name.startswith(("backbone.", "pixel_decoder.input"))}
+    for name in left:
+        if re.fullmatch(r"sot_fuser\.refine\.\d\.weight|pixel_decoder\.adapter_1\.weight", name):
+            kernel = left[name].shape[2:]
+            left[name] = 0.1 * torch.randn(64, 64, *kernel, generator=generator)
+    backbone_weights, backbone = eva02_in_the_released_layout()
+    return {**left, **backbone_weights}, backbone
+
+
+def test_a_small_pro_becomes_a_model(pro, tmp_path, clip):
+    weights, backbone = pro
+    sizes = {**sizes_of_the_miniature(), "num_queries": 20}
+    out = convert(weights, tmp_path, clip, config=sizes)
+    model, processor = GLEEForVideoSegmentation.from_pretrained(out), GLEEProcessor.from_pretrained(out)
+    config = model.config.backbone_config
+    assert (config.window_size, config.image_size, config.global_attention_indexes) == (5, 96, [1])
+    found = model.model.backbone.state_dict()
+    assert found.keys() == backbone.state_dict().keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in backbone.state_dict().items())
+    inputs = processor(np.zeros((20, 40, 3), np.uint8), ["red", "dog"])
+    assert inputs["pixel_values"].shape == (1, 3, 96, 96)
+    with torch.no_grad():
+        assert model(**inputs).pred_masks.isfinite().all()
+    left_out = json.loads((out / "conversion.json").read_text())["left_out"]
+    assert "backbone.net.rope_glb.freqs_cos" in left_out and "backbone.net.blocks.1.attn.rope.freqs_sin" in left_out
+
+
+def test_rotary_positions_of_another_kind_are_refused(pro, tmp_path, clip):
+    weights, _ = pro
+    name = "backbone.net.blocks.2.attn.rope.freqs_sin"
+    with pytest.raises(CheckpointError, match=f"pth: {name}: are not the rotary positions of GLEE-Pro"):
+        convert({**weights, name: weights[name].flip(0)}, tmp_path, clip)
+
+
+def test_a_missing_bias_of_pro_is_listed(pro, tmp_path, clip):
+    weights, _ = pro
+    left = {key: tensor for key, tensor in weights.items() if key != "backbone.net.blocks.1.attn.v_bias"}
+    with pytest.raises(WeightsDoNotFit, match=r"1 missing .backbone.net.blocks.1.attn.v_bias"):
+        convert(left, tmp_path, clip)
+
+
 @pytest.mark.slow
-def test_the_whole_of_lite_with_random_weights(released, tmp_path, clip):
-    """Converted through the command line and loaded: 0.8 GB."""
+@pytest.mark.parametrize(("variant", "parameters"), [("lite", 127_272_261), ("pro", 399_604_293)])
+def test_a_whole_release_with_random_weights(released, tmp_path, clip, variant, parameters):
+    """Converted through the command line and loaded: 0.8 GB, 1.9 GB."""
     generator = torch.Generator().manual_seed(0)
     random = lambda shape: 0.02 * torch.randn(shape, generator=generator)
-    weights = {f"glee.{name}": random(shape) for name, shape in released["lite"].items()}
+    weights = {f"glee.{name}": random(shape) for name, shape in released[variant].items()}
     for name in list(weights):  # what repeats other weights
         own = strip_prefixes(name)
         if ".bbox_embed." in own:
@@ -216,13 +307,15 @@ def test_the_whole_of_lite_with_random_weights(released, tmp_path, clip):
             ]
         if own.startswith("predictor.decoder.norm."):
             weights[name] = weights[f"glee.predictor.decoder_norm.{own.rsplit('.', 1)[1]}"]
-    file = tmp_path / "GLEE_Lite_joint.pth"
+        if ROTARY_TABLE.fullmatch(own):
+            weights[name] = rotary_table(own, GLEEEva02Config())
+    file = tmp_path / "GLEE_joint.pth"
     torch.save(weights, file)
-    call = ["convert", "--source", str(file), "--clip", str(clip), "--output", str(tmp_path / "lite"), "--quiet"]
+    call = ["convert", "--source", str(file), "--clip", str(clip), "--output", str(tmp_path / "out"), "--quiet"]
     done = CliRunner().invoke(app, call)
     assert done.exit_code == 0, done.output
-    model = GLEEForVideoSegmentation.from_pretrained(tmp_path / "lite")
-    assert sum(parameter.numel() for parameter in model.parameters()) == 127_272_261
+    model = GLEEForVideoSegmentation.from_pretrained(tmp_path / "out")
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     torch.testing.assert_close(model.model.text_encoder.projection.weight, weights["glee.lang_projection"].T)
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from glus_hf import GLEEConfig, GLEEForVideoSegmentation, GLEEModel
 from tests.models.common import ModelTests, assert_same, gradients
-from tests.models.glee.small_glee import END, START, random_labels, small_model
+from tests.models.glee.small_glee import END, START, random_labels, small_eva02, small_model
 
 
 HEIGHT, WIDTH = 64, 96
@@ -59,6 +59,7 @@ class TestGLEE(ModelTests):
             {"num_feature_levels": 5, "num_queries": 7},
             {"encoder_n_points": 3, "decoder_n_points": 2, "encoder_attention_heads": 2},
             {"backbone_config": small_swin()},
+            {"backbone_config": small_eva02()},
             {"num_queries": 500},  # more than there are locations
             {"text_teacher": True, "label_tables": {"own": 3}},
         ]

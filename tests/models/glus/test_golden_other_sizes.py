@@ -97,7 +97,9 @@ def test_pixels_and_features(model, processor, frames):
         assert_close(feature[0].mean((1, 2)), f"sam_backbone_feature_mean.{level}", 1e-5)
 
 
-@pytest.mark.parametrize(("stride", "name"), [(3, "mask_logits"), (1, "mask_logits_stride1")])
+@pytest.mark.parametrize(
+    ("stride", "name"), [(3, "mask_logits"), pytest.param(1, "mask_logits_stride1", marks=pytest.mark.slow)]
+)
 def test_video(model, processor, session, monkeypatch, stride, name):
     monkeypatch.setattr(model.config, "memory_stride", stride)
     outputs = list(model.propagate_in_video_iterator(session))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 
 _VOLATILE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "_attn_implementation"}
@@ -36,6 +37,21 @@ def model_digest(model) -> str:
     return digest.hexdigest()[:16]
 
 
+def model_settings(model, name: str | None = None) -> dict:
+    """What the settings of a run say of its model.
+
+    Args:
+        model: a `PreTrainedModel`; SAM-2 that carries its masks, if another model does, is told of too.
+        name: for messages; by default where the model was loaded from.
+    """
+    name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+    described = {"name": Path(name).resolve().name, "digest": model_digest(model), "dtype": str(model.dtype)}
+    if not hasattr(model, "propagation"):
+        return {"model": described}
+    carried = {"by": model.propagation, "digest": model_digest(model.mask_model)}
+    return {"model": described, "propagation": carried}
+
+
 def _stable(config):
     """Without entries that say where a config comes from instead of what it is."""
     if isinstance(config, dict):
@@ -43,4 +59,4 @@ def _stable(config):
     return config
 
 
-__all__ = ["model_digest"]
+__all__ = ["model_digest", "model_settings"]

@@ -41,8 +41,9 @@ class Job:
         index: its row.
         video_id, expression_id: unchanged from the dataset.
         digest: of everything in the row that the prediction depends on.
-        num_frames: of the video.
+        num_frames: of the video; 0 where it is not known before the video is read.
         key_frame: index of the frame to start from, or None for the first.
+        length: relative length of the video, where `num_frames` is not known.
     """
 
     index: int
@@ -51,6 +52,7 @@ class Job:
     digest: str
     num_frames: int
     key_frame: int | None
+    length: int = 1
 
     @property
     def key(self) -> tuple[str, str]:
@@ -67,7 +69,7 @@ class Group:
     @property
     def cost(self) -> int:
         """Relative time: every frame is encoded once, and read and decoded once per expression."""
-        return self.jobs[0].num_frames * (1 + len(self.jobs))
+        return (self.jobs[0].num_frames or self.jobs[0].length) * (1 + len(self.jobs))
 
 
 def light_rows(rows):

@@ -26,26 +26,49 @@ SCORE_DIGITS = 4  # of a mean score and a confidence: the next ones depend on th
 
 
 @dataclass(frozen=True)
+class Clip:
+    """A video that is open.
+
+    Attributes:
+        frames: `[height, width, 3]` uint8 RGB, all there or read when they are asked for.
+        names: of the frames.
+        size: `(height, width)`.
+        fps: frames per second, where the video tells.
+    """
+
+    frames: Sequence[np.ndarray]
+    names: Sequence[str]
+    size: tuple[int, int]
+    fps: float | None = None
+
+
+@dataclass(frozen=True)
 class Segmenter:
     """A model, its processor and how they are to be used.
 
     Attributes:
         model: has `propagate_in_video_iterator`.
         processor: has `init_video_session` and `post_process_masks`.
-        rows: from `load_referring_dataset`; masks are not needed.
+        rows: from `load_referring_dataset`; masks are not needed. Or rows of a manifest, by index.
         output: root of the tree of predictions.
         options: how to segment.
-        open_writer: from `output` and a job, what takes its masks (as [`ExpressionWriter`], which is the default).
+        open_writer: from `output`, a job and its clip, what takes its masks (as [`ExpressionWriter`], which is the
+            default).
+        open_clip: from a row to its video; by default by the addresses of its frames.
+        before_commit: gets a writer, the scores `[num_frames]` of its masks and the indices of the frames without an
+            answer, when all masks are written.
         record_files: gets size and hash of every file of an expression, by relative path, before it is in place.
         frame_scores: a key-frame selector's scores, `[num_frames]` by `(video_id, expression_id)`.
     """
 
     model: object
     processor: object
-    rows: Sequence[Mapping]
+    rows: Sequence[Mapping] | Mapping[int, Mapping]
     output: Path
     options: EvaluationOptions = EvaluationOptions()
-    open_writer: Callable[[Path, Job], ExpressionWriter] | None = None
+    open_writer: Callable[[Path, Job, Clip], ExpressionWriter] | None = None
+    open_clip: Callable[[Mapping], Clip] | None = None
+    before_commit: Callable[[ExpressionWriter, np.ndarray, list[int]], None] | None = None
     record_files: Callable[[Mapping[str, FileRecord]], None] | None = None
     frame_scores: Mapping[tuple[str, str], Sequence[float]] = field(default_factory=dict)
 
@@ -66,7 +89,7 @@ class Segmenter:
             UserError: a video cannot be read or segmented; one line that names video and expressions.
         """
         failures: list[ExpressionFailure] = []
-        clip: tuple[str, Sequence] | None = None
+        clip: tuple[str, Clip] | None = None
         for group in groups:
             video_id = group.jobs[0].video_id
             try:
@@ -79,20 +102,16 @@ class Segmenter:
             failures += self._run_group(group, clip[1], done, on_finished)
         return failures
 
-    def _run_group(
-        self, group: Group, frames: Sequence, done: Mapping, on_finished: Callable
-    ) -> list[ExpressionFailure]:
+    def _run_group(self, group: Group, clip: Clip, done: Mapping, on_finished: Callable) -> list[ExpressionFailure]:
         try:
-            for result in self._segment(group, frames, done):
+            for result in self._segment(group, clip, done):
                 on_finished(result)
             return []
         except Exception as error:
             if self.options.on_error == "skip" and len(group.jobs) > 1 and not is_out_of_memory(error):
                 # one bad expression must not take the others with it
                 singles = [Group((job,)) for job in group.jobs if job.key not in done]
-                return [
-                    failure for single in singles for failure in self._run_group(single, frames, done, on_finished)
-                ]
+                return [failure for single in singles for failure in self._run_group(single, clip, done, on_finished)]
             return self._failed(group, error, done)
 
     def _failed(self, group: Group, error: Exception, done: Mapping) -> list[ExpressionFailure]:
@@ -101,23 +120,28 @@ class Segmenter:
             return [ExpressionFailure(*job.key, message) for job in group.jobs if job.key not in done]
         raise_for_group(group, error)
 
-    def _read_video(self, job: Job) -> Sequence[np.ndarray]:
+    def _read_video(self, job: Job) -> Clip:
         row = self.rows[job.index]
-        return open_frames(row["frame_paths"], self.options.limits, (row["height"], row["width"]))
+        if self.open_clip is not None:
+            return self.open_clip(row)
+        size = row["height"], row["width"]
+        return Clip(open_frames(row["frame_paths"], self.options.limits, size), row["frames"], size)
 
-    def _segment(self, group: Group, frames: Sequence, done: Mapping) -> Iterator[ExpressionResult]:
+    def _segment(self, group: Group, clip: Clip, done: Mapping) -> Iterator[ExpressionResult]:
         """The result of each expression of the group that was not done, when its folder is in place."""
         begin, rows, options = time.perf_counter(), [self.rows[job.index] for job in group.jobs], self.options
-        session = self.processor.init_video_session(frames, [row["expression"] for row in rows], **options.context)
-        scores = np.zeros((len(rows), len(frames)), dtype=np.float64)
+        starts = [_start(job, clip) for job in group.jobs]
+        session = self.processor.init_video_session(
+            clip.frames, [row["expression"] for row in rows], **options.context
+        )
+        scores = np.zeros((len(rows), len(clip.frames)), dtype=np.float64)
         missing: list[list[int]] = [[] for _ in rows]
         with ExitStack() as stack:
             writers = {
-                position: stack.enter_context(self._writer(job))
+                position: stack.enter_context(self._writer(job, clip))
                 for position, job in enumerate(group.jobs)
                 if job.key not in done
             }
-            starts = [job.key_frame or 0 for job in group.jobs]
             settings = {"threshold": options.threshold, "batch_size": options.batch_size, **options.modes}
             for frame in iterate_frame_masks(self.model, self.processor, session, starts, **settings):
                 scores[frame.text_indices, frame.frame_idx] = frame.scores
@@ -127,18 +151,21 @@ class Segmenter:
                         writers[position].write(frame.frame_idx, mask)
             seconds = (time.perf_counter() - begin) / len(rows)
             for position, writer in writers.items():
-                job, row = group.jobs[position], rows[position]
+                job = group.jobs[position]
                 flags = self._flag_no_target(job, scores[position])
                 if flags.get("no_target"):
                     scores[position] = 0
-                    for frame_idx in range(len(frames)):
-                        writer.write(frame_idx, np.zeros((row["height"], row["width"]), dtype=bool))
+                    for frame_idx in range(len(clip.frames)):
+                        writer.write(frame_idx, np.zeros(clip.size, dtype=bool))
+                if self.before_commit is not None:
+                    self.before_commit(writer, scores[position], sorted(missing[position]))
                 writer.commit(self.record_files)
-                yield _result(job, row, scores[position], sorted(missing[position]), seconds, flags)
+                found = scores[position], sorted(missing[position])
+                yield _result(job, rows[position]["dataset"], clip.names, *found, seconds, flags)
 
-    def _writer(self, job: Job) -> ExpressionWriter:
+    def _writer(self, job: Job, clip: Clip) -> ExpressionWriter:
         if self.open_writer is not None:
-            return self.open_writer(self.output, job)
+            return self.open_writer(self.output, job, clip)
         return ExpressionWriter(self.output, self.rows[job.index])
 
     def _flag_no_target(self, job: Job, mask_scores: np.ndarray) -> dict:
@@ -149,19 +176,33 @@ class Segmenter:
         return {**flags, "confidence": round(flags["confidence"], SCORE_DIGITS)}
 
 
+def _start(job: Job, clip: Clip) -> int:
+    """The frame to start from; of a dataset it was checked when the run was planned."""
+    start = job.key_frame or 0
+    if start >= len(clip.frames):
+        raise UserError(f"there is no key frame {start}, the video has {len(clip.frames)} frames: correct it")
+    return start
+
+
 def _result(
-    job: Job, row: Mapping, scores: np.ndarray, missing: list[int], seconds: float, flags: Mapping
+    job: Job,
+    dataset: str,
+    names: Sequence[str],
+    scores: np.ndarray,
+    missing: list[int],
+    seconds: float,
+    flags: Mapping,
 ) -> ExpressionResult:
     return ExpressionResult(
         video_id=job.video_id,
         expression_id=job.expression_id,
         digest=job.digest,
-        num_frames=job.num_frames,
-        key_frame=row["frames"][job.key_frame or 0],
+        num_frames=len(names),
+        key_frame=names[job.key_frame or 0],
         mean_score=round(float(scores.mean(dtype=np.float64)), SCORE_DIGITS),
-        missing=[row["frames"][frame] for frame in missing],
+        missing=[names[frame] for frame in missing],
         seconds=round(seconds, 3),
-        dataset=row["dataset"],
+        dataset=dataset,
         **flags,
     )
 
@@ -194,4 +235,4 @@ def error_message(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-__all__ = ["Segmenter", "error_message", "is_explained", "is_out_of_memory", "raise_for_group"]
+__all__ = ["Clip", "Segmenter", "error_message", "is_explained", "is_out_of_memory", "raise_for_group"]

@@ -1,5 +1,5 @@
-"""The backbone of GLEE: a ResNet or Swin of transformers, the ResNet with batch norms that stay as they were
-trained."""
+"""The backbone of GLEE: a ResNet or Swin of transformers, the ResNet with batch norms that stay as they were trained;
+or an EVA-02."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from transformers.models.deformable_detr.modeling_deformable_detr import replace
 from transformers.models.resnet.modeling_resnet import ResNetBottleNeckLayer
 
 from .configuration_glee import GLEEConfig
+from .eva02_glee import GLEEEva02Backbone
 
 
-NUM_MAPS = 4  # strides 4, 8, 16 and 32
+NUM_MAPS = 4
 
 
 def build_backbone(config: GLEEConfig) -> nn.Module:
-    """The backbone of a config, with random weights; its `feature_maps` have strides 4, 8, 16 and 32.
+    """The backbone of a config, with random weights; its `feature_maps` have strides 4, 8, 16 and 32, those of
+    an EVA-02 8, 16, 32 and 64.
 
     Raises:
         ValueError: the backbone does not give four feature maps.
@@ -30,6 +32,8 @@ def build_backbone(config: GLEEConfig) -> nn.Module:
         >>> [tuple(features.shape[1:]) for features in backbone(torch.zeros(1, 3, 64, 96)).feature_maps]
         [(8, 16, 24), (16, 8, 12), (24, 4, 6), (32, 2, 3)]
     """
+    if config.has_pyramid:
+        return GLEEEva02Backbone(config.backbone_config)
     is_resnet = config.backbone_config.model_type == "resnet"  # has no attention, and refuses a choice of it
     backbone = AutoBackbone.from_config(
         config.backbone_config, **({"attn_implementation": "eager"} if is_resnet else {})

@@ -8,6 +8,7 @@ from transformers import AutoConfig, CLIPTextConfig, PreTrainedConfig
 from ...checkpoint_files.config_bounds import check_names, check_numbers
 from ...errors import CheckpointError
 from ..checkpoint_loading import CheckpointMixin
+from .configuration_eva02_glee import GLEEEva02Config
 
 
 @strict
@@ -17,13 +18,14 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
     and the released code differ follow the paper, `docs/glee.md` lists both.
 
     Args:
-        backbone_config: a ResNet or Swin that gives four feature maps at strides 4, 8, 16 and 32.
+        backbone_config: a ResNet or Swin that gives four feature maps at strides 4, 8, 16 and 32; or a
+            [`GLEEEva02Config`], GLEE-Pro's, with strides 8, 16, 32 and 64.
         bottleneck_sizes (`list[int]`, *optional*): of a ResNet, the inner channels of each stage; a quarter of its
             outer ones by default.
         text_config (`CLIPTextConfig`): the text tower.
         d_model (`int`, defaults to 256): channels of queries, feature maps and projected words.
         num_feature_levels (`int`, defaults to 4): levels of deformable attention: strides 8, 16, 32, and 64 and more
-            by convolutions.
+            by convolutions. An EVA-02 has four.
         encoder_layers, decoder_layers (`int`): 6 and 9.
         encoder_ffn_dim, decoder_ffn_dim (`int`): 2048.
         encoder_attention_heads, decoder_attention_heads (`int`): 8.
@@ -138,7 +140,8 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
                 raise CheckpointError(
                     f"GLEEConfig.backbone_config.model_type must be one of {BACKBONES}, got {kind!r}"
                 )
-            self.backbone_config = AutoConfig.for_model(kind, **values)
+            is_eva = kind == GLEEEva02Config.model_type  # transformers does not know it
+            self.backbone_config = GLEEEva02Config(**values) if is_eva else AutoConfig.for_model(kind, **values)
         if self.text_config is None or isinstance(self.text_config, dict):
             values = {key: value for key, value in (self.text_config or {}).items() if key != "model_type"}
             check_names(CLIPTextConfig, values, "GLEEConfig.text_config")
@@ -159,11 +162,27 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
                 raise CheckpointError(f"GLEEConfig.text_config.{name} is {value!r:.40}; it must be one number")
         if self.num_feature_levels < LEAST_LEVELS:
             raise CheckpointError(f"GLEEConfig.num_feature_levels is {self.num_feature_levels}; it must be 3 or more")
+        if self.has_pyramid:
+            self._check_pyramid()
         for name in ("encoder_attention_heads", "decoder_attention_heads", "group_norm_groups"):
             if self.d_model % getattr(self, name):
                 raise ValueError(
                     f"GLEEConfig.d_model is {self.d_model}, which {name}={getattr(self, name)} do not divide."
                 )
+
+    def _check_pyramid(self):
+        """Its maps are read as they are."""
+        channels = self.backbone_config.pyramid_channels
+        if channels != self.d_model or self.num_feature_levels != PYRAMID_LEVELS:
+            raise CheckpointError(
+                f"GLEEConfig.backbone_config gives {PYRAMID_LEVELS} maps of {channels} channels, but there are "
+                f"num_feature_levels={self.num_feature_levels} of d_model={self.d_model}; make them equal"
+            )
+
+    @property
+    def has_pyramid(self) -> bool:
+        """Whether the backbone's maps are the levels of deformable attention already, as GLEE-Pro's are."""
+        return self.backbone_config.model_type == GLEEEva02Config.model_type
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
@@ -202,7 +221,8 @@ CHOICES = {
 }
 
 LEAST_LEVELS = 3  # strides 8, 16 and 32
-BACKBONES = ("resnet", "swin")
+PYRAMID_LEVELS = 4  # strides 8, 16, 32 and 64
+BACKBONES = ("resnet", "swin", GLEEEva02Config.model_type)
 
 RESNET_50 = {"model_type": "resnet", "out_features": ["stage1", "stage2", "stage3", "stage4"]}
 

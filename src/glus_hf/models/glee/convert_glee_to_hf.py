@@ -1,4 +1,4 @@
-"""Converter: a released GLEE file (Lite or Plus) into a folder for `from_pretrained`.
+"""Converter: a released GLEE file (Lite, Plus or Pro) into a folder for `from_pretrained`.
 
 Names are in weight_names_glee.py, sizes in original_config_glee.py; files, records and the rule that every weight is
 used exactly once are those of all converters.
@@ -21,13 +21,16 @@ from ...conversion.provenance import describe_source
 from ...conversion.weight_files import WeightFiles
 from ...errors import CheckpointError
 from ..checkpoint_loading import check_files, readable_errors
+from .configuration_eva02_glee import GLEEEva02Config
 from .configuration_glee import GLEEConfig
+from .eva02_glee import rotary_angles
 from .image_processing_glee import GLEEImageProcessor
 from .modeling_glee import GLEEForVideoSegmentation
 from .original_config_glee import config_values
 from .processing_glee import GLEEProcessor
 from .weight_names_glee import (
     IGNORED,
+    ROTARY_TABLE,
     TEACHER_PREFIX,
     copies,
     copy_of,
@@ -38,6 +41,8 @@ from .weight_names_glee import (
 )
 
 
+GREY = 128
+TABLE_TOLERANCE = 1e-2  # of tables in half precision
 FLOAT32_PARTS = ("model.pixel_decoder.", "model.decoder.", "model.prompter.")
 
 
@@ -51,7 +56,7 @@ def convert_checkpoint(
     max_shard_size: int | str = "5GB",
     progress: bool = True,
 ) -> Path:
-    """Convert a released GLEE-Lite or GLEE-Plus.
+    """Convert a released GLEE-Lite, GLEE-Plus or GLEE-Pro.
 
     Accepts the weights alone or under "model", with and without the prefixes "module." and "glee.". Left out are
     computed buffers, and the teacher.
@@ -72,7 +77,8 @@ def convert_checkpoint(
 
     Raises:
         WeightsDoNotFit: weights are missing, unexpected or of the wrong shape; all of them in its `keys`.
-        CheckpointError: the file is missing, damaged or not what it should be; one line.
+        CheckpointError: the file is missing, damaged or not what it should be, its copies or rotary tables too; one
+            line.
 
     Example:
 
@@ -84,6 +90,8 @@ def convert_checkpoint(
     model_config = GLEEConfig(**{**values, **(config or {})})
     plan = GLEEConversionPlan(model_config, [released], dtype)
     released.check_copies()
+    if model_config.has_pyramid:
+        released.check_tables(model_config.backbone_config)
     processor = _make_processor(model_config, clip)
 
     def record() -> dict:
@@ -147,6 +155,28 @@ class ReleasedWeights(WeightFiles):
                 f"{self.role}: {', '.join(differ)}: differ from the weights that they repeat; download the file again"
             )
 
+    def check_tables(self, config: GLEEEva02Config) -> None:
+        """Refuse rotary positions that are not those that we compute.
+
+        Raises:
+            CheckpointError: there are any; one line.
+        """
+        stored = ((name, tensor) for name, tensor in self.originals().read() if ROTARY_TABLE.fullmatch(name))
+        differ = sorted(name for name, tensor in stored if not _is_table(name, tensor.float(), config))
+        if differ:
+            raise CheckpointError(
+                f"{self.role}: {', '.join(differ)}: are not the rotary positions of GLEE-Pro; download the file again"
+            )
+
+
+def _is_table(name: str, stored: Tensor, config: GLEEEva02Config) -> bool:
+    layer = ROTARY_TABLE.fullmatch(name)["i"]
+    is_global = "rope_glb" in name if layer is None else int(layer) in config.global_attention_indexes
+    grid = config.grid if is_global else config.window_size
+    angles = rotary_angles(grid * grid, grid, config, stored.device).repeat_interleave(2, 1)
+    expected = angles.cos() if name.endswith("cos") else angles.sin()
+    return stored.shape == expected.shape and torch.allclose(stored, expected, atol=TABLE_TOLERANCE)
+
 
 class GLEEConversionPlan(ConversionPlan):
     """The way of every weight into a [`GLEEForVideoSegmentation`]. Copies must be there too."""
@@ -188,7 +218,16 @@ def _make_processor(config: GLEEConfig, clip: str | os.PathLike) -> GLEEProcesso
             f"folder of {CLIP_REPO}"
         )
     length = config.text_config.max_position_embeddings
-    return GLEEProcessor(GLEEImageProcessor(), tokenizer, max_text_tokens=length)
+    return GLEEProcessor(_make_image_processor(config), tokenizer, max_text_tokens=length)
+
+
+def _make_image_processor(config: GLEEConfig) -> GLEEImageProcessor:
+    """GLEE-Pro's images are resized by their longer side and padded to a square of grey."""
+    if not config.has_pyramid:
+        return GLEEImageProcessor()
+    side = config.backbone_config.image_size
+    square = {"height": side, "width": side}
+    return GLEEImageProcessor(size={"longest_edge": side}, pad_size=square, pad_value=GREY)
 
 
 __all__ = ["convert_checkpoint"]

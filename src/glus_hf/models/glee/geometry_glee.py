@@ -10,6 +10,8 @@ from torch.nn import functional as F
 def to_original_size(logits: Tensor, padded: tuple, resized: tuple, original: tuple) -> Tensor:
     """Mask logits `[n, h, w]` of a padded image at the image's own size, `[n, height, width]`; sizes are (height,
     width)."""
+    if len(logits) == 0:
+        return logits.new_zeros(0, *original)
     logits = F.interpolate(logits[:, None].float(), padded, mode="bilinear", align_corners=False)
     logits = logits[..., : resized[0], : resized[1]]
     return F.interpolate(logits, original, mode="bilinear", align_corners=False)[:, 0]

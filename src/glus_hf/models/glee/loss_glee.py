@@ -48,7 +48,7 @@ def glee_losses(
         draws: points for matching and mask losses.
         denoising: the queries that `output.denoising` is about; None without them.
         has_prompts: the images have visual prompts, so that confidence learns which query is meant.
-        clip_length: the images are clips of that many frames, whose objects are followed.
+        clip_length: the images are clips of that many frames, whose objects are followed if labels tell them apart.
     """
     num_targets = count_targets(labels, output.final.logits.device)
     losses, matches = {}, {}
@@ -60,7 +60,7 @@ def glee_losses(
         losses |= _with_suffix(
             mask_losses(predictions, labels, matches[stage], num_targets, config, draws, stage), suffix
         )
-    if clip_length is not None:
+    if clip_length is not None and all("instance_ids" in target for target in labels):
         matches[TRACK_STAGE] = match_queries(output.final, labels, config, draws, TRACK_STAGE)
         losses["track_loss"] = track_loss(output.embeddings, labels, matches[TRACK_STAGE], clip_length, config, draws)
     if denoising is not None:

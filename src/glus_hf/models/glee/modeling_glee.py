@@ -21,11 +21,13 @@ from transformers.utils import ModelOutput
 
 from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
+from .association_glee import TOP_K, GLEEInstanceSession, GLEEInstancesOutput, track_instances
 from .backbone_glee import build_backbone
 from .configuration_glee import GLEEConfig
 from .decoder_glee import DecoderOutput, GLEEDecoder
 from .denoising_glee import DenoisingQueries, make_denoising_queries
 from .draws_glee import GLEEDraws
+from .eva02_glee import GLEEEva02Backbone
 from .fusion_glee import GLEEFusion
 from .heads_glee import GLEEHeads, GLEEPredictions
 from .inference_glee import GLEEInferenceSession, GLEEVideoSegmentationOutput, propagate_in_video
@@ -57,6 +59,8 @@ class GLEESegmentationOutput(ModelOutput):
         encoder_predictions ([`GLEEPredictions`], *optional*): of the selected locations, by the encoder alone.
         references (`list[FloatTensor]`): boxes before each layer and after the last.
         denoising ([`DenoisingQueries`], *optional*): in training.
+        padded_size (`tuple[int, int]`, *optional*): height and width of the padded images; those of masks of stride 4
+            by default.
     """
 
     loss: torch.FloatTensor | None = None
@@ -74,6 +78,7 @@ class GLEESegmentationOutput(ModelOutput):
     encoder_predictions: GLEEPredictions | None = None
     references: list | None = None
     denoising: DenoisingQueries | None = None
+    padded_size: tuple[int, int] | None = None
 
 
 class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
@@ -85,7 +90,7 @@ class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
-    _no_split_modules = ["GLEEPixelDecoder", "GLEEDecoder", "CLIPEncoderLayer"]
+    _no_split_modules = ["GLEEPixelDecoder", "GLEEDecoder", "GLEEEva02Block", "CLIPEncoderLayer"]
     _keep_in_fp32_modules_strict = ["pixel_decoder", "decoder", "prompter"]
 
     def _initialize_weights(self, module, *args):
@@ -96,8 +101,10 @@ class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
     def _init_weights(self, module):
         """Normal with a deviation of one by the root of the inputs; uniform 0..1, as in the released code, does not
         train."""
-        if isinstance(module, (nn.Linear, nn.Conv2d)):
-            init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            is_transposed = isinstance(module, nn.ConvTranspose2d)  # each result has one place of each input
+            inputs = module.in_channels if is_transposed else module.weight[0].numel()
+            init.normal_(module.weight, std=inputs**-0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
@@ -105,6 +112,8 @@ class GLEEPreTrainedModel(CheckpointMixin, PreTrainedModel):
         elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+        elif isinstance(module, GLEEEva02Backbone):
+            init.normal_(module.position_embedding, std=POSITION_STD)
         elif isinstance(module, GLEEFusion):
             init.constant_(module.vision_param, FUSION_SCALE)
             init.constant_(module.text_param, FUSION_SCALE)
@@ -159,7 +168,7 @@ class GLEEModel(GLEEPreTrainedModel):
         self.text_encoder.student.set_input_embeddings(value)
 
     def encode_images(self, pixel_values: Tensor) -> list[Tensor]:
-        """`[images, 3, height, width]` -> maps of strides 4, 8, 16 and 32."""
+        """`[images, 3, height, width]` -> maps of strides 4, 8, 16 and 32, or 8, 16, 32 and 64 of an EVA-02."""
         return list(self.backbone(pixel_values.to(self.device, self.backbone.dtype)).feature_maps)
 
     def prepare_images(self, pixel_values: Tensor) -> PixelMaps:
@@ -290,12 +299,13 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
                 training, and the seed 0 otherwise.
             draws: the random numbers themselves, see [`GLEEDraws`].
             all_stages: predictions of all stages also without labels.
-            prompt_masks: a visual prompt per image, `[images, height, width]` of bool, of the padded images.
+            prompt_masks: a visual prompt per image, `[images, height, width]` of bool, of the padded images; with
+                `clip_length` also one per clip, of its first frame, for all of its frames.
             prompt_kinds: "mask", "box", "point" or "scribble", for all images or per image.
             prompt_images: where there is not one prompt per image, the image of each `[prompts]`; the outputs are one
                 per prompt, and the backbone reads an image once.
-            clip_length: the images are clips of that many frames, one after the other, and labels have `instance_ids
-                [n]`: adds the loss of following objects.
+            clip_length: the images are clips of that many frames, one after the other; where labels have
+                `instance_ids [n]`, adds the loss of following objects.
 
         Returns:
             [`GLEESegmentationOutput`]
@@ -316,12 +326,17 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
             pixel_values = pixel_values.to(self.device)[prompt_images]
             features = [maps[prompt_images] for maps in features]
         if prompt_masks is not None:
-            prompt_masks, prompt_kinds = self._check_prompts(prompt_masks, prompt_kinds, pixel_values)
-            crop = self.model.read_crops(pixel_values, prompt_masks, prompt_kinds)
+            step = _frames_of_a_prompt(len(pixel_values), len(prompt_masks), clip_length)
+            prompted = pixel_values[::step]
+            prompt_masks, prompt_kinds = self._check_prompts(prompt_masks, prompt_kinds, prompted)
+            crop = self.model.read_crops(prompted, prompt_masks, prompt_kinds)
+            crop = None if crop is None else crop.repeat_interleave(step, 0)
         encoded, mask_features = self.model.pixel_decoder(features, text, crop)
         if prompt_masks is not None:
+            seen = [maps[::step] for maps in encoded], mask_features[::step]
             is_random = self.training or generator is not None
-            visual = self.model._prompt_of(crop, encoded, mask_features, prompt_masks, draws if is_random else None)
+            visual = self.model._prompt_of(None, *seen, prompt_masks, draws if is_random else None)
+            visual = visual.select(torch.arange(len(encoded[0]), device=self.device) // step)
         decoded = self.model.decoder(encoded, mask_features, text, denoising, visual, all_stages or labels is not None)
         output = GLEESegmentationOutput(
             **decoded.final,
@@ -333,6 +348,7 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
             encoder_predictions=decoded.encoder,
             references=decoded.references,
             denoising=denoising,
+            padded_size=tuple(pixel_values.shape[-2:]),
         )
         if labels is not None:
             output.losses, output.matches = glee_losses(
@@ -401,7 +417,46 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
         """
         yield from propagate_in_video(self, session, key_frame=key_frame, batch_size=batch_size)
 
+    def track_instances(
+        self,
+        session: GLEEInstanceSession,
+        top_k: int = TOP_K,
+        threshold: float = 0.0,
+        frame_threshold: float = 0.0,
+        one_name_each: bool = False,
+        batch_size: int | None = None,
+    ) -> Iterator[GLEEInstancesOutput]:
+        """Find and follow all objects with a name in a video. The video is read twice, a batch of frames at a time.
+
+        Args:
+            session: from [`GLEEProcessor.init_instance_session`].
+            top_k: most objects: pairs of a track and a name, by the mean of the name's logits over all frames. The
+                released code takes 30, and 50 for TAO.
+            threshold: objects whose score is not above it are left out.
+            frame_threshold: an object's mask is empty on frames where the score of its name is lower. Not in the
+                paper, where every object has a mask on every frame.
+            one_name_each: a track counts with its best name alone, as for TAO.
+            batch_size: frames that are decoded at once; by default 10, on a CPU fewer where images are large.
+
+        Yields:
+            [`GLEEInstancesOutput`] per frame, in order.
+
+        Example:
+
+            >>> session = processor.init_instance_session("clip.mp4", ["dog", "cat"])  # doctest: +SKIP
+            >>> for output in model.track_instances(session, threshold=0.3):  # doctest: +SKIP
+            ...     print(output.frame_idx, output.object_ids, output.labels)
+        """
+        yield from track_instances(self, session, top_k, threshold, frame_threshold, one_name_each, batch_size)
+
+
+def _frames_of_a_prompt(images: int, prompts: int, clip_length: int | None) -> int:
+    """Images that share a prompt: those of a clip where there is a prompt per clip, otherwise one."""
+    is_per_clip = clip_length is not None and prompts * clip_length == images
+    return clip_length if is_per_clip else 1
+
 
 TASKS = ("referring", "category")
+POSITION_STD = 0.02
 
 __all__ = ["GLEEForVideoSegmentation", "GLEEModel", "GLEEPreTrainedModel", "GLEESegmentationOutput"]

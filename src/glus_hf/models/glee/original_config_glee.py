@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from ...errors import CheckpointError
+from .configuration_eva02_glee import GLEEEva02Config
 from .weight_names_glee import LABEL_TABLES
 
 
 HEADS = 8  # of all attention but CLIP's and Swin's; no shape tells them
-CLIP_HEAD_SIZE = 64
+CLIP_HEAD_SIZE = EVA_HEAD_SIZE = 64
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 FIRST_STAGE, LAST_STAGE = 2, 5
 SPECIAL_TOKENS = 2  # CLIP's start and end are the last of its vocabulary
@@ -38,7 +40,7 @@ def config_values(shapes: Mapping[str, Tensor], where: str) -> dict:
 
 def _backbone_values(shapes: Mapping[str, Tensor], where: str) -> dict:
     if any(name.startswith("backbone.net.") for name in shapes):
-        raise CheckpointError(f"{where}: GLEE-Pro (EVA-02 backbone) is not supported; use GLEE-Lite or GLEE-Plus")
+        return {"backbone_config": _eva02_values(shapes)}
     if "backbone.patch_embed.proj.weight" in shapes:
         return {"backbone_config": _swin_values(shapes)}
     depths = [count(shapes, rf"backbone\.res{stage}\.(\d+)\.") for stage in range(FIRST_STAGE, LAST_STAGE + 1)]
@@ -64,6 +66,33 @@ def _swin_values(shapes: Mapping[str, Tensor]) -> dict:
         "num_heads": [table.shape[1] for table in tables],
         "window_size": (int(tables[0].shape[0] ** 0.5) + 1) // 2,
         "out_features": STAGES,
+    }
+
+
+def _eva02_values(shapes: Mapping[str, Tensor]) -> dict:
+    """Window, image and heads are told by the rotary tables, which a file may lack."""
+    positions, dim = shapes["backbone.net.pos_embed"].shape[1:]
+    patch = shapes["backbone.net.patch_embed.proj.weight"].shape[-1]
+    values = {
+        "model_type": GLEEEva02Config.model_type,
+        "hidden_size": dim,
+        "num_hidden_layers": count(shapes, r"backbone\.net\.blocks\.(\d+)\."),
+        "intermediate_size": shapes["backbone.net.blocks.0.mlp.w1.weight"].shape[0],
+        "patch_size": patch,
+        "position_grid": math.isqrt(positions - 1),
+        "pyramid_channels": shapes["backbone.simfp_4.0.weight"].shape[0],
+    }
+    tables = [shapes.get(f"backbone.net.rope_{kind}.freqs_cos") for kind in ("win", "glb")]
+    if None in tables:
+        return values | {"num_attention_heads": max(dim // EVA_HEAD_SIZE, 1)}
+    window, image = (math.isqrt(len(table)) for table in tables)
+    layers = range(values["num_hidden_layers"])
+    rows = [shapes[f"backbone.net.blocks.{layer}.attn.rope.freqs_cos"].shape[0] for layer in layers]
+    return values | {
+        "num_attention_heads": dim // tables[0].shape[1],
+        "window_size": window,
+        "image_size": image * patch,
+        "global_attention_indexes": [layer for layer in layers if rows[layer] == image**2],
     }
 
 

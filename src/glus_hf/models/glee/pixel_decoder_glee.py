@@ -114,10 +114,7 @@ class GLEEPixelDecoder(Float32Module):
     def __init__(self, config: GLEEConfig, channels: list[int]):
         super().__init__()
         dim, groups = config.d_model, config.group_norm_groups
-        convolutions = [nn.Conv2d(count, dim, 1) for count in channels[1:]]
-        extra = config.num_feature_levels - len(convolutions)
-        inputs = [channels[-1], *[dim] * extra][:extra]
-        convolutions += [nn.Conv2d(count, dim, 3, stride=2, padding=1) for count in inputs]
+        convolutions = [] if config.has_pyramid else make_input_convolutions(config, channels)
         self.num_backbone_levels = len(channels) - 1
         self.input_projections = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(groups, dim)) for conv in convolutions)
         self.fusion_text_mask = config.fusion_text_mask
@@ -136,14 +133,14 @@ class GLEEPixelDecoder(Float32Module):
         """Encode images.
 
         Args:
-            features: four maps `[images, channels, height, width]` of strides 4, 8, 16, 32; or what this gives without
-                a text.
+            features: four maps `[images, channels, height, width]` of strides 4, 8, 16, 32, or of a pyramid; or what
+                this gives without a text.
             text: names, or one sentence per image.
             crop: tokens of visual prompts that locations read beside the words, `[images, n, dim]`.
 
         Returns:
-            The encoded levels, finest first, `[images, dim, height, width]` each, and mask features
-            `[images, dim, height / 4, width / 4]`. Without a text, [`PixelMaps`].
+            The encoded levels, finest first, `[images, dim, height, width]` each, and mask features `[images, dim,
+            height / 4, width / 4]`, with a pyramid of a stride of 8. Without a text, [`PixelMaps`].
         """
         if not isinstance(features, PixelMaps):
             features = [values.float() for values in features]
@@ -156,7 +153,10 @@ class GLEEPixelDecoder(Float32Module):
         return encoded, self.make_mask_features(features.lateral, encoded[0])
 
     def project(self, features: list[Tensor]) -> list[Tensor]:
-        """Maps of strides 8 and more in the width of the model; those above 32 come from the ones before them."""
+        """Maps of strides 8 and more in the width of the model; those above 32 come from the ones before them. A
+        pyramid's are so already."""
+        if len(self.input_projections) == 0:
+            return features
         maps = [project(values) for project, values in zip(self.input_projections, features[1:], strict=False)]
         coarsest = features[-1]
         for project in self.input_projections[self.num_backbone_levels :]:
@@ -194,6 +194,15 @@ class GLEEPixelDecoder(Float32Module):
     def make_mask_features(self, lateral: Tensor, encoded: Tensor) -> Tensor:
         upsampled = F.interpolate(encoded, lateral.shape[-2:], mode="bilinear", align_corners=False)
         return self.mask_projection(self.output(lateral + upsampled))
+
+
+def make_input_convolutions(config: GLEEConfig, channels: list[int]) -> list[nn.Conv2d]:
+    """One for every map of strides 8, 16 and 32, and one that makes each coarser level of the level before."""
+    dim = config.d_model
+    convolutions = [nn.Conv2d(count, dim, 1) for count in channels[1:]]
+    extra = config.num_feature_levels - len(convolutions)
+    inputs = [channels[-1], *[dim] * extra][:extra]
+    return convolutions + [nn.Conv2d(count, dim, 3, stride=2, padding=1) for count in inputs]
 
 
 __all__ = ["GLEEPixelDecoder", "Levels", "PixelMaps", "flatten_levels"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from .geometry_glee import boxes_in_pixels, mask_confidence, to_original_size
 
 
-STRIDE = 4  # of mask logits
+STRIDE = 4  # of mask logits, where outputs do not tell
 
 
 def select_objects(
@@ -34,7 +34,7 @@ def select_objects(
     count = logits.shape[-1]
     class_scores, flat = logits.flatten().sigmoid().topk(min(top_k, logits.numel()))
     queries, labels = flat // count, flat % count
-    padded = tuple(STRIDE * side for side in outputs.pred_masks.shape[-2:])
+    padded = _padded_size(outputs)
     kept, used = queries.unique(return_inverse=True)
     masks = to_original_size(outputs.pred_masks[image, kept], padded, resized, original)
     scores = class_scores * mask_confidence(masks)[used]
@@ -50,11 +50,15 @@ def select_prompted(
     """The query that answers a visual prompt: `masks [height, width]` of bool, `scores []` and `boxes [4]`."""
     logits = outputs.confidence_logits if score_source == "confidence" else outputs.logits
     score, query = logits[prompt, :, 0].sigmoid().max(0)
-    padded = tuple(STRIDE * side for side in outputs.pred_masks.shape[-2:])
+    padded = _padded_size(outputs)
     at = slice(int(query), int(query) + 1)
     mask = to_original_size(outputs.pred_masks[prompt, at], padded, resized, original)[0] > 0
     box = boxes_in_pixels(outputs.pred_boxes[prompt, at], padded, resized, original)[0]
     return {"masks": mask, "scores": score, "boxes": box}
+
+
+def _padded_size(outputs) -> tuple[int, int]:
+    return outputs.padded_size or tuple(STRIDE * side for side in outputs.pred_masks.shape[-2:])
 
 
 def with_names(result: dict, names: Sequence[str] | None) -> dict:

@@ -18,6 +18,7 @@ from ..checkpoint_loading import CheckpointMixin
 from ..expressions import check_expression
 from ..processor_parts import ProcessorPartsMixin
 from ..sessions import load_frames
+from .association_glee import GLEEInstanceSession
 from .image_processing_glee import GLEEImageProcessor
 from .image_prompts_glee import prompt_inputs
 from .inference_glee import GLEEInferenceSession
@@ -56,6 +57,8 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         check_whole_numbers(
             max_text_tokens=max_text_tokens, max_names=max_names, size_divisor=image_processor.size_divisor
         )
+        if image_processor.pad_value is not None:
+            check_whole_numbers(pad_value=image_processor.pad_value)
         check_views(image_processor)
         self.max_text_tokens = max_text_tokens
         self.max_names = max_names
@@ -198,6 +201,21 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         return GLEEInferenceSession(
             frames=load_frames(video), texts=texts, image_processor=self.image_processor, **self.tokenize(texts)
         )
+
+    def init_instance_session(self, video, category_names: Sequence[str]) -> GLEEInstanceSession:
+        """Start to look for all objects of a video that have one of several names; see
+        [`GLEEForVideoSegmentation.track_instances`].
+
+        Args:
+            video: what [`~glus_hf.load_video`] reads.
+            category_names: see `check_names`.
+
+        Raises:
+            UserError: names that `check_names` refuses; one line.
+            VideoError: the video cannot be read; one line.
+        """
+        names = self.check_names(category_names)
+        return GLEEInstanceSession(load_frames(video), names, self.image_processor, **self.tokenize(names))
 
     def post_process_masks(self, mask_logits: torch.Tensor, threshold: float = 0.0) -> torch.Tensor:
         """Mask logits `[..., height, width]` as masks of bool: above the threshold is foreground."""

@@ -9,7 +9,7 @@ from ...conversion.download import download_file
 
 
 SPACE = "Junfeng5/GLEE_demo"
-FILES = {"glee-lite": "MODEL_ZOO/GLEE_Lite_joint.pth", "glee-plus": "MODEL_ZOO/GLEE_Plus_joint.pth"}
+FILES = {f"glee-{name.lower()}": f"MODEL_ZOO/GLEE_{name}_joint.pth" for name in ("Lite", "Plus", "Pro")}
 TOKENIZER_REPO = "openai/clip-vit-base-patch32"
 BRANCH = "main"
 
@@ -18,7 +18,7 @@ def fetch_released(alias: str, revision: str | None = None) -> str:
     """Folder of a released checkpoint, converted. The first call downloads its file, and CLIP's tokenizer.
 
     Args:
-        alias (`str`): "glee-lite" or "glee-plus".
+        alias (`str`): "glee-lite", "glee-plus" or "glee-pro".
         revision (`str`, *optional*): commit, tag or branch of the Space, kept in a folder of its own.
 
     Raises:

@@ -23,7 +23,12 @@ RIGHT_MATRIX = re.compile(r"lang_projection|predictor\.category_embed|mask_sptia
 BOX_COPY = re.compile(r"predictor\.(?:decoder\.)?bbox_embed\.\d+\.(.+)")
 NORM_COPY = re.compile(r"predictor\.decoder\.norm\.(.+)")
 
-IGNORED = re.compile(r"criterion\..+|.+\.(?:relative_position_index|num_batches_tracked|position_ids)")
+ROTARY_TABLE = re.compile(r"backbone\.net\.(?:rope_(?:win|glb)|blocks\.(?P<i>\d+)\.attn\.rope)\.freqs_(?:cos|sin)")
+"""Computed by an EVA-02, which stores them for every layer."""
+
+IGNORED = re.compile(
+    rf"criterion\..+|.+\.(?:relative_position_index|num_batches_tracked|position_ids)|{ROTARY_TABLE.pattern}"
+)
 """Computed buffers, and the loss's own."""
 
 TEACHER_PREFIX = "text_encoder_teacher."
@@ -85,6 +90,29 @@ def _swin() -> dict[str, str]:
     }
 
 
+def _eva02() -> dict[str, str]:
+    block, ours = "net.blocks.{i}.", "blocks.{i}."
+    mlp = (("w1", "gate_proj"), ("w2", "up_proj"), ("ffn_ln", "norm"), ("w3", "down_proj"))
+    weights = same("q_proj.weight", "k_proj.weight", "v_proj.weight")
+    biases = (("q_bias", "q_proj.bias"), ("v_bias", "v_proj.bias"))
+    first_map, first_projection = 3, (1, 0, 1)  # simfp_3.0 and simfp_5.0 change the size
+    rules = {
+        "net.pos_embed": "position_embedding",
+        "net.patch_embed.proj.{p}": "patch_embedding.{p}",
+        **each(block + "@.{p}", ours + "@.{p}", same("norm1", "norm2")),
+        **each(block + "attn.@", ours + "attention.@", weights + biases),
+        block + "attn.proj.{p}": ours + "attention.o_proj.{p}",
+        **each(block + "mlp.@.{p}", ours + "mlp.@.{p}", mlp),
+        "simfp_3.0.{p}": "pyramid.enlarge.{p}",
+    }
+    for index, begin in enumerate(first_projection):
+        for part in range(2):
+            theirs, target = f"simfp_{first_map + index}.{begin + part}", f"pyramid.projections.{index}"
+            rules[f"{theirs}.weight"] = f"{target}.{2 * part}.weight"
+            rules[f"{theirs}.norm.{{p}}"] = f"{target}.{2 * part + 1}.{{p}}"
+    return rules
+
+
 def _pixel_decoder() -> dict[str, str]:
     encoder = "transformer.encoder."
     fusion = encoder + "vl_layers.0.b_attn."
@@ -138,6 +166,7 @@ PROMPTER = {
 RULES = NameRules(
     with_prefixes(_resnet(), "backbone.", OURS + "backbone.")
     | with_prefixes(_swin(), "backbone.", OURS + "backbone.")
+    | with_prefixes(_eva02(), "backbone.", OURS + "backbone.")
     | with_prefixes(CLIP, "text_encoder.text_model.", OURS + "text_encoder.student.")
     | with_prefixes(CLIP, "text_encoder_teacher.text_model.", OURS + "text_encoder.teacher.")
     | {"lang_projection": OURS + "text_encoder.projection.weight"}
@@ -225,4 +254,4 @@ def _shift_stage(name: str, by: int) -> str:
     return re.sub(r"^backbone\.res(\d+)", lambda found: f"backbone.res{int(found[1]) + by}", name)
 
 
-__all__ = ["IGNORED", "copy_of", "original_name", "our_name", "split_weight", "strip_prefixes"]
+__all__ = ["IGNORED", "ROTARY_TABLE", "copy_of", "original_name", "our_name", "split_weight", "strip_prefixes"]

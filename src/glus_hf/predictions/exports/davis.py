@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from transformers.utils import logging
 
 from ...errors import UserError
-from ..davis_annotators import davis_colours
+from ..id_png import save_id_png
 from .video_masks import VideoMasks, write_frames
 
 
@@ -44,15 +43,13 @@ def write_davis(folder: Path, videos: list[VideoMasks]) -> None:
 
 def _write_video(folder: Path, video: VideoMasks) -> None:
     folder.mkdir(parents=True)
-    colours, shared, first = davis_colours().ravel().tolist(), 0, None
+    shared, first = 0, None
     for frame, name in enumerate(video.frame_names):
         ids, lost = number_pixels(np.stack([video.mask(index, frame) for index in range(len(video.labels))]))
         if lost and first is None:
             first = name
         shared += lost
-        image = Image.fromarray(ids)
-        image.putpalette(colours)
-        image.save(folder / f"{name}.png")
+        save_id_png(folder / f"{name}.png", ids)
     if shared:
         logger.warning(
             f"davis: {video.video}: {shared} pixels are in several masks (first in frame {first}) and went to the "

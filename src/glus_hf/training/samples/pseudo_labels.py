@@ -16,20 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ...atomic_write import full_disk_named
 from ...errors import UserError
 from ...evaluation.options import EvaluationOptions
 from ...evaluation.runs.distributed import Processes
 from ...evaluation.runs.expression_result import ExpressionFailure, ExpressionResult
-from ...evaluation.runs.fingerprint import model_digest
+from ...evaluation.runs.fingerprint import model_settings
 from ...evaluation.runs.jobs import Job, light_rows, plan_jobs
 from ...evaluation.runs.resumable_run import check_run_folder, lock_output, prepare_run, run_jobs
 from ...evaluation.runs.run_files import record_files, remove_replaced
 from ...evaluation.runs.segmenter import Segmenter
 from ...media.rle import decode_rle
 from ...metrics.j_and_f import region_similarity
-from ...output_claim import FileRecord, bytes_record
-from ...predictions.prediction_tree import expression_folder, new_partial_folder
+from ...output_claim import FileRecord
+from ...predictions.prediction_tree import expression_folder, write_whole
 from ...rows import all_have, column, filter_rows
 from ...safe_files import read_text
 
@@ -125,11 +124,7 @@ def make_pseudo_labels(
         "dataset": dataset,
         "split": split,
         "data_options": dict(data_options or {}),
-        "model": {
-            "name": Path(model_name or getattr(model, "name_or_path", "") or type(model).__name__).resolve().name,
-            "digest": model_digest(model),
-            "dtype": str(model.dtype),
-        },
+        **model_settings(model, model_name),
         "empty": empty,
         "seed": seed,
         **{name: getattr(options, name) for name in ("texts_per_pass", "threshold", "batch_size", "context_frames")},
@@ -153,7 +148,7 @@ def make_pseudo_labels(
             light,
             folder,
             options,
-            open_writer=lambda folder, job: LabelWriter(folder, rows[job.index], EMPTY_POLICIES[empty]),
+            open_writer=lambda folder, job, clip: LabelWriter(folder, rows[job.index], EMPTY_POLICIES[empty]),
             record_files=partial(record_files, folder, processes.rank),
         )
 
@@ -197,14 +192,7 @@ class LabelWriter:
         if sorted(self.labels) != list(range(count)):
             raise UserError(f"{self.path}: {count - len(self.labels)} of {count} frames have no mask")
         content = json.dumps([self.labels[index] for index in range(count)]).encode()
-        if record is not None:
-            record({_file_of(self.row): bytes_record(content)})
-        staged = new_partial_folder(self.folder)
-        with full_disk_named(self.path):
-            (staged / self.path.name).write_bytes(content)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staged / self.path.name, self.path)
-        staged.rmdir()
+        write_whole(self.folder, _file_of(self.row), content, record)
 
     def __enter__(self) -> LabelWriter:
         return self
