@@ -21,6 +21,10 @@ GROUPS = {
     "output": 4,
     "report": 4,
     "pair": 5,
+    "many": 6,
+    "prompt": 6,
+    "recipe": 6,
+    "family": 6,
 }
 """Of each group every n-th case is in the quick suite; a model is loaded for some, which takes a second."""
 

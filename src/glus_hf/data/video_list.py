@@ -49,7 +49,7 @@ def read_video_list(path: str | os.PathLike) -> list[dict]:
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise DatasetFileError(f"{path}: is no manifest; let it end in {', '.join(SUFFIXES)}")
+        raise DatasetFileError(f"{path}: is no manifest; give it a name that ends in {', '.join(SUFFIXES)}")
     readers = {".jsonl": _json_entries, ".csv": _csv_entries, ".parquet": _parquet_entries}
     rows = _Rows(path)
     for place, entry in readers[path.suffix.lower()](path):
@@ -142,7 +142,7 @@ def _id(value, field: str, slash: bool) -> str:
         value = str(value)
     name = check_name(value, f"'{field}'", "")
     if "/" in name and not slash:
-        raise DatasetFileError(f"{field!r} must not hold '/', got {name!r}")
+        raise DatasetFileError(f"{field!r} must not hold '/', got {name!r}: take another id")
     return name
 
 
@@ -200,7 +200,9 @@ def _csv_entries(path: Path) -> Iterator[Entry]:
         for entry in lines:
             if None in entry or None in entry.values():
                 wrong = "more" if None in entry else "fewer"
-                raise DatasetFileError(f"{path}, line {lines.line_num}: has {wrong} cells than the first line")
+                raise DatasetFileError(
+                    f"{path}, line {lines.line_num}: has {wrong} cells than the first line: correct it"
+                )
             yield f"line {lines.line_num}", {name: cell for name, cell in entry.items() if cell != ""}
     except csv.Error as error:
         raise DatasetFileError(f"{path}, line {lines.line_num}: is not CSV ({error}); correct it") from None

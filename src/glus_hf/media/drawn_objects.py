@@ -35,14 +35,14 @@ def read_drawn_objects(path: str | os.PathLike, size: tuple[int, int]) -> dict[i
         dict_keys([1, 2])
     """
     image = open_image(path, kind="mask", error=UserError)
-    check_size(path, (image.height, image.width), size, of="the frame", error=UserError)
+    check_size(path, (image.height, image.width), size, "the frame", "draw on a copy of that", UserError)
     is_index = image.mode in ("P", "L", "1")
     values = np.asarray(image).astype(np.uint8) if is_index else _number_colours(np.asarray(image.convert("RGBA")))
     ids = [int(value) for value in np.unique(values) if value != 0]
     if image.mode == "P" and len(ids) > 1:
         ids = [value for value in ids if value != VOID]
     if not ids:
-        raise UserError(f"{path}: marks no object; all of it is background")
+        raise UserError(f"{path}: marks no object: all is background; draw on it")
     if len(ids) > MAX_OBJECTS:
         raise UserError(
             f"{path}: has {len(ids)} values; draw each object in one colour without smoothing, on black or nothing"

@@ -145,7 +145,7 @@ def segment_many(
     if options.names_key_frames:
         raise UserError("key frames of many videos are in the manifest; leave them out of the options")
     processes, output = processes or Processes(cpu=True), Path(output)
-    processes.from_main(lambda: check_run_folder(output, rows, mask_file))
+    processes.from_main(lambda: check_run_folder(output, rows, mask_file, _local_files(rows)))
     jobs = plan_listed(rows)
     with lock_output(output, processes):
         settings = {"dataset": LISTED, "max_frames": reader.max_frames, **engine.settings(model_name)}
@@ -172,6 +172,12 @@ def segment_many(
             join_mask_files(output, [rows[job.index] for job in jobs if job.key in results], Path(table))
         remove_replaced(output)
         return report
+
+
+def _local_files(rows: Sequence[Mapping]) -> list[str]:
+    """Videos, folders of frames and tars of a manifest on this machine; results may lie beside them."""
+    videos = {row["video"].partition("::")[2] or row["video"]: None for row in rows}
+    return [video for video in videos if "://" not in video]
 
 
 def plan_listed(rows: Sequence[Mapping]) -> list[Job]:

@@ -22,18 +22,26 @@ from .run_files import PathOf, refuse_foreign
 from .segmenter import Segmenter
 
 
-def check_run_folder(output: Path, rows: Iterable[Mapping], path_of: PathOf = expression_folder) -> None:
+def check_run_folder(
+    output: Path,
+    rows: Iterable[Mapping],
+    path_of: PathOf = expression_folder,
+    reads: Iterable[str] | None = None,
+) -> None:
     """Refuse a folder that a run cannot have, and expressions that share a place, before any work.
 
     Args:
-        rows: light rows; their frames are what the folder has to keep away from.
+        rows: light rows.
+        reads: what the folder has to keep away from; by default the folders of the rows' frames.
 
     Raises:
         UserError: one line, see [`check_place`] and [`check_places_apart`].
     """
     check_places_apart(rows, path_of)
-    addresses = (row["frame_paths"][0] for row in rows if row["frame_paths"])
-    check_place(OutputFolder(output), dict.fromkeys(os.path.dirname(path) for path in addresses if "://" not in path))
+    if reads is None:
+        addresses = (row["frame_paths"][0] for row in rows if row["frame_paths"])
+        reads = (os.path.dirname(path) for path in addresses if "://" not in path)
+    check_place(OutputFolder(output), dict.fromkeys(reads))
 
 
 @contextmanager
