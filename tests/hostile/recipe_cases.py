@@ -14,7 +14,13 @@ FILE = "recipe.yaml"
 WHOLE = {
     "model": {"pretrained": "glus-tiny"},
     "data": {"train": [{"name": "motion_shapes", "options": {"num_videos": 2, "size": 48}}]},
-    "training": {"output_dir": "run", "max_steps": 1, "per_device_train_batch_size": 1, "disable_tqdm": True},
+    "training": {
+        "output_dir": "run",
+        "max_steps": 1,
+        "total_train_batch_size": 1,
+        "per_device_train_batch_size": 1,
+        "disable_tqdm": True,
+    },
     "export": "trained",
 }
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -113,12 +119,12 @@ CASES = [
     value("steps that are text", "training.max_steps", "many"),
     value("half a step", "training.max_steps", 1.5),
     value("a batch of 0", "training.per_device_train_batch_size", 0),
-    value("a batch of 10^12", "training.per_device_train_batch_size", 10**12),
+    value("a batch of 10^12", "training.per_device_train_batch_size", 10**12, words=("batch",)),
     value("a rate that is NaN", "training.learning_rate", float("nan")),
     value("a rate below 0", "training.learning_rate", -1.0),
     value("a rate without end", "training.learning_rate", float("inf")),
-    value("an optimizer that is none", "training.optim", "os.system"),
-    value("a scheduler that is none", "training.lr_scheduler_type", "os.system"),
+    value("an optimizer that is none", "training.optim", "os.system", words=("os.system",)),
+    value("a scheduler that is none", "training.lr_scheduler_type", "os.system", words=("os.system",)),
     value("minus one worker", "training.dataloader_num_workers", -1),
     value("10^6 workers", "training.dataloader_num_workers", 10**6),
     value("a seed below 0", "training.seed", -1),

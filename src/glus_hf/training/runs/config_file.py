@@ -110,7 +110,7 @@ def _read(file: str | os.PathLike) -> dict:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without code, depth, keys that appear twice, and the aliases by which a short text becomes an endless one."""
+    """YAML without code, depth, keys twice, and the aliases by which a short text becomes an endless one."""
 
     num_aliases = 0
 
