@@ -132,7 +132,7 @@ def test_a_link_in_the_place_of_masks_is_not_followed(manifest, tmp_path):
 
 def test_the_output_keeps_away_from_the_videos_and_from_other_files(manifest, tmp_path):
     with pytest.raises(UserError, match="lies in|holds|is the input"):
-        segment_here(manifest, manifest.parent / "clips" / "out")
+        segment_here(manifest, manifest.parent / "clips")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("mine")
     with pytest.raises(UserError, match="holds diary.txt"):
