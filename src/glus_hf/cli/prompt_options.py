@@ -16,6 +16,8 @@ from ..errors import UserError
 NUMBER = r"\s*-?\d{1,6}(?:\.\d{1,6})?\s*"
 PAIR, CORNERS = re.compile(f"{NUMBER},{NUMBER}"), re.compile(",".join([NUMBER] * 4))
 
+MAX_PROMPTS = 500  # of one call; each object's mask has the size of the image
+
 Points = Annotated[
     list[str] | None,
     typer.Option(
@@ -82,7 +84,7 @@ def gather_prompts(
         scribbles, masks: images of lines and of masks; see [`read_drawn_objects`].
 
     Raises:
-        UserError: no prompt, a point or a box outside the image, or an image that cannot be read; one line.
+        UserError: no prompt or more than 500, a point or a box outside the image, or an image that cannot be read; one line.
     """
     _check_inside(size, points, boxes)
     first = Prompts()
@@ -96,6 +98,9 @@ def gather_prompts(
     found = [each for each in (first, *drawn) if each.names]
     if not found:
         raise UserError("nothing says which object is meant; pass --point, --box, --scribble or --mask")
+    count = sum(len(each.names) for each in found)
+    if count > MAX_PROMPTS:
+        raise UserError(f"{count} objects are too many for one call, which takes {MAX_PROMPTS}; split them")
     return found
 
 
