@@ -18,7 +18,7 @@ REMEDY = re.compile(
     r"|export|follow|free|get|give|install|is for|invalid value|keep|known are|leave|limit|load|lower|make|move"
     r"|must be|name|needs?|open|pass|pick|point|put|raise|re-export|read|record|reduce|remove|rename|repair"
     r"|replace|resize|run|save|scale|see|segment|set|shorten|split|start|store|take|there is no|try|unpack|upgrade|use"
-    r"|valid keys|select|wait|write)\b",
+    r"|valid keys|change|select|wait|write)\b",
     re.IGNORECASE,
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -84,7 +84,7 @@ def gather_prompts(
         scribbles, masks: images of lines and of masks; see [`read_drawn_objects`].
 
     Raises:
-        UserError: no prompt or more than 500, a point or a box outside the image, or an image that cannot be read; one line.
+        UserError: no prompt or more than 500, one outside the image, or an image that cannot be read; one line.
     """
     _check_inside(size, points, boxes)
     first = Prompts()
