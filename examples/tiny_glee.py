@@ -72,6 +72,7 @@ def tiny_glee_config(tokenizer: PreTrainedTokenizerFast, **overrides) -> GLEECon
         "label_tables": {},
         "num_denoising": 10,
         "train_num_points": 512,
+        "visual_prompter": None,  # the last stage adds it
     }
     return GLEEConfig(backbone_config=backbone, text_config=text, **{**sizes, **overrides})
 

@@ -8,6 +8,7 @@ import yaml
 
 import glus_hf
 from glus_hf.data.dataset_schema import FEATURES
+from glus_hf.data.objects.object_schema import OBJECT_FEATURES
 from glus_hf.training.runs.train_from_file import recipe_file
 from tests.paths import ROOT
 
@@ -42,7 +43,7 @@ def test_every_public_name_has_a_reference():
 
 def test_the_row_schema_lists_the_columns():
     rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "reference" / "rows.md").read_text(), re.MULTILINE)
-    assert rows == list(FEATURES)
+    assert rows == [*FEATURES, *OBJECT_FEATURES]
 
 
 @pytest.mark.parametrize("page", ("reproduce.md", "real-footage.md"))

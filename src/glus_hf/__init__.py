@@ -74,6 +74,7 @@ _EXPORTS = {
     "VideoError": "errors",
     "VideoSegmentationOutput": "models.sessions",
     "VideoSession": "models.sessions",
+    "load_object_dataset": "data.objects.load_objects",
     "load_referring_dataset": "data.load_dataset",
     "load_video": "media.video",
     "pipeline": "pipelines.factory",

@@ -18,6 +18,7 @@ GB = 10**9
 KINDS = {  # what a message calls it, and how many bytes it may have
     "json": ("a JSON file", 256 * MB),
     "annotations": ("an annotation file", 2 * GB),
+    "object annotations": ("an annotation file", 64 * GB),  # read row by row
     "jsonl": ("a JSON lines file", 2 * GB),
     "yaml": ("a YAML file", 1 * MB),
     "text": ("a text file", 64 * MB),

@@ -7,6 +7,7 @@ import sys
 from typer.testing import CliRunner
 
 from glus_hf.cli.main import app
+from tests.data.object_trees import make_tree
 from tests.data.own.coco_files import youtube_vis
 from tests.data.own.own_folders import good_data
 
@@ -85,3 +86,21 @@ def test_commands_are_listed_without_heavy_imports():
     code = "import sys, glus_hf.cli.main; assert not {'torch', 'av', 'cv2', 'datasets'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert all(command in run("--help").stdout for command in ("check", "convert-coco"))
+
+
+def test_check_a_dataset_of_objects(tmp_path):
+    root = make_tree("coco", tmp_path)
+    result = run("check", root, "--dataset", "coco", "--json", "-q")
+    counts = json.loads(result.stdout)["counts"]
+    assert result.exit_code == 0 and (counts["images"], counts["masks"], counts["names"]) == (2, 4, 2)
+    assert run("check", root, "--dataset", "coco", "-q").stdout.splitlines()[-1] == "OK"
+    (root / "train2017" / "000000000001.jpg").unlink()
+    result = run("check", tmp_path, "--dataset", "coco", "-q")
+    assert result.exit_code == 2 and result.stdout.splitlines()[-1] == "Not usable: 1 error"
+    assert "000000000001.jpg: no such file" in " ".join(result.stdout.split())
+    assert run("check", root, "--dataset", "coco", "--max-images", 1, "-q").exit_code == 0
+
+
+def test_check_without_a_folder_is_one_line():
+    result = run("check")
+    assert result.exit_code == 2 and "DIR is missing" in result.stderr

@@ -58,14 +58,16 @@ ERRORS = {
     "--num-gpus 0.5": "--num-gpus goes with --engine ray",
     "--ray-address auto": "--ray-address goes with --engine ray",
     "--table {folder}/clips/x/../../videos.jsonl": "is the input itself",
+    "--table out/all.parquet": "out/all.parquet: lies in out, which has files of its own",
     "--decode-limit memory=all": "write NAME=VALUE",
 }
 
 
 @pytest.mark.parametrize("options", ERRORS)
-def test_wrong_options_are_one_line(manifest, tmp_path, options):
+def test_wrong_options_are_one_line(manifest, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
     words = options.format(folder=manifest.parent).split()
-    result = run(manifest, "-o", tmp_path / "out", *words)
+    result = run(manifest, "-o", "out", *words)
     text = f"{result.output}{result.exception}"  # typer's own are printed by `main`
     assert result.exit_code == 2 and ERRORS[options] in text
     assert len(result.output.splitlines()) <= 1 and not os.listdir(tmp_path)
@@ -76,6 +78,14 @@ def test_a_broken_manifest_is_one_line(tmp_path):
     result = run(tmp_path / "m.jsonl", "-o", tmp_path / "out")
     assert result.exit_code == 2 and "m.jsonl, line 1: has neither 'expression' nor 'expressions'" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_segments_nothing_is_an_error(tmp_path):
+    lines = [json.dumps({"video": "missing.mp4", "expression": text}) for text in ("the dog", "the cat")]
+    (tmp_path / "m.jsonl").write_text("\n".join(lines))
+    result = run(tmp_path / "m.jsonl", "-o", tmp_path / "out", "--device", "cpu", "--context-frames", "0,x", "-q")
+    assert result.exit_code == 2 and "all 2 expressions failed; the first: " in result.output
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ GROUPS = {
     "image": 2,
     "text": 3,
     "dataset": 3,
+    "object": 3,
     "tar": 1,
     "checkpoint": 3,
     "processor": 6,

@@ -70,7 +70,7 @@ DETECTOR, BACKBONE = "detector_config", "backbone_config"
 EVA = {"model_type": "glee_eva02", "hidden_size": 1 << 17, "num_hidden_layers": 1024}
 
 CASES = [
-    grounded("good", writes=("out.mp4",), **GOOD),
+    grounded("a view too small for the detector"),
     config(grounded, "10^9 queries", detector_config__num_queries=10**9),
     config(grounded, "10^6 layers", detector_config__encoder_layers=10**6),
     config(grounded, "a width of 0", detector_config__d_model=0),
@@ -83,7 +83,7 @@ CASES = [
     config(grounded, "10^9 memories", mask_config__num_maskmem=10**9),
     config(grounded, "no frames to look at", num_detection_frames=0),
     config(grounded, "10^9 frames to look at", num_detection_frames=10**9),
-    config(grounded, "a threshold that is NaN", no_target_threshold=float("nan")),
+    bad(grounded, "a threshold that is NaN", no_target_threshold=float("nan")),
     bad(grounded, "another detector", ("model_type",), detector_config__model_type="bert"),
     bad(
         grounded,
@@ -124,13 +124,14 @@ CASES = [
     bad(sam3, "a delay below 0", sam3_config__hotstart_delay=-1),
     bad(sam3, "no objects", sam3_config__max_num_objects=0),
     bad(sam3, "a threshold that is NaN", sam3_config__score_threshold_detection=float("nan")),
-    bad(sam3, "refreshed every 0 frames", sam3_config__recondition_every_nth_frame=0),
+    sam3(
+        "never refreshed", fields_of(CONFIG, sam3_config__recondition_every_nth_frame=0), writes=("out.mp4",), **GOOD
+    ),
     config(sam3, "10^6 layers", sam3_config__detector_config__detr_encoder_config__num_layers=10**6),
     config(sam3, "10^9 queries", sam3_config__detector_config__detr_decoder_config__num_queries=10**9),
     bad(sam3, "10^5 queries", sam3_config__detector_config__detr_decoder_config__num_queries=10**5),
     config(sam3, "an image of 10^6 pixels", sam3_config__tracker_config__image_size=10**6),
     bad(sam3, "images of another side", sam3_config__detector_config__vision_config__backbone_config__image_size=1008),
-    bad(sam3, "a text tower of another kind", sam3_config__detector_config__text_config__model_type="llama"),
     bad(sam3, "a tracker that is text", sam3_config__tracker_config="x"),
     bad(
         sam3,
@@ -146,22 +147,22 @@ CASES = [
     config(glee, "a crop of 50000 pixels", prompt_crop_size=50_000),
     config(glee, "a crop of 0 pixels", prompt_crop_size=0),
     config(glee, "a crop of no part", prompt_crop_factor=0.0),
-    config(glee, "a crop that is NaN", prompt_crop_factor=float("nan")),
+    bad(glee, "a crop that is NaN", prompt_crop_factor=float("nan")),
     config(glee, "10^7 points of a prompt", prompt_num_points=10**7),
     config(glee, "no points of a prompt", prompt_num_points=0),
     config(glee, "a prompter that is unknown", visual_prompter="os"),
     config(glee, "features that are unknown", prompt_features="os"),
     bad(glee, "no prompter", ("prompt",), visual_prompter=None),
-    bad(glee, "10^7 labels", label_tables={"a": 10**7}),
-    bad(glee, "10^5 tables", label_tables={f"t{number}": 1 for number in range(1000)}),
+    bad(glee, "10^7 labels", ("label_tables",), label_tables={"a": 10**7}),
+    bad(glee, "1000 tables", ("label_tables",), label_tables={f"t{number}": 1 for number in range(1000)}),
     bad(glee, "tables that are a list", label_tables=[1]),
     bad(glee, "labels that are text", label_tables={"a": "b"}),
-    bad(glee, "a table out of the model", label_tables={"../x.y": 3}),
+    bad(glee, "a table out of the model", ("label_tables",), label_tables={"../x.y": 3}),
     config(glee, "10^7 queries without an object", track_num_negatives=10**9),
     config(glee, "10^5 queries", num_queries=10**6),
-    bad(glee, "queries beyond the image", num_queries=10**5),
+    glee("queries beyond the image", fields_of(CONFIG, num_queries=10**5), writes=("out.png",), **GOOD),
     bad(glee, "8192 levels", num_feature_levels=16),
-    bad(glee, "a width of 48", d_model=48),
+    glee("a width of 48", fields_of(CONFIG, d_model=48), warns=True),
     bad(glee, "a width of 0", d_model=0),
     bad(glee, "a backbone of 2^17 channels", backbone_config=EVA),
     bad(
@@ -173,6 +174,6 @@ CASES = [
     bad(glee, "a backbone elsewhere", backbone_config={"model_type": "timm_backbone", "backbone": "../outside"}),
     bad(glee, "a backbone that is a list", backbone_config=[1]),
     config(detect, "a similarity that is unknown", temporal_similarity="os"),
-    config(detect, "a threshold that is NaN", multi_object_threshold=float("nan")),
+    bad(detect, "a threshold that is NaN", multi_object_threshold=float("nan")),
     config(detect, "groups that do not divide", group_norm_groups=7),
 ]

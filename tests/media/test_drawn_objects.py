@@ -47,6 +47,17 @@ def test_colours_are_objects_on_black_or_nothing(tmp_path, channels):
     check(read_drawn_objects(save(tmp_path / "a.png", pixels), (6, 8)), [1, 2], [3, 7])
 
 
+def test_values_of_16_bits_are_told_apart(tmp_path):
+    path = save(tmp_path / "a.png", IDS.astype(np.uint16) * 1000)
+    check(read_drawn_objects(path, (6, 8)), [1, 2], [3, 7])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.jpg", np.uint8), ("a.tif", np.float32)])
+def test_files_without_exact_values_are_refused(tmp_path, name, kind):
+    with pytest.raises(UserError, match="save it as PNG"):
+        read_drawn_objects(save(tmp_path / name, IDS.astype(kind)), (6, 8))
+
+
 def test_what_is_refused(tmp_path):
     with pytest.raises(UserError, match="marks no object"):
         read_drawn_objects(save(tmp_path / "a.png", np.zeros((6, 8), np.uint8)), (6, 8))

@@ -56,6 +56,18 @@ def test_tao(tracks):
     assert {result["image_id"] for result in tracks.tao(1)} == {1, 2}
 
 
+def test_boxes_have_two_decimals():
+    found = InstanceTracks(num_names=2)
+    found.add(frame([2, 2, 2], [[0.1234, 0, 16.19, 4]] * 3, [9, 9, 9]))
+    assert found.boxes[0] == [[0.12, 0.0, 16.19, 4.0]]
+
+
+def test_tao_without_objects_and_with_too_many():
+    assert InstanceTracks(num_names=1).tao(1, image_ids=[5, 6]) == []
+    with pytest.raises(ValueError, match="51 objects, TAO takes 50; pass top_k=50"):
+        InstanceTracks(num_names=1, object_ids=list(range(51)), masks=[[]] * 51).tao(1)
+
+
 def test_ids_must_be_one_per_name(tracks):
     with pytest.raises(ValueError, match="2 names but 3 category_ids"):
         tracks.youtube_vis(1, category_ids=[1, 2, 3])

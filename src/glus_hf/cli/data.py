@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UserError
 from ..output_claim import OutputFolder, claim_outputs
-from . import data_export, data_masks
+from . import data_export, data_masks, data_objects, dataset_options
 from .options import Json, Overwrite
 from .output import echo, print_json, report_errors, set_progress
 
@@ -23,14 +24,34 @@ for command in (data_masks.convert_davis, data_masks.convert_png, data_masks.con
 @app.command()
 @report_errors
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder in the layout of docs/own-data.md.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Folder in the layout of docs/own-data.md, or of --dataset.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="A dataset of objects: coco, lvis, sa1b, ... (docs/object-datasets.md).")
+    ] = None,
+    split: Annotated[str, typer.Option(help="With --dataset: its own name of the split.")] = "train",
+    max_images: Annotated[int | None, typer.Option(min=1, help="With --dataset: check only the first N.")] = None,
+    data_option: Annotated[
+        list[str] | None, typer.Option(help="With --dataset: NAME=VALUE (task=ins_seg); repeatable.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List every problem of a folder of your own data, with file and line. Exit code 2 if there are errors."""
+    """List every problem of a folder of your own data, with file and line, or of a dataset of objects. Exit code 2 if
+    there are errors.
+
+    For example: glus-hf data check data/coco --dataset coco --split val
+    """
+    set_progress(quiet)
+    if dataset is not None:
+        options = dataset_options.data_options(data_option, None, None)
+        data_objects.check_objects(dataset, folder, split, max_images, options, as_json)
+        return
+    if folder is None:
+        raise UserError("DIR is missing: name the folder of your own data, or a dataset with --dataset")
     from ..data.own.check import check_own_data
 
-    set_progress(quiet)
     report = check_own_data(folder)
     if as_json:
         print_json(report.to_dict())

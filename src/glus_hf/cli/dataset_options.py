@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
@@ -35,10 +36,21 @@ def load_rows(dataset: str, data_dir: Path | None, split: str, options: dict, pr
     """All rows of the split; the first process prepares the cache, the others wait for it."""
     from ..data.load_dataset import load_referring_dataset
 
+    return _load_once(lambda: load_referring_dataset(dataset, data_dir, split, **options), processes)
+
+
+def load_object_rows(dataset: str, data_dir: Path | None, split: str, options: dict, processes):
+    """All rows of the split of a dataset of objects, as [`load_rows`]."""
+    from ..data.objects.load_objects import load_object_dataset
+
+    return _load_once(lambda: load_object_dataset(dataset, data_dir, split, **options), processes)
+
+
+def _load_once(read: Callable, processes):
     rows = {}
 
     def load() -> None:
-        rows["all"] = load_referring_dataset(dataset, data_dir, split, **options)
+        rows["all"] = read()
 
     processes.from_main(load)
     if "all" not in rows:
@@ -81,4 +93,4 @@ def set_dataset_progress(quiet: bool) -> None:
         disable_progress_bars()
 
 
-__all__ = ["context_frames", "data_options", "load_rows", "select_videos", "set_dataset_progress"]
+__all__ = ["context_frames", "data_options", "load_object_rows", "load_rows", "select_videos", "set_dataset_progress"]

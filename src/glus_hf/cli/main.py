@@ -13,6 +13,8 @@ from .convert import convert, export
 from .demo import demo
 from .detect import detect
 from .evaluate import evaluate
+from .evaluate_objects import evaluate_objects
+from .evaluate_vos import evaluate_vos
 from .export_masks import export_masks
 from .info import info
 from .new_model import new_model
@@ -25,6 +27,7 @@ from .segment import segment
 from .segment_many import segment_many
 from .segment_object import segment_object
 from .serve import serve
+from .track import track
 from .train import TrainCommand, train
 
 
@@ -61,10 +64,24 @@ def options(
     """Referring video segmentation: describe an object in words, get its mask in every frame."""
 
 
-for command in (segment, segment_many, segment_object, detect, demo, export_masks):
+for command in (segment, segment_many, segment_object, track, detect, demo, export_masks):
     app.command()(report_errors(command))
 app.command(cls=TrainCommand)(report_errors(train))
-for command in (evaluate, compare, score, report, convert, new_model, export, pseudo_label, push, serve, info):
+for command in (
+    evaluate,
+    evaluate_objects,
+    evaluate_vos,
+    compare,
+    score,
+    report,
+    convert,
+    new_model,
+    export,
+    pseudo_label,
+    push,
+    serve,
+    info,
+):
     app.command()(report_errors(command))
 app.add_typer(data_commands.app, name="data")
 

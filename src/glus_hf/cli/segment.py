@@ -145,7 +145,7 @@ def segment(
         choice |= {"window": window, "frame_stride": frame_stride}
         results, notice = pipe(clip, texts, progress=not quiet, **choice), notice_of(pipe.model)
         del pipe  # what the model took is free for the overlay
-        _save_overlay(overlay, source, clip, results, legend)
+        save_results_overlay(overlay, source, clip, results, legend)
         if masks is not None:
             _save_masks(masks, video, results, clip)
         if export is not None:
@@ -204,7 +204,7 @@ def _checked_export(
     return [], export_dir
 
 
-def _save_overlay(output: Path, video: str | Path, clip, results: list[dict], legend: bool) -> None:
+def save_results_overlay(output: Path, video: str | Path, clip, results: list[dict], legend: bool = True) -> None:
     """Draw and write frame by frame, with the sound of a file; a container's impossible frame rate is replaced."""
     from ..visualization import OverlayFrames, quiet_edge, save_overlay
 

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from ..checkpoint_files.json_fields import shorten
 from ..errors import UserError
 from ..inference.frame_masks import EXPRESSIONS_WITH_MISSING, MISSING_FRAMES
-from ..output_claim import OutputFile, OutputFolder, check_outputs, check_place, claim_outputs
+from ..output_claim import OutputFile, OutputFolder, absolute_place, check_outputs, check_place, claim_outputs
 from . import dataset_options
 from .engine_notes import fit_mask_size
 from .evaluate import print_failures
@@ -141,6 +142,8 @@ def segment_many(
     read = [manifest, *model_folders(model, sam2_model)]
     check_place(OutputFolder(output), read)
     tables = None if table is None else OutputFile(table)
+    if table is not None and absolute_place(table).is_relative_to(absolute_place(output)):
+        raise UserError(f"{table}: lies in {output}, which has files of its own; choose another place for the table")
     check_outputs(tables, inputs=read, overwrite=True)
     rows = read_video_list(manifest)
     processes = Processes(cpu=engine == "ray" or device == "cpu", timeout_minutes=timeout_minutes)
@@ -174,6 +177,9 @@ def segment_many(
         print_json({**report.to_dict(), **places})
     elif not quiet:
         _print_counts(report.counts, places)
+    if report.records and report.counts["failed"] == report.counts["num_expressions"]:
+        first = shorten(report.records[0]["error"], 300)
+        raise UserError(f"all {len(report.records)} expressions failed; the first: {first}")
 
 
 def _check_engine(engine: str, own: dict) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import DatasetContentError, DatasetFileError, TarError
 from ..media.open_image import open_image, orientation
+from ..safe_files import open_file
 from .tar_frames import open_tar
 
 
@@ -187,3 +188,18 @@ def image_size(path: str) -> tuple[int, int]:
         file = open_tar(path.partition("::")[2]).open(path.removeprefix("tar://").partition("::")[0])
     image = open_image(file, path, remedy="download or unpack it again", error=DatasetFileError)
     return image.size if orientation(image) in (5, 6, 7, 8) else image.size[::-1]
+
+
+def header_size(path: str) -> tuple[int, int]:
+    """[`image_size`] by the header alone, which does not tell whether the rest is whole.
+
+    Raises:
+        DatasetFileError: it is missing, or no image.
+    """
+    if path.startswith("tar://"):
+        file = open_tar(path.partition("::")[2]).open(path.removeprefix("tar://").partition("::")[0])
+    else:
+        file = open_file(path, "image", DatasetFileError)
+    with file:
+        image = open_image(file, path, remedy="download or unpack it again", error=DatasetFileError, decode=False)
+        return image.size if orientation(image) in (5, 6, 7, 8) else image.size[::-1]

@@ -14,10 +14,24 @@ from .frames import open_frames
 from .tar_frames import TarFrames, open_tar
 
 
-LOCAL = ("file", "local")
-REFUSED = ("http", "https", "reference", "dask", "data")
+LOCAL = ("file", "local", "asynclocal")
+ON_HOSTS = ("http", "https", "webdav", "webhdfs", "jupyter", "jlab", "pyscript")
+ON_OTHERS = (
+    "reference",
+    "dask",
+    "data",
+    "git",
+    "dir",
+    "zip",
+    "libarchive",
+    "generic",
+    "async_wrapper",
+    "asyncwrapper",
+)
+CACHES = ("cached", "blockcache", "filecache", "simplecache")
+REFUSED = frozenset([*ON_HOSTS, *ON_OTHERS, *CACHES])
 """Schemes that fsspec knows and that are not opened through it: our own downloads are bounded and refuse private
-addresses, and the others lead on to further addresses."""
+addresses, and the others lead on to further addresses or into local files."""
 
 
 @dataclass(frozen=True)

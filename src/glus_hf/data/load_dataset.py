@@ -55,20 +55,24 @@ def load_referring_dataset(
         ('test_0_00000', 64, True)
         >>> load_referring_dataset("mevis", "data/mevis", split="valid_u")  # doctest: +SKIP
     """
-    from .dataset_builder import split_name
-
     cache_dir = None if cache_dir is None else os.fspath(cache_dir)
     builder = _builder(name, data_dir, split, cache_dir, options)
+    return load_built(builder, "expression", streaming, num_proc, cache_dir)
+
+
+def load_built(builder, what: str, streaming: bool, num_proc: int | None, cache_dir: str | None):
+    """The rows of the one split of a builder; `what` is in them, for the error that there is nothing."""
+    from .file_dataset_builder import split_name
 
     if len(builder.source) != 1:
-        raise UserError(f"{name}: pass a split: it has {', '.join(builder.source)}")
+        raise UserError(f"{builder.name}: pass a split: it has {', '.join(builder.source)}")
     (split,) = builder.source
     if streaming:
         return builder.as_streaming_dataset(split=split_name(split))
-    with _cache_named(cache_dir):
+    with cache_named(cache_dir):
         builder.download_and_prepare(num_proc=num_proc)
     if not builder.info.splits[split_name(split)].num_examples:
-        raise builder.no_rows(split, "expression")
+        raise builder.no_rows(split, what)
     return builder.as_dataset(split=split_name(split))
 
 
@@ -85,16 +89,16 @@ def dataset_folder(name: str, data_dir: str | os.PathLike | None, split: str, **
 
 
 def _builder(name: str, data_dir, split: str, cache_dir: str | None, options: dict):
-    with _cache_named(cache_dir):
+    with cache_named(cache_dir):
         return builder_class(name)(cache_dir, data_dir=data_dir, split=split, **options)
 
 
 @contextmanager
-def _cache_named(cache_dir: str | None) -> Iterator[None]:
+def cache_named(cache_dir: str | None) -> Iterator[None]:
     """An error of the system about the cache says which folder it is about, and what to do."""
     import datasets.config
 
-    from .dataset_builder import cache_error
+    from .file_dataset_builder import cache_error
 
     cache = os.path.expanduser(str(cache_dir or datasets.config.HF_DATASETS_CACHE))
     try:
@@ -121,14 +125,14 @@ def builder_class(name: str) -> type:
         raise UserError(f"unknown dataset {name!r}: known are {', '.join(available_datasets())}")
     from .dataset_builder import ReferringDatasetBuilder
 
-    module = importlib.import_module(f"{PACKAGE}.{name}.{name}")
-    classes = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, ReferringDatasetBuilder)
-        and value.__module__ == module.__name__
-    ]
+    return builder_in(f"{PACKAGE}.{name}.{name}", ReferringDatasetBuilder)
+
+
+def builder_in(module_name: str, base: type) -> type:
+    """The one builder that a module defines."""
+    module = importlib.import_module(module_name)
+    values = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, base)]
+    classes = [value for value in values if value.__module__ == module.__name__]
     if len(classes) != 1:
         raise UserError(f"{module.__file__}: must define one builder, found {len(classes)}")
     return classes[0]
@@ -141,11 +145,11 @@ def available_datasets() -> list[str]:
         >>> {"mevis", "revos", "motion_shapes"} <= set(available_datasets())
         True
     """
-    folder = Path(_scripts_package().__file__).parent
+    folder = Path(scripts_package().__file__).parent
     return sorted(file.parent.name for file in folder.glob("*/*.py") if file.stem == file.parent.name)
 
 
-def _scripts_package():
+def scripts_package():
     """`glus_hf.datasets_scripts`, or the folder `datasets_scripts` of a clone that is only on PYTHONPATH."""
     if importlib.util.find_spec(PACKAGE) is None:
         folder = Path(__file__).resolve().parents[3] / "datasets_scripts"

@@ -17,7 +17,7 @@ MAX_OPCODES = 8_000_000  # that of Ref-DAVIS17 has some hundred thousand
 _REMEMBER = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
-def load_plain_pickle(path: str | os.PathLike):
+def load_plain_pickle(path: str | os.PathLike, max_opcodes: int = MAX_OPCODES):
     """Unpickle a file that holds only dicts, lists, tuples, strings, bytes, numbers, booleans and None.
 
     A pickle may call any function of any module while it is read. This reader refuses every global (functions and
@@ -25,6 +25,7 @@ def load_plain_pickle(path: str | os.PathLike):
 
     Args:
         path: pickle file, such as Ref-DAVIS17's `mask_dict.pkl`.
+        max_opcodes: instructions that it may have.
 
     Raises:
         DatasetFileError: the file is damaged or holds anything else; the message names the file and the global.
@@ -34,7 +35,7 @@ def load_plain_pickle(path: str | os.PathLike):
     """
     content = read_bytes(path, "pickle", DatasetFileError)
     try:
-        _check_opcodes(content)
+        _check_opcodes(content, max_opcodes)
         return _PlainUnpickler(io.BytesIO(content)).load()
     except UserError as error:
         raise DatasetFileError(f"{path}: {error}") from None
@@ -49,12 +50,12 @@ def load_plain_pickle(path: str | os.PathLike):
         ) from None
 
 
-def _check_opcodes(content: bytes) -> None:
+def _check_opcodes(content: bytes, most: int) -> None:
     """Refuse what would take far more memory than its file: each of millions of bytes can make an object, and one
     that is remembered under a large number makes a table of that length."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content), start=1):
-        if count > MAX_OPCODES:
-            raise UserError(f"holds more than {MAX_OPCODES} values: this is no mask dictionary; do not use it")
+        if count > most:
+            raise UserError(f"holds more than {most} values: this is no mask dictionary; do not use it")
         if opcode.name in _REMEMBER and int(argument) > 2 * count + 256:
             raise UserError("is damaged (a value with an impossible number): download it again")
 

@@ -18,7 +18,7 @@ MAX_MEMORY = 1500 * MB  # that values may take when they are parsed
 MAX_KEYS = 4_000_000  # of a `JsonObject`
 _SPACE = re.compile(r"[ \t\n\r]*")
 _HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
-_AFTER_VALUE = frozenset(",:} \t\n\r")
+_AFTER_VALUE = frozenset(",:]} \t\n\r")
 
 
 def read_json(path: str | os.PathLike, max_memory: int = MAX_MEMORY):
@@ -123,7 +123,7 @@ class JsonObject:
         self.path = path
         self._spans: dict[str, tuple[int, int]] = {}
         self._file = open_file(path, "annotations", DatasetFileError)  # for as long as the index lives
-        for key, start, stop in _Scanner(path, self._file).members():
+        for key, start, stop in JsonScanner(path, self._file).members():
             if key in self._spans:
                 raise DatasetFileError(f"{path}: {key!r} appears twice: repair or download it again")
             self._spans[key] = (start, stop)
@@ -145,8 +145,9 @@ class JsonObject:
         return parse_json(os.pread(self._file.fileno(), stop - start, start), f"{self.path}: id {key!r}")
 
 
-class _Scanner:
-    """Positions of an object's members, by the C parser of the standard library on a sliding window.
+class JsonScanner:
+    """Positions of an object's members, or of the elements of lists, by the C parser of the standard library on a
+    sliding window.
 
     The window is decoded as Latin-1, where a character is a byte: no byte of a longer UTF-8 sequence can be taken for
     a quote or a bracket.
@@ -158,47 +159,86 @@ class _Scanner:
         self.decode = json.JSONDecoder().raw_decode
 
     def members(self) -> Iterator[tuple[str, int, int]]:
+        """Key and span of every member of the object that the file is."""
+        if self._begin() != "{":
+            self._fail("the top level must be an object")
+        for key in self._keys():
+            _, start, stop = self._value()
+            yield key, self.base + start, self.base + stop
+        self._end()
+
+    def elements(self) -> Iterator[tuple[str, object, int, int]]:
+        """List, value and span of every element of the lists that the object has, or of the list that the file is,
+        whose name is then empty. Texts of a value are Latin-1; other members of the object are left out."""
+        opening, seen = self._begin(), set()
+        if opening == "[":
+            yield from self._elements("")
+        elif opening == "{":
+            for key in self._keys():
+                if key in seen:
+                    raise DatasetFileError(f"{self.path}: {key!r} appears twice: repair or download it again")
+                seen.add(key)
+                if self._next() == "[":
+                    yield from self._elements(key)
+                else:
+                    self._value()
+        else:
+            self._fail("the top level must be an object or a list")
+        self._end()
+
+    def _begin(self) -> str:
         while len(self.window) < 3 and not self.ended:
             self._read()
         if self.window.startswith("\xef\xbb\xbf"):
             self.at = 3
-        if self._next() != "{":
-            self._fail("the top level must be an object")
-        self.at += 1
-        if self._next() == "}":
-            self.at += 1
-        else:
-            while True:
-                yield self._member()
-                separator = self._next()
-                self.at += 1
-                if separator == "}":
-                    break
-                if separator != ",":
-                    self._fail("',' or '}' expected")
+        return self._next()
+
+    def _end(self) -> None:
         if self._next():
             self._fail("text after the end")
 
-    def _member(self) -> tuple[str, int, int]:
-        if self._next() != '"':
-            self._fail("a key in quotes expected")
-        start, stop = self._value()
-        key = parse_json(self.window[start:stop].encode("latin-1"), self.path)
-        if self._next() != ":":
-            self._fail("':' expected")
-        self.at += 1
-        self._next()
-        start, stop = self._value()
-        return key, self.base + start, self.base + stop
+    def _keys(self) -> Iterator[str]:
+        """Keys of the object here, each with the place behind its colon; who asks reads the value."""
+        for _ in self._separated("}"):
+            if self._next() != '"':
+                self._fail("a key in quotes expected")
+            _, start, stop = self._value()
+            key = parse_json(self.window[start:stop].encode("latin-1"), self.path)
+            if self._next() != ":":
+                self._fail("':' expected")
+            self.at += 1
+            self._next()
+            yield key
 
-    def _value(self) -> tuple[int, int]:
-        """Span in the window of the value at the current place; the place moves behind it."""
+    def _elements(self, name: str) -> Iterator[tuple[str, object, int, int]]:
+        for _ in self._separated("]"):
+            self._next()
+            value, start, stop = self._value()
+            yield name, value, self.base + start, self.base + stop
+
+    def _separated(self, closing: str) -> Iterator[None]:
+        """Goes through an object or a list; who asks reads what is at the place."""
+        self.at += 1
+        if self._next() == closing:
+            self.at += 1
+            return
+        while True:
+            yield
+            separator = self._next()
+            self.at += 1
+            if separator == closing:
+                return
+            if separator != ",":
+                self._fail(f"',' or '{closing}' expected")
+
+    def _value(self) -> tuple[object, int, int]:
+        """The value at the current place and its span in the window; the place moves behind it."""
         while True:
             try:
-                _, stop = self.decode(self.window, self.at)
+                value, stop = self.decode(self.window, self.at)
                 if self.ended or self.window[stop : stop + 1] in _AFTER_VALUE:  # else a number might go on
                     start, self.at = self.at, stop
-                    return start, stop
+                    return value, start, stop
             except (ValueError, RecursionError) as error:  # no JSON, a number without end, or nesting without end
                 if self.ended:
                     self._fail(getattr(error, "msg", error))

@@ -37,6 +37,7 @@ def open_image(
     kind: str = "image",
     remedy: str = "remove or replace it",
     error: type[UserError] = VideoError,
+    decode: bool = True,
 ) -> Image.Image:
     """Open an image and decode it whole.
 
@@ -48,9 +49,10 @@ def open_image(
         kind: its limit in bytes, a key of `glus_hf.safe_files.KINDS`.
         remedy: what to do about an image that cannot be read.
         error: what to raise.
+        decode: False reads the header alone, of a `source` that is a file.
 
     Returns:
-        The image as stored; see [`upright`]. It needs its file no more.
+        The image as stored; see [`upright`]. It needs its file no more, if it was decoded.
 
     Raises:
         VideoError: the file is missing, no regular one, too large, of another format or damaged; or `error`. One line.
@@ -74,7 +76,8 @@ def open_image(
             warnings.filterwarnings("ignore", module=r"PIL\.")  # about large images and damaged EXIF
             image = Image.open(source, formats=formats)
             check_pixels(image, name, max_pixels, error)
-            image.load()
+            if decode:
+                image.load()
         return image
     except UserError:
         raise

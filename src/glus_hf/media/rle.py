@@ -63,6 +63,35 @@ def decode_rle(rle: dict | None, size: tuple[int, int]) -> np.ndarray:
     return coco_mask.decode({"size": [height, width], "counts": counts}).astype(bool)
 
 
+def clean_masks(masks: Sequence, size: tuple[int, int] | None, names: Sequence[str]) -> Track:
+    """Check several masks of one size and bring them into one form; None of an empty mask and of None.
+
+    Args:
+        masks: COCO run-length dicts or None; `counts` is a compressed string, bytes or a list of runs.
+        size: `(height, width)` they must have; None takes the first mask's.
+        names: of each, for errors.
+
+    Raises:
+        DatasetFileError: a size or the runs are wrong.
+
+    Example:
+        >>> clean_masks([None, {"size": [2, 3], "counts": [1, 2, 3]}], (2, 3), ["object 1", "object 2"])
+        [None, {'size': [2, 3], 'counts': '123'}]
+    """
+    present = [index for index, rle in enumerate(masks) if rle is not None]
+    counts = []
+    for index in present:
+        size = _checked_size(masks[index], size, names[index])
+        counts.append(_counts_bytes(masks[index]["counts"], size, names[index]))
+    cleaned: Track = [None] * len(masks)
+    if present:
+        areas = _check_runs(counts, size[0] * size[1], [names[index] for index in present])
+        for index, text, area in zip(present, counts, areas, strict=True):
+            if area:
+                cleaned[index] = {"size": list(size), "counts": text.decode("ascii")}
+    return cleaned
+
+
 def clean_track(
     track, num_frames: int, size: tuple[int, int] | None, name: str
 ) -> tuple[Track, tuple[int, int] | None]:
@@ -89,19 +118,10 @@ def clean_track(
         raise DatasetContentError(f"{name} is a {type(track).__name__}, not a list of masks")
     if len(track) != num_frames:
         raise DatasetContentError(f"{name} has {len(track)} masks but its video has {num_frames} frames")
-    present = [index for index, rle in enumerate(track) if rle is not None]
-    counts = []
-    for index in present:
-        rle = track[index]
-        size = _checked_size(rle, size, f"{name}, mask {index}")
-        counts.append(_counts_bytes(rle["counts"], size, f"{name}, mask {index}"))
-    cleaned: Track = [None] * num_frames
-    if present:
-        areas = _check_runs(counts, size[0] * size[1], [f"{name}, mask {index}" for index in present])
-        for index, text, area in zip(present, counts, areas, strict=True):
-            if area:
-                cleaned[index] = {"size": list(size), "counts": text.decode("ascii")}
-    return cleaned, size
+    first = next((index for index, rle in enumerate(track) if rle is not None), None)
+    if first is not None:
+        size = _checked_size(track[first], size, f"{name}, mask {first}")
+    return clean_masks(track, size, [f"{name}, mask {index}" for index in range(num_frames)]), size
 
 
 def unite_tracks(tracks: Sequence[Track], num_frames: int) -> Track:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from .hiera_windows import hiera_maps, is_hiera
 from .memory_bank import MemoryBank
+
+
+GIVEN_LOGIT = 10.0  # of SAM-2, for masks that are given
 
 
 @dataclass
@@ -36,7 +39,13 @@ class MaskBranch(Protocol):
         """Frames `[n, 3, S, S]`, once each, for all expressions."""
 
     def decode_frame(
-        self, features: GLUSMaskFeatures, seg_embeddings: Tensor, bank: MemoryBank, frame: int, active: list[bool]
+        self,
+        features: GLUSMaskFeatures,
+        seg_embeddings: Tensor,
+        bank: MemoryBank,
+        frame: int,
+        active: list[bool],
+        given: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
         """Masks of one frame, `[n, h, w]`; its memory goes into the bank."""
 
@@ -104,7 +113,13 @@ class SamMaskBranch:
     # decode -----------------------------------------------------------------------------------------------------
 
     def decode_frame(
-        self, features: GLUSMaskFeatures, seg_embeddings: Tensor, bank: MemoryBank, frame: int, active: list[bool]
+        self,
+        features: GLUSMaskFeatures,
+        seg_embeddings: Tensor,
+        bank: MemoryBank,
+        frame: int,
+        active: list[bool],
+        given: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
         """Decode the masks of one frame and write its memory.
 
@@ -114,12 +129,15 @@ class SamMaskBranch:
             bank: memories of this pass; gets entry `frame`.
             frame: position in the pass.
             active: expressions whose [SEG] was emitted; the others write no memory.
+            given: masks `[height, width]` of bool that take the place of the decoded ones, by expression.
 
         Returns:
             `[n, h, w]` low-resolution mask logits (a quarter of the mask branch's image size).
         """
         conditioned = self.condition_on_memory(features, bank, frame)
         masks = self.decode_masks(conditioned, features.high_resolution, seg_embeddings)
+        for index, mask in (given or {}).items():
+            masks[index] = given_logits(mask, masks.shape[-2:]).to(masks)
         if bank.num_maskmem > 0:
             raw = self._to_map(features.embedding, self.mask_model.backbone_feature_sizes[-1])
             source = conditioned if self.config.memory_features == "conditioned" else raw
@@ -212,4 +230,17 @@ class SamMaskBranch:
         return latents, positions.to(latents)
 
 
-__all__ = ["GLUSMaskFeatures", "MaskBranch", "SamMaskBranch"]
+def given_logits(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """A mask `[height, width]` of bool as logits of the mask decoder's `size`: sure inside and outside, in between on
+    the contour.
+
+    Example:
+
+        >>> given_logits(torch.tensor([[True, True, False, False]]), (1, 2)).sign()
+        tensor([[ 1., -1.]])
+    """
+    share = F.interpolate(mask[None, None].float(), tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    return (2 * share[0, 0] - 1) * GIVEN_LOGIT
+
+
+__all__ = ["GIVEN_LOGIT", "GLUSMaskFeatures", "MaskBranch", "SamMaskBranch"]

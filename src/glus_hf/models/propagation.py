@@ -6,13 +6,14 @@ else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from .mask_branch import MaskBranch
+from .mask_branch import GIVEN_LOGIT, MaskBranch
 from .mask_scores import resize_and_score
 from .memory_bank import MemoryBank
 from .prefix_cache import default_batch_size
@@ -88,7 +89,8 @@ def propagate_in_video(
     session.missing_seg_frames = [[] for _ in session.texts]
     first, last = min(starts), max(starts)
     schedule = schedule or SlidingWindows(model.config.num_query_frames)
-    reader = WindowReader(model.frame_reader, session, batch_size or default_batch_size(model), last, schedule)
+    size = batch_size or default_batch_size(model)
+    reader = cache(lambda: WindowReader(model.frame_reader, session, size, last, schedule))
     passes = [
         PropagationPass(start, 1, texts, MemoryBank(model.config.num_maskmem, model.config.memory_stride))
         for start, texts in starts.items()
@@ -99,12 +101,31 @@ def propagate_in_video(
 
 
 def _sweep(
-    branch: MaskBranch, session: VideoSession, reader: WindowReader, passes: list[PropagationPass], frames: range
+    branch: MaskBranch,
+    session: VideoSession,
+    reader: Callable[[], WindowReader],
+    passes: list[PropagationPass],
+    frames: range,
 ):
     for chunk in _chunks(frames):
         active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
-        for frame_idx, covering, predictions in zip(chunk, active, reader.read(chunk, active), strict=True):
+        for frame_idx, covering, predictions in zip(chunk, active, _read(session, reader, chunk, active), strict=True):
             yield decode_read_frame(branch, session, covering, predictions, frame_idx)
+
+
+def _read(
+    session: VideoSession, reader: Callable[[], WindowReader], chunk: range, active: list[list[PropagationPass]]
+) -> list[SegPredictions]:
+    """What the language model says of frames. It does not depend on masks, so a session that is corrected keeps it."""
+    if not getattr(session, "keep_readings", False):
+        return reader().read(chunk, active)
+    keys = [
+        (frame_idx, *(text for each in covering for text in each.texts))
+        for frame_idx, covering in zip(chunk, active, strict=True)
+    ]
+    if not all(key in session.readings for key in keys):
+        session.readings |= zip(keys, reader().read(chunk, active), strict=True)
+    return [session.readings[key] for key in keys]
 
 
 def _chunks(frames: range) -> Iterator[range]:
@@ -124,17 +145,22 @@ def decode_read_frame(
     """The third stage: masks of a frame whose [SEG]s are read, of the expressions of some passes in their order."""
     texts = [text for each in passes for text in each.texts]
     emitted = predictions.emitted.tolist()
+    given = _given_masks(session, frame_idx, texts)
+    emitted = [is_emitted or index in given for index, is_emitted in enumerate(emitted)]
     missing = sorted(text for text, is_emitted in zip(texts, emitted, strict=True) if not is_emitted)
     for text in missing:
         session.note_missing(text, frame_idx)
     embeddings, size = predictions.embeddings, (session.height, session.width)
     if any(emitted):
         features = branch.encode_mask_frames(session.mask_view(frame_idx))
-        low = _decode_passes(branch, passes, features, embeddings, emitted, frame_idx)
+        low = _decode_passes(branch, passes, features, embeddings, emitted, frame_idx, given)
     else:
         low = embeddings.new_zeros(len(texts), 1, 1)
     order = sorted(range(len(texts)), key=texts.__getitem__)
     logits, scores = resize_and_score(low, size, predictions.probabilities, emitted, order)
+    for row, index in enumerate(order):
+        if index in given:  # exactly, not by way of the mask decoder's size
+            logits[row], scores[row] = (2.0 * given[index].to(logits) - 1) * GIVEN_LOGIT, 1.0
     return GLUSVideoSegmentationOutput(
         frame_idx=frame_idx,
         text_indices=sorted(texts),
@@ -152,6 +178,7 @@ def _decode_passes(
     embeddings: Tensor,
     emitted: list[bool],
     frame_idx: int,
+    given: Mapping[int, Tensor],
 ) -> Tensor:
     """Low-resolution logits of all expressions; each pass has its own memories."""
     device, low, begin = features.embedding.device, [], 0
@@ -159,11 +186,19 @@ def _decode_passes(
         part = slice(begin, begin + len(each.texts))
         repeated = features.select(torch.zeros(len(each.texts), dtype=torch.long, device=device))
         position, prompts = each.position(frame_idx), embeddings[part].to(device)
-        low.append(branch.decode_frame(repeated, prompts, each.bank, position, emitted[part]))
+        own = {index - begin: mask for index, mask in given.items() if part.start <= index < part.stop}
+        corrected = {"given": own} if own else {}
+        low.append(branch.decode_frame(repeated, prompts, each.bank, position, emitted[part], **corrected))
         if position == 0:
             each.key_frame_memory = dict(each.bank.entries)
         begin = part.stop
     return torch.cat(low)
+
+
+def _given_masks(session: VideoSession, frame_idx: int, texts: list[int]) -> dict[int, Tensor]:
+    """Masks that a user gave for a frame, by place in `texts`."""
+    masks = session.given_masks(frame_idx) if getattr(session, "prompts", None) else {}
+    return {index: torch.from_numpy(masks[text]) for index, text in enumerate(texts) if text in masks}
 
 
 def _texts_by_key_frame(key_frame, session: VideoSession) -> dict[int, list[int]]:

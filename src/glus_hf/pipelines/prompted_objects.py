@@ -86,7 +86,7 @@ class PromptedObjectsPipeline(Pipeline):
     def _answer(self, batch, part: slice) -> dict:
         prompts = {name: batch[name][part] for name in ("prompt_masks", "prompt_kinds", "prompt_images")}
         output = self.model(**{**batch, **prompts})
-        return {name: output[name] for name in PREDICTIONS} | {"images": prompts["prompt_images"]}
+        return {name: output[name] for name in PREDICTIONS if name in output} | {"images": prompts["prompt_images"]}
 
     def postprocess(self, model_outputs, score_source="confidence"):
         """Masks, scores and boxes of all prompts."""

@@ -51,7 +51,7 @@ class InstanceTracks:
             self.object_ids, self.labels = list(output.object_ids), list(output.labels)
             self.scores = [round(score, DECIMALS) for score in output.scores.tolist()]
             self.masks, self.boxes, self.cells = ([[] for _ in self.object_ids] for _ in range(3))
-        masks, boxes = (output.mask_logits > 0).cpu().numpy(), output.boxes.cpu().numpy().round(2).tolist()
+        masks, boxes = (output.mask_logits > 0).cpu().numpy(), output.boxes.double().cpu().numpy().round(2).tolist()
         for row, (mask, box, cells) in enumerate(zip(masks, boxes, output.mask_cells.tolist(), strict=True)):
             self.masks[row].append(encode_rle(mask) if mask.any() else None)
             self.boxes[row].append(box)
@@ -91,8 +91,17 @@ class InstanceTracks:
         Returns:
             Per box `image_id`, `video_id`, `track_id`, `category_id`, `score` and `bbox`: x, y, width and height in
             pixels.
+
+        Raises:
+            ValueError: there are more than 50 objects: their numbers would be those of the next video.
         """
-        ids, num_frames = self._category_ids(category_ids), len(self.masks[0]) if self.masks else 0
+        if not self.object_ids:
+            return []
+        if len(self.object_ids) > TAO_TRACKS:
+            raise ValueError(
+                f"there are {len(self.object_ids)} objects, TAO takes {TAO_TRACKS}; pass top_k={TAO_TRACKS}."
+            )
+        ids, num_frames = self._category_ids(category_ids), len(self.masks[0])
         images = range(1, num_frames + 1) if image_ids is None else image_ids
         results = []
         for frame, image_id in zip(range(num_frames), images, strict=True):

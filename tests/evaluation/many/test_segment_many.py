@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.data.video_list import read_video_list
 from glus_hf.errors import UserError
 from glus_hf.evaluation.many.ray_engine import RayEngine, RayOptions
@@ -15,7 +16,7 @@ from glus_hf.evaluation.many.segment_many import LocalEngine, plan_listed, segme
 from glus_hf.evaluation.options import EvaluationOptions
 from glus_hf.inference.frame_masks import iterate_frame_masks
 from glus_hf.media.rle import decode_rle
-from glus_hf.media.video import load_video
+from glus_hf.media.video import load_video, write_video
 from tests.evaluation.evaluation_data import tree
 from tests.evaluation.many.many_videos import OPTIONS, TEXTS, load_small, segment_here, write_manifest
 
@@ -131,13 +132,29 @@ def test_a_link_in_the_place_of_masks_is_not_followed(manifest, tmp_path):
 
 
 def test_the_output_keeps_away_from_the_videos_and_from_other_files(manifest, tmp_path):
+<<<<<<< HEAD
     with pytest.raises(UserError, match="lies in|holds|is the input"):
         segment_here(manifest, manifest.parent / "clips")
+=======
+    with pytest.raises(UserError, match="holds .*mp4, which is read"):
+        segment_here(manifest, manifest.parent / "clips")
+    frames = [{**row, "video": str(manifest.parent / "clips")} for row in read_video_list(manifest)]
+    with pytest.raises(UserError, match="lies in .*clips, which is read"):
+        segment_many(frames, manifest.parent / "clips" / "out", LocalEngine(*load_small()), options=OPTIONS)
+>>>>>>> main
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("mine")
     with pytest.raises(UserError, match="holds diary.txt"):
         segment_here(manifest, tmp_path / "mine")
     assert os.listdir(tmp_path / "mine") == ["diary.txt"]
+
+
+def test_the_output_may_be_beside_the_videos(tmp_path):
+    clip = generate_clip(0, split="test", size=48, num_frames=2)
+    write_video(tmp_path / "a.mp4", clip.frames, fps=6)
+    (tmp_path / "videos.jsonl").write_text(json.dumps({"video": "a.mp4", "expression": TEXTS[0]}))
+    assert segment_here(tmp_path / "videos.jsonl", tmp_path / "masks").counts["failed"] == 0
+    assert (tmp_path / "masks" / "masks" / "a" / "0.parquet").is_file()
 
 
 def test_jobs_know_how_long_files_are(manifest):
@@ -146,6 +163,9 @@ def test_jobs_know_how_long_files_are(manifest):
     assert [job.length for job in jobs[::3]] == sizes
     moved = plan_listed([{**row, "video": f"/moved/{row['video_id']}.mp4"} for row in read_video_list(manifest)])
     assert [job.digest for job in moved] == [job.digest for job in jobs]
+    row = read_video_list(manifest)[0]
+    folders = plan_listed([{**row, "video": f"/frames/{name}"} for name in ("a", "a/", "b/")])
+    assert folders[0].digest == folders[1].digest != folders[2].digest
 
 
 def test_ray_options_and_a_missing_ray_are_one_line(manifest, tmp_path, monkeypatch):

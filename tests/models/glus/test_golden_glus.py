@@ -413,8 +413,8 @@ def test_gradients(training_step, golden):
 
 
 def test_plain_float32(model, training_batch, golden):
-    """Losses as in float64. A rectifier on the other side changes some by 5e-4. The public program itself differs as much from these golden
-    numbers when PyTorch is another (docs/fidelity.md)."""
+    """Losses as in float64. A rectifier on the other side changes some gradients by 5e-4. The public program itself
+    differs as much from these golden numbers when PyTorch is another (docs/fidelity.md)."""
     trained, output, _ = train(model, training_batch, torch.float32)
     assert output.loss.item() == pytest.approx(golden["train.loss"].item(), rel=LOSS_TOLERANCE)
     names = [name for name in golden if name.startswith("train.grad.")]

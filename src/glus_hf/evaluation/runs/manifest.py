@@ -169,7 +169,7 @@ def prepare_output(
         difference = _difference(path, settings)
         if difference is None:
             return
-        if read_folders(output):
+        if read_folders(output, path_of):
             raise UserError(difference)
         # nothing was finished with the old settings, so they bind nobody
     refuse_foreign(output, folders)

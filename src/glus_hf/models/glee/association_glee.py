@@ -19,8 +19,8 @@ from transformers.utils import ModelOutput
 
 from ...errors import UserError
 from ..sessions import VideoSession, check_inference
+from .decoding_batches_glee import NO_TARGET_LOGIT, WINDOW, default_batch_size
 from .geometry_glee import boxes_in_pixels, to_original_size
-from .inference_glee import NO_TARGET_LOGIT, WINDOW, default_batch_size
 
 
 MEMORY = 3  # frames whose queries the next ones are compared with

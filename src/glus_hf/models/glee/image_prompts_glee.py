@@ -59,7 +59,9 @@ def prompt_inputs(
         for each in _objects(name, objects):
             mask, kind = _draw(name, each, *sizes, is_scribble)
             if not mask.any():
-                raise UserError(f"{name}: a prompt of image {image} marks nothing inside it")
+                raise UserError(
+                    f"{name}: a prompt of image {image} marks nothing inside it; give pixels of that image"
+                )
             masks.append(F.pad(mask, (0, padded[1] - mask.shape[1], 0, padded[0] - mask.shape[0])))
             kinds.append(kind)
             images.append(image)

@@ -9,37 +9,54 @@ of the frame before.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import UserError
 from ..sessions import VideoSegmentationOutput, VideoSession, check_inference, key_frame_per_text
+from ..video_prompts import TakesPrompts, VideoPrompt
+from .decoding_batches_glee import NO_TARGET_LOGIT, WINDOW, default_batch_size
 from .geometry_glee import boxes_in_pixels, mask_confidence, to_original_size
 from .pixel_decoder_glee import PixelMaps
 from .text_encoder_glee import GLEEText
-
-
-WINDOW = 10  # frames whose backbone features are held together, and decoded together
-CACHED_PIXELS = 2**18  # of images whose states a CPU keeps at hand
-NO_TARGET_LOGIT = -100.0
+from .tracking_glee import Found, track_prompts
 
 
 @dataclass
-class GLEEInferenceSession(VideoSession):
-    """One video and its expressions, made by [`GLEEProcessor.init_video_session`].
+class GLEEInferenceSession(TakesPrompts, VideoSession):
+    """One video and its expressions, or prompts of objects, made by [`GLEEProcessor.init_video_session`].
 
     Args:
         frames (`Sequence[np.ndarray]`): T frames, each `uint8 [height, width, 3]` RGB.
         texts (`list[str]`): the cleaned expressions.
         image_processor ([`GLEEImageProcessor`]): resizes, normalises and pads the frames.
-        input_ids, attention_mask (`LongTensor [expressions, length]`): the tokenised expressions.
+        input_ids, attention_mask (`LongTensor [expressions, length]`): the tokenised expressions; without them what
+            objects of prompts are called.
+        prompts (`list[VideoPrompt]`): of a session without expressions; see [`TakesPrompts.add_prompt`].
+
+    Example:
+
+        >>> session = processor.init_video_session("clip.mp4")  # doctest: +SKIP
+        >>> session.add_prompt(0, 1, mask=mask)  # doctest: +SKIP
+        >>> for output in model.propagate_in_video_iterator(session):  # doctest: +SKIP
+        ...     print(output.frame_idx, output.object_ids, (output.mask_logits > 0).sum((1, 2)))
     """
 
     image_processor: object
     input_ids: Tensor
     attention_mask: Tensor
+    prompts: list[VideoPrompt] = field(default_factory=list)
+
+    def check_prompt(self, prompt: VideoPrompt) -> None:
+        if self.texts:
+            raise UserError(
+                "the session has expressions; make one without: processor.init_video_session(video), and add prompts"
+            )
+        if prompt.object_id < 1:
+            raise UserError(f"object_id must be 1 or more, got {prompt.object_id}")
 
 
 @dataclass
@@ -122,10 +139,23 @@ class Track:
 
 @torch.no_grad()
 def propagate_in_video(
-    model, session: GLEEInferenceSession, key_frame: int | Sequence[int] | None = None, batch_size: int | None = None
+    model,
+    session: GLEEInferenceSession,
+    key_frame: int | Sequence[int] | None = None,
+    batch_size: int | None = None,
+    reference: str = "first",
+    backward: bool = True,
 ) -> Iterator[GLEEVideoSegmentationOutput]:
     """The loop behind [`GLEEForVideoSegmentation.propagate_in_video_iterator`]: one sweep forward, one back."""
     check_inference(model, batch_size, {})
+    if not session.texts:
+        if key_frame is not None:
+            raise UserError("objects of prompts start at their prompts; leave key_frame out")
+        found = track_prompts(model, session, batch_size, reference, backward)
+        yield from (_as_object_output(session, *frame) for frame in found)
+        return
+    if (reference, backward) != ("first", True):
+        raise UserError("reference and backward belong to prompts; expressions have key_frame")
     starts = key_frame_per_text(key_frame, len(session.texts), session.num_frames)
     tracks = [Track(text, int(start or 0), 1) for text, start in enumerate(starts)]
     text = model.model.encode_text(session.input_ids, session.attention_mask, is_referring=True)
@@ -186,19 +216,6 @@ class Sweep:
         return Answer(logits, scores[query] * mask_confidence(logits[None])[0], box, query)
 
 
-def default_batch_size(pixels: Tensor, device: torch.device) -> int:
-    """Images decoded together: on a CPU as many as its cache holds, as larger batches are slower there.
-
-    Example:
-
-        >>> default_batch_size(torch.zeros(1, 3, 480, 864), torch.device("cpu"))
-        1
-    """
-    if device.type != "cpu":
-        return WINDOW
-    return max(1, min(WINDOW, CACHED_PIXELS // (pixels.shape[-2] * pixels.shape[-1])))
-
-
 def _as_output(frame_idx: int, answers: dict[int, Answer]) -> GLEEVideoSegmentationOutput:
     texts = sorted(answers)
     return GLEEVideoSegmentationOutput(
@@ -208,6 +225,21 @@ def _as_output(frame_idx: int, answers: dict[int, Answer]) -> GLEEVideoSegmentat
         scores=torch.stack([answers[text].score for text in texts]),
         boxes=torch.stack([answers[text].box for text in texts]),
         query_indices=[answers[text].query for text in texts],
+    )
+
+
+def _as_object_output(
+    session: GLEEInferenceSession, frame_idx: int, object_ids: list[int], found: list[Found]
+) -> GLEEVideoSegmentationOutput:
+    every = sorted({prompt.object_id for prompt in session.prompts})
+    return GLEEVideoSegmentationOutput(
+        frame_idx=frame_idx,
+        text_indices=[every.index(object_id) for object_id in object_ids],
+        mask_logits=torch.stack([each.logits for each in found]),
+        scores=torch.stack([each.score for each in found]),
+        object_ids=object_ids,
+        boxes=torch.stack([each.box for each in found]),
+        query_indices=[each.query for each in found],
     )
 
 

@@ -401,6 +401,8 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
         session: GLEEInferenceSession,
         key_frame: int | Sequence[int] | None = None,
         batch_size: int | None = None,
+        reference: str = "first",
+        backward: bool = True,
     ) -> Iterator[GLEEVideoSegmentationOutput]:
         """Segment a video, frame by frame.
 
@@ -411,11 +413,16 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
                 expression.
             batch_size: frames times expressions that are decoded at once; by default 10, on a CPU fewer
                 where images are large, which is faster.
+            reference: of a session with prompts: what an object is recognised by, its newest prompt ("first"), the
+                frame before ("previous"), or both ("first+previous").
+            backward: of a session with prompts: go back to the first frame, too.
 
         Yields:
-            [`GLEEVideoSegmentationOutput`] per frame, with the expressions that reach it then.
+            [`GLEEVideoSegmentationOutput`] per frame, with the expressions that reach it then; of a session with
+            prompts, with the objects, by `object_ids`.
         """
-        yield from propagate_in_video(self, session, key_frame=key_frame, batch_size=batch_size)
+        options = {"batch_size": batch_size, "reference": reference, "backward": backward}
+        yield from propagate_in_video(self, session, key_frame=key_frame, **options)
 
     def track_instances(
         self,

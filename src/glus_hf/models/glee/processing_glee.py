@@ -180,12 +180,15 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
 
     # ---- videos
 
-    def init_video_session(self, video, text: str | Sequence[str], context_frames=None) -> GLEEInferenceSession:
+    def init_video_session(
+        self, video, text: str | Sequence[str] | None = None, context_frames=None
+    ) -> GLEEInferenceSession:
         """Start work on one video.
 
         Args:
             video: what [`~glus_hf.load_video`] reads.
             text (`str` or `list[str]`): one or more expressions; they share the backbone features of every frame.
+                Without, the session takes prompts of objects: `session.add_prompt(frame_idx, object_id, mask=...)`.
             context_frames: other families' option; GLEE has no context frames.
 
         Raises:
@@ -194,6 +197,9 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         """
         if context_frames is not None:
             raise UserError("GLEE has no context frames; leave context_frames out")
+        if text is None:
+            tokens = self.tokenize([PROMPTED_NAME])
+            return GLEEInferenceSession(load_frames(video), [], image_processor=self.image_processor, **tokens)
         is_list = isinstance(text, Sequence) and not isinstance(text, str)
         texts = [self.clean_expression(each) for each in (text if is_list else [text])]
         if not texts:

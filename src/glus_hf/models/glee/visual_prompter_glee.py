@@ -53,6 +53,29 @@ class VisualPrompt:
         fine = None if self.fine is None else [take(level) for level in self.fine]
         return VisualPrompt(take(self.crop), fine, take(self.padding))
 
+    def __len__(self) -> int:
+        return len(self.padding)
+
+    def beside(self, other: VisualPrompt) -> VisualPrompt:
+        """The tokens of both, for the same images."""
+        crop = None if self.crop is None else torch.cat([self.crop, other.crop], 1)
+        fine = [torch.cat(pair, 1) for pair in zip(self.fine, other.fine, strict=True)]
+        return VisualPrompt(crop, fine, torch.cat([self.padding, other.padding], 1))
+
+    @classmethod
+    def stack(cls, prompts: Sequence[VisualPrompt]) -> VisualPrompt:
+        """Prompts of several images or objects as one batch; all must have equally many crop tokens."""
+        missing = [max(len(each.padding[0]) for each in prompts) - len(each.padding[0]) for each in prompts]
+        levels = zip(*(prompt.fine for prompt in prompts), strict=True)
+        wide = [[F.pad(each, (0, 0, 0, n)) for each, n in zip(level, missing, strict=True)] for level in levels]
+        padding = [F.pad(each.padding, (0, n), value=True) for each, n in zip(prompts, missing, strict=True)]
+        crop = None if prompts[0].crop is None else torch.cat([prompt.crop for prompt in prompts])
+        return cls(crop, [torch.cat(level) for level in wide], torch.cat(padding))
+
+    @property
+    def num_crop_tokens(self) -> int:
+        return 0 if self.crop is None else self.crop.shape[1]
+
     def without_crop(self) -> VisualPrompt:
         return replace(self, crop=None)
 

@@ -1,0 +1,1 @@
+"""One builder per dataset of images with objects, `<name>.py`; [`load_object_dataset`] finds them by name."""

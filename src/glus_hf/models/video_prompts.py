@@ -1,0 +1,116 @@
+"""What a user marks on frames of a video: masks, boxes, points and lines of objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+
+from ..errors import UserError
+
+
+MASK, BOX, POINTS, SCRIBBLE = "mask", "box", "points", "scribble"
+
+
+@dataclass(frozen=True)
+class VideoPrompt:
+    """An object on a frame.
+
+    Args:
+        frame_idx: of the frame.
+        object_id: of the object.
+        kind: "mask", "box", "points" or "scribble".
+        values: a mask or lines `[height, width]` of bool, a box `[4]` (x0, y0, x1, y1 in pixels), or points `[n, 2]`
+            (x and y).
+    """
+
+    frame_idx: int
+    object_id: int
+    kind: str
+    values: np.ndarray
+
+
+class TakesPrompts:
+    """A session with `prompts: list[VideoPrompt]`."""
+
+    def add_prompt(self, frame_idx: int, object_id: int, *, mask=None, box=None, points=None, scribble=None) -> None:
+        """Say where an object is on a frame; the next propagation takes it. A second prompt of the object on the same
+        frame replaces the first.
+
+        Args:
+            frame_idx: 0..T-1.
+            object_id: a number of yours, 1 or more.
+            mask: `[height, width]`, bool, of the object.
+            box: x0, y0, x1, y1 in pixels of the frame.
+            points: x and y of a point on the object, or `[n, 2]` of several.
+            scribble: `[height, width]`, bool, lines on the object.
+
+        Raises:
+            UserError: not one of the four, no such frame, or values that are no such prompt; one line.
+
+        Example:
+
+            >>> session.add_prompt(0, 1, box=[10, 10, 60, 40])  # doctest: +SKIP
+        """
+        given = {MASK: mask, BOX: box, POINTS: points, SCRIBBLE: scribble}
+        given = {kind: values for kind, values in given.items() if values is not None}
+        if len(given) != 1:
+            raise UserError(f"pass one of mask, box, points and scribble, got {', '.join(given) or 'none'}")
+        ((kind, values),) = given.items()
+        self._check_numbers(frame_idx, object_id)
+        read = {BOX: _read_box, POINTS: _read_points}.get(kind, _read_map)
+        prompt = VideoPrompt(int(frame_idx), int(object_id), kind, read(values, (self.height, self.width), kind))
+        self.check_prompt(prompt)
+        key = prompt.frame_idx, prompt.object_id
+        self.prompts[:] = [each for each in self.prompts if (each.frame_idx, each.object_id) != key] + [prompt]
+
+    def check_prompt(self, prompt: VideoPrompt) -> None:
+        """Refuse a prompt that the family does not take."""
+
+    def _check_numbers(self, frame_idx, object_id) -> None:
+        if not isinstance(frame_idx, Integral) or not 0 <= frame_idx < self.num_frames:
+            raise UserError(f"frame_idx must be an integer in 0..{self.num_frames - 1}, got {frame_idx!r}")
+        if not isinstance(object_id, Integral) or isinstance(object_id, bool):
+            raise UserError(f"object_id must be an integer, got {object_id!r}")
+
+
+def _read_map(values, size: tuple[int, int], kind: str) -> np.ndarray:
+    mask = np.asarray(values)
+    if mask.dtype != np.bool_ or mask.shape != size:
+        raise UserError(f"the {kind} must be bool {list(size)}, like the frames, got {mask.dtype} {list(mask.shape)}")
+    if not mask.any():
+        raise UserError(f"the {kind} marks nothing; mark the object on a frame that shows it")
+    return mask
+
+
+def _read_box(values, size: tuple[int, int], kind: str) -> np.ndarray:
+    box = _numbers(values, kind)
+    if box.shape != (4,):
+        raise UserError(f"the box must have the four numbers x0, y0, x1, y1, got {list(box.shape)}")
+    x0, y0, x1, y1 = box
+    if min(x1, size[1]) <= max(x0, 0) or min(y1, size[0]) <= max(y0, 0):
+        raise UserError(f"the box {box.tolist()} has no area inside the frame of {size[1]} x {size[0]} pixels")
+    return box
+
+
+def _read_points(values, size: tuple[int, int], kind: str) -> np.ndarray:
+    points = np.atleast_2d(_numbers(values, kind))
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
+        raise UserError(f"points must be [n, 2], x and y, got {list(points.shape)}")
+    if not ((points >= 0) & (points < (size[1], size[0]))).all():
+        raise UserError(f"a point lies outside the frame of {size[1]} x {size[0]} pixels")
+    return points
+
+
+def _numbers(values, kind: str) -> np.ndarray:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{kind} must be numbers of pixels") from None
+    if not np.isfinite(numbers).all():
+        raise UserError(f"{kind} must be finite numbers of pixels")
+    return numbers
+
+
+__all__ = ["TakesPrompts", "VideoPrompt"]
