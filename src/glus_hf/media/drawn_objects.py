@@ -37,16 +37,10 @@ def read_drawn_objects(path: str | os.PathLike, size: tuple[int, int]) -> dict[i
         dict_keys([1, 2])
     """
     image = open_image(path, kind="mask", error=UserError)
-<<<<<<< HEAD
     check_size(path, (image.height, image.width), size, "the frame", "draw on a copy of that", UserError)
-    is_index = image.mode in ("P", "L", "1")
-    values = np.asarray(image).astype(np.uint8) if is_index else _number_colours(np.asarray(image.convert("RGBA")))
-=======
-    check_size(path, (image.height, image.width), size, of="the frame", error=UserError)
     if image.format == "JPEG" or image.mode == "F":
         raise UserError(f"{path}: does not hold one exact value for each object; draw it again and save it as PNG")
     values = _values(image)
->>>>>>> main
     ids = [int(value) for value in np.unique(values) if value != 0]
     if image.mode == "P" and len(ids) > 1:
         ids = [value for value in ids if value != VOID]

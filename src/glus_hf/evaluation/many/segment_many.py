@@ -145,11 +145,7 @@ def segment_many(
     if options.names_key_frames:
         raise UserError("key frames of many videos are in the manifest; leave them out of the options")
     processes, output = processes or Processes(cpu=True), Path(output)
-<<<<<<< HEAD
-    processes.from_main(lambda: check_run_folder(output, rows, mask_file, _local_files(rows)))
-=======
     processes.from_main(lambda: check_run_folder(output, rows, mask_file, _inputs(rows)))
->>>>>>> main
     jobs = plan_listed(rows)
     with lock_output(output, processes):
         settings = {"dataset": LISTED, "max_frames": reader.max_frames, **engine.settings(model_name)}
@@ -178,19 +174,12 @@ def segment_many(
         return report
 
 
-<<<<<<< HEAD
-def _local_files(rows: Sequence[Mapping]) -> list[str]:
-    """Videos, folders of frames and tars of a manifest on this machine; results may lie beside them."""
-    videos = {row["video"].partition("::")[2] or row["video"]: None for row in rows}
-    return [video for video in videos if "://" not in video]
-=======
 def _inputs(rows: Sequence[Mapping]) -> list[str]:
     """What the output must not be in or around: folders of frames, and of the files in a folder one."""
     videos = {row["video"] for row in rows if "://" not in row["video"]}
     folders = {video for video in videos if os.path.isdir(video)}
     files = {os.path.dirname(video): video for video in sorted(videos - folders)}
     return [*sorted(folders), *files.values()]
->>>>>>> main
 
 
 def plan_listed(rows: Sequence[Mapping]) -> list[Job]:

@@ -23,40 +23,22 @@ from .segmenter import Segmenter
 
 
 def check_run_folder(
-<<<<<<< HEAD
-    output: Path,
-    rows: Iterable[Mapping],
-    path_of: PathOf = expression_folder,
-    reads: Iterable[str] | None = None,
-=======
     output: Path, rows: Iterable[Mapping], path_of: PathOf = expression_folder, inputs: Iterable[str] | None = None
->>>>>>> main
 ) -> None:
     """Refuse a folder that a run cannot have, and expressions that share a place, before any work.
 
     Args:
         rows: light rows.
-<<<<<<< HEAD
-        reads: what the folder has to keep away from; by default the folders of the rows' frames.
-=======
         inputs: files and folders that the output has to keep away from; by default the folders of the frames.
->>>>>>> main
 
     Raises:
         UserError: one line, see [`check_place`] and [`check_places_apart`].
     """
     check_places_apart(rows, path_of)
-<<<<<<< HEAD
-    if reads is None:
-        addresses = (row["frame_paths"][0] for row in rows if row["frame_paths"])
-        reads = (os.path.dirname(path) for path in addresses if "://" not in path)
-    check_place(OutputFolder(output), dict.fromkeys(reads))
-=======
     if inputs is None:
         addresses = (row["frame_paths"][0] for row in rows if row["frame_paths"])
         inputs = dict.fromkeys(os.path.dirname(path) for path in addresses if "://" not in path)
     check_place(OutputFolder(output), inputs)
->>>>>>> main
 
 
 @contextmanager
