@@ -3,13 +3,12 @@
 python examples/train_tiny_glee.py --output runs/glee-tiny
 
 `contrast` trains backbone and text tower to tell which objects a text means. `main` trains everything as GLEE is
-trained, on frames with an expression each and on frames with names. `prompts` adds the visual prompter: frames with a
-mask, point, box or line on an object, which is to be found on that frame and on another one. The checkpoint is written
-to OUTPUT/glee-tiny.
+trained, on frames with an expression each and on frames with names. The checkpoint is written to OUTPUT/glee-tiny.
 
-    python examples/train_tiny_glee.py --output runs/glee-tiny --start glee-tiny-without-prompts
+    python examples/train_tiny_glee.py --output runs/glee-tiny-prompts --start glee-tiny --prompt-minutes 15
 
-trains `prompts` alone, from a finished model.
+trains a third stage, `prompts`, from a finished model. It adds the visual prompter: frames with a mask, point, box or
+line on an object, which is to be found on that frame and on another one.
 """
 
 from __future__ import annotations
@@ -303,7 +302,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--contrast-minutes", type=float, default=3, help="CPU time of the first stage")
     parser.add_argument("--minutes", type=float, default=24, help="CPU time of the second; its rate falls at the end")
-    parser.add_argument("--prompt-minutes", type=float, default=35, help="CPU time of the third")
+    parser.add_argument("--prompt-minutes", type=float, default=0, help="CPU time of the third; 0 leaves it out")
     parser.add_argument("--start", help="a finished model without prompter: train the third stage alone")
     parser.add_argument("--contrast-rate", type=float, default=2e-3)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -311,18 +310,22 @@ def main() -> None:
     parser.add_argument("--text-tower", choices=TEXT_TOWERS, default="distilled")
     parser.add_argument("--no-fusion", action="store_true", help="take early fusion away")
     args = parser.parse_args()
+    if args.start and not args.prompt_minutes:
+        parser.error("--start trains the third stage alone; add --prompt-minutes")
     torch.set_num_threads(1)
-    contrast, run = args.output / "contrast", args.output / "main"
+    contrast, run, finished = (args.output / name for name in ("contrast", "main", "glee-tiny"))
     if args.start is None:
         train_contrast(contrast, args.contrast_minutes, args.contrast_rate, args.seed)
         train_main(run, contrast, args.minutes, args.rate, args.seed, args.text_tower, not args.no_fusion)
+        if not args.prompt_minutes:
+            return export(run, finished)
         weights = part_of(load_file(run / "weights.safetensors"), "model.")
         start = {name: value for name, value in weights.items() if ".teacher." not in name}
     else:
         start = GLEEForVideoSegmentation.from_pretrained(args.start).state_dict()
     prompts = args.output / "prompts"
     train_prompts(prompts, start, args.prompt_minutes, args.rate, args.seed)
-    export(prompts, args.output / "glee-tiny", **PROMPTER)
+    export(prompts, finished, **PROMPTER)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import glus_hf
 from glus_hf import AutoModelForReferringVideoSegmentation, GLUSConfig
 from glus_hf.data.motion_shapes import generate_clip
-from glus_hf.hub import DEFAULT_MODEL, PACKAGED, resolve_checkpoint
+from glus_hf.hub import DEFAULT_MODEL, PACKAGED, is_packaged, resolve_checkpoint
 from glus_hf.metrics.j_and_f import j_and_f
 
 
@@ -46,6 +47,14 @@ def test_packaged_checkpoints_are_there():
     assert DEFAULT_MODEL in PACKAGED
     for alias in PACKAGED:
         assert resolve_checkpoint(alias).endswith(alias)
+
+
+def test_a_copy_of_a_packaged_checkpoint_is_not_packaged(tmp_path):
+    folder = resolve_checkpoint("glus-tiny")
+    shutil.copytree(folder, tmp_path / "glus-tiny")
+    assert is_packaged(folder)
+    assert is_packaged(Path(folder, "..", "glee-tiny"))
+    assert not is_packaged(tmp_path / "glus-tiny")
 
 
 def test_the_packaged_selector_finds_the_frames_that_tell():

@@ -57,6 +57,12 @@ def is_alias(name: str) -> bool:
     return name in PACKAGED or name.partition("@")[0] in RELEASED
 
 
+def is_packaged(folder: str | os.PathLike) -> bool:
+    """Whether this is the folder of a bundled checkpoint, which came with the code and is trusted as much."""
+    found = os.path.realpath(folder)
+    return any(found == os.path.realpath(packaged_folder(alias)) for alias in PACKAGED)
+
+
 def packaged_folder(alias: str) -> Path:
     """Folder of a bundled checkpoint; `KeyError` for an unknown alias."""
     package = importlib.util.find_spec(PACKAGE)  # not this file: it may run beside a pushed model

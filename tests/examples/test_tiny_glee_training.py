@@ -17,7 +17,8 @@ from ablate_tiny_glee import table  # noqa: E402
 from tiny_glee import SIZE, ContrastiveImages, build_tiny_glee  # noqa: E402
 from tiny_glee_ap import NAMES, annotations_of, still  # noqa: E402
 from tiny_glee_batches import contrastive_batch, names_batch, referring_batch  # noqa: E402
-from train_tiny_glee import LocationLogits, location_loss, remove_fusion, start_from_contrast  # noqa: E402
+from tiny_glee_prompts import measure, prompts_of, summaries  # noqa: E402
+from train_tiny_glee import PROMPTER, LocationLogits, location_loss, remove_fusion, start_from_contrast  # noqa: E402
 
 from glus_hf.data.motion_shapes import COLORS  # noqa: E402
 
@@ -115,6 +116,32 @@ def test_stills_are_annotated_as_coco_expects():
         assert annotation["image_id"] == 5 and annotation["area"] == mask.sum()
 
 
+@pytest.mark.parametrize("kind", ["point", "box", "mask"])
+def test_prompts_lie_on_their_objects(tiny, kind):
+    frame, objects = still(5, "test", 0, SIZE)
+    masks = np.stack([mask for _, mask in objects])
+    drawn = tiny[1](frame, **prompts_of(np.random.default_rng(0), masks, kind))["prompt_masks"].numpy()
+    shared = (drawn & masks).sum((1, 2))
+    assert {"point": (shared > 0).all(), "box": (shared == masks.sum((1, 2))).all(), "mask": (drawn == masks).all()}[
+        kind
+    ]
+
+
+def test_prompts_are_measured_with_and_without_crops_and_go_on(tmp_path):
+    for part in build_tiny_glee(**PROMPTER):
+        part.save_pretrained(tmp_path / "model")
+    run = lambda: measure(str(tmp_path / "model"), {"still": 1, "clip": 1}, tmp_path / "out.jsonl", "test", 0)
+    records = run()
+    full, fine = (records[:2], records[2:])
+    assert [record["tokens"] for record in records] == ["full", "full", "fine", "fine"]
+    assert [record["scores"] for record in full] != [record["scores"] for record in fine]
+    lines = (tmp_path / "out.jsonl").read_text()
+    (tmp_path / "out.jsonl").write_text(lines[:-9])  # stopped in the last line
+    assert run() == records and (tmp_path / "out.jsonl").read_text() == lines
+    line = next(iter(summaries(records)))
+    assert line.startswith("full: point ") and "video" in line
+
+
 def test_the_table_has_means_and_spreads():
     text = table({"a": [{"x": 1.0, "y": 2.0}, {"x": 3.0}], "b": [{"x": 5.0}, {"x": 5.0}]})
     assert text.splitlines()[2:] == ["| a | 2.0 (1.0 to 3.0) |", "| b | 5.0 (5.0 to 5.0) |"]
@@ -133,5 +160,18 @@ def test_both_stages_run_go_on_and_export(tmp_path):
     assert all(0 < before < after for before, after in zip(*steps, strict=True))
     model, processor = build_tiny_glee()
     start_from_contrast(model, processor, tmp_path / "contrast")
+    assert not (tmp_path / "prompts").exists()
     exported = type(model).from_pretrained(tmp_path / "glee-tiny")
     assert exported.config.d_model == model.config.d_model and not exported.config.text_teacher
+
+
+@pytest.mark.slow
+def test_the_third_stage_goes_on_and_answers_prompts(tmp_path):
+    command = [sys.executable, str(EXAMPLES / "train_tiny_glee.py"), "--output", str(tmp_path), "--start", "glee-tiny"]
+    steps = []
+    for minutes in ("0.05", "0.1"):
+        subprocess.run([*command, "--prompt-minutes", minutes], check=True, timeout=300)
+        steps.append(json.loads((tmp_path / "prompts" / "state.json").read_text())["step"])
+    assert 0 < steps[0] < steps[1]
+    record, *_ = measure(str(tmp_path / "glee-tiny"), {"still": 1}, tmp_path / "out.jsonl", "test", 0)
+    assert set(record["scores"]) == {"point", "box", "mask"}

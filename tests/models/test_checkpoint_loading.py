@@ -10,6 +10,7 @@ import torch
 import glus_hf
 from glus_hf.errors import CheckpointError
 from glus_hf.hub import PACKAGED
+from glus_hf.models import checkpoint_loading
 from glus_hf.models.checkpoint_loading import (
     check_checkpoint,
     load_strictly,
@@ -157,3 +158,19 @@ def test_a_traceback_that_a_library_quotes_is_left_out(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be loaded .RuntimeError: ValueError: needs its own code.; "):
         with readable_errors(tmp_path):
             raise RuntimeError(quoted)
+
+
+def test_shapes_are_tried_unless_a_bundled_model_has_its_own_configuration(folder, monkeypatch):
+    tried = []
+    monkeypatch.setattr(checkpoint_loading, "check_shapes", lambda name, model: tried.append(name))
+    glus_hf.GLUSForVideoSegmentation.from_pretrained("glus-tiny")
+    assert tried == []
+    glus_hf.GLUSForVideoSegmentation.from_pretrained(folder)
+    assert tried == [str(folder)]
+
+
+def test_a_bundled_model_with_a_configuration_that_cannot_compute_is_refused():
+    config = glus_hf.GLUSConfig.from_pretrained("glus-tiny")
+    config.mask_config.mask_decoder_config.num_attention_heads = 7  # does not divide the width
+    with pytest.raises(CheckpointError, match="cannot compute"):
+        glus_hf.GLUSForVideoSegmentation.from_pretrained("glus-tiny", config=config)

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import UserError
 from ..model_families import TASK
+from .quick_start import without_collection
 
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -96,7 +97,8 @@ def decode_limits(texts: list[str] | None):
 
 def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None, task: str = TASK):
     """The pipeline of `--model`, `--device`, `--dtype` and `--compat`."""
-    from ..pipelines.factory import pipeline
+    with without_collection():
+        from ..pipelines.factory import pipeline
 
     if dtype not in DTYPES:
         raise UserError(f"--dtype {dtype} is unknown; use {', '.join(DTYPES)}")
@@ -104,7 +106,8 @@ def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None
         _check_device(device)
     _tell_of_the_hub(model)
     preset = {} if compat is None else {"compat": compat}
-    return pipeline(task=task, model=model, device=device, dtype=dtype, **preset)
+    with without_collection():
+        return pipeline(task=task, model=model, device=device, dtype=dtype, **preset)
 
 
 def set_propagation(pipe, propagation: str, sam2_model: str | None) -> None:

@@ -43,6 +43,7 @@ from .options import (
     set_propagation,
 )
 from .output import echo, print_json, print_table, set_progress
+from .quick_start import without_collection
 from .segment_live import DEFAULT_FPS, STDIN, check_live_options, limited, report, segment_stream
 
 
@@ -108,11 +109,12 @@ def segment(
     output = _checked_output("stdin" if video == STDIN else video, output)
     names, export_dir = _checked_export(video, formats, export_dir, with_frames)
     start, limits = _key_frame(key_frame), decode_limits(decode_limit)
-    from ..inference.frame_selector import require_selector
-    from ..media.download import DownloadOptions
-    from ..media.raw_frames import parse_size, read_raw_frames
-    from ..media.video import open_video
-    from ..media.video_sources import as_local
+    with without_collection():
+        from ..inference.frame_selector import require_selector
+        from ..media.download import DownloadOptions
+        from ..media.raw_frames import parse_size, read_raw_frames
+        from ..media.video import open_video
+        from ..media.video_sources import as_local
 
     require_selector(selector, no_target_threshold, [start])
     download = DownloadOptions(max_download * MB, allow_private=allow_private_addresses, progress=not quiet)
