@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ from glus_hf.data.frames import cached_clip
 from glus_hf.data.motion_shapes import language as motion_shapes_language
 from glus_hf.errors import DatasetFileError
 from glus_hf.media.rle import encode_rle
+
+
+BOUNDS = {"seed": (0, 2**32 - 1), "num_videos": (1, 10**6), "size": (8, 2048), "num_frames": (1, 10**4)}
+MAX_PIXELS = 5 * 10**7  # of all frames of a clip, which is drawn at once
 
 
 @dataclass
@@ -39,12 +44,18 @@ class MotionShapes(ReferringDatasetBuilder):
 
     def source_files(self, root: str, split: str) -> SourceFiles:
         config = self.config
-        for option, least in (("seed", 0), ("num_videos", 1), ("size", 8), ("num_frames", 1)):
+        for option, (least, most) in BOUNDS.items():
             value = getattr(config, option)
             if option == "num_frames" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise DatasetFileError(f"motion_shapes: {option} must be a number of at least {least}, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                shown = reprlib.repr(value)
+                raise DatasetFileError(f"motion_shapes: {option} must be a number from {least} to {most}, got {shown}")
+        pixels = config.size**2 * (config.num_frames or 1)
+        if pixels > MAX_PIXELS:
+            raise DatasetFileError(
+                f"motion_shapes: num_frames x size x size is {pixels}, more than {MAX_PIXELS}; lower one of them"
+            )
         # the generator is the source: other code, other clips
         return SourceFiles((motion_shapes.__file__, motion_shapes_language.__file__))
 

@@ -91,7 +91,7 @@ def test_output_is_claimed(folder, model):
         (["image.png", "--point", "20"], "--point 20: write X,Y"),
         (["image.png", "--box", "1,2,3"], "--box 1,2,3: write X0,Y0,X1,Y1"),
         (["image.png", "--box", "9,2,3,8"], "has no area"),
-        (["image.png", "--point", "200,3"], "marks nothing"),
+        (["image.png", "--point", "200,3"], "is outside the image of 64 x 64 pixels"),
         (["image.png", "--scribble", "none.png"], "none.png"),
         (["image.png", "--point", "2,3", "--score", "best"], "--score best is unknown"),
         (["image.png", "--point", "2,3", "-o", "out.mp4"], "is no name of an image"),

@@ -127,7 +127,7 @@ def test_what_belongs_together_must_agree(tmp_path):
 
 def test_files_that_are_no_manifests(tmp_path):
     cases = {
-        "m.txt": (b"", "let it end in .jsonl, .csv, .parquet"),
+        "m.txt": (b"", "name that ends in .jsonl, .csv, .parquet"),
         "empty.jsonl": (b"", "lists no expressions"),
         "noise.parquet": (bytes(range(256)) * 4, "not a readable Parquet file"),
         "short.parquet": (b"PAR1", "not a readable Parquet file"),

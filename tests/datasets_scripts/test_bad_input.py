@@ -257,7 +257,7 @@ def test_unknown_names_list_the_known():
         load_referring_dataset("revos", TREES, seed=3)
     with pytest.raises(ValueError, match="unknown option 'sed': use num_frames, num_videos, seed, size"):
         load_referring_dataset("motion_shapes", sed=3)
-    with pytest.raises(ValueError, match="num_videos must be a number of at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_videos must be a number from 1 to 1000000, got 0"):
         load_referring_dataset("motion_shapes", num_videos=0)
     with pytest.raises(ValueError, match="motion_shapes: is generated and takes no data_dir"):
         load_referring_dataset("motion_shapes", TREES)

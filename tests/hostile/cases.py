@@ -22,6 +22,10 @@ GROUPS = {
     "output": 4,
     "report": 4,
     "pair": 5,
+    "many": 20,
+    "prompt": 15,
+    "recipe": 12,
+    "family": 30,
 }
 """Of each group every n-th case is in the quick suite; a model is loaded for some, which takes a second."""
 

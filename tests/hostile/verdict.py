@@ -14,10 +14,11 @@ from tests.hostile.watch import differences
 PEAK_MB = 3000
 LONGEST_LINE = MAX_MESSAGE + 100  # letters
 REMEDY = re.compile(
-    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|did you mean|do not|download|evaluate|export"
-    r"|free|get|give|install|is for|invalid value|keep|known are|leave|limit|load|lower|make|move|must be|name|needs?"
-    r"|open|pass|pick|point|put|raise|re-export|read|record|reduce|remove|rename|repair|replace|resize|run|save|scale|see"
-    r"|segment|set|shorten|split|start|store|take|there is no|try|unpack|upgrade|use|wait|write)\b",
+    r"\b(add|check|choose|choices|convert|copy|correct|cut|decode|delete|did you mean|do not|download|draw|evaluate"
+    r"|export|follow|free|get|give|install|is for|invalid value|keep|known are|leave|limit|load|lower|make|move"
+    r"|must be|name|needs?|open|pass|pick|point|put|raise|re-export|read|record|reduce|remove|rename|repair"
+    r"|replace|resize|run|save|scale|see|segment|set|shorten|split|start|store|take|there is no|try|unpack|upgrade|use"
+    r"|valid keys|change|select|wait|write)\b",
     re.IGNORECASE,
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -16,6 +16,8 @@ from ..errors import UserError
 NUMBER = r"\s*-?\d{1,6}(?:\.\d{1,6})?\s*"
 PAIR, CORNERS = re.compile(f"{NUMBER},{NUMBER}"), re.compile(",".join([NUMBER] * 4))
 
+MAX_PROMPTS = 500  # of one call; each object's mask has the size of the image
+
 Points = Annotated[
     list[str] | None,
     typer.Option(
@@ -82,8 +84,9 @@ def gather_prompts(
         scribbles, masks: images of lines and of masks; see [`read_drawn_objects`].
 
     Raises:
-        UserError: no prompt, or an image that cannot be read; one line.
+        UserError: no prompt or more than 500, one outside the image, or an image that cannot be read; one line.
     """
+    _check_inside(size, points, boxes)
     first = Prompts()
     if points:
         first.arguments["input_points"] = points
@@ -95,7 +98,21 @@ def gather_prompts(
     found = [each for each in (first, *drawn) if each.names]
     if not found:
         raise UserError("nothing says which object is meant; pass --point, --box, --scribble or --mask")
+    count = sum(len(each.names) for each in found)
+    if count > MAX_PROMPTS:
+        raise UserError(f"{count} objects are too many for one call, which takes {MAX_PROMPTS}; split them")
     return found
+
+
+def _check_inside(size: tuple[int, int], points: list, boxes: list) -> None:
+    height, width = size
+    problem = f"is outside the image of {width} x {height} pixels; correct it"
+    for x, y in (point for each in points for point in each):
+        if not (0 <= x < width and 0 <= y < height):
+            raise UserError(f"--point {x:g},{y:g} {problem}")
+    for x0, y0, x1, y1 in boxes:
+        if not (x0 < width and y0 < height and x1 > 0 and y1 > 0):
+            raise UserError(f"--box {x0:g},{y0:g},{x1:g},{y1:g} {problem}")
 
 
 def _drawn(size: tuple[int, int], kind: str, paths: Sequence[Path]) -> Prompts:

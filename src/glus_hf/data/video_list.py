@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from ..errors import DatasetFileError
-from ..models.expressions import plain_expression
+from ..models.expressions import is_visible, plain_expression
 from ..safe_files import check_regular, read_text
 from .dataset_files import check_name
 from .own.expressions import read_lines
@@ -18,7 +18,8 @@ from .own.expressions import read_lines
 
 FIELDS = ("video", "expression", "expressions", "video_id", "expression_id", "key_frame")
 SUFFIXES = (".jsonl", ".csv", ".parquet")
-MAX_EXPRESSIONS = 2_000_000
+MAX_EXPRESSIONS = 500_000
+MAX_LETTERS = 100_000_000  # of all texts of a manifest
 MAX_ADDRESS = 4096  # letters
 LISTED = "listed"
 """What rows of a manifest have as their dataset."""
@@ -49,7 +50,7 @@ def read_video_list(path: str | os.PathLike) -> list[dict]:
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise DatasetFileError(f"{path}: is no manifest; let it end in {', '.join(SUFFIXES)}")
+        raise DatasetFileError(f"{path}: is no manifest; give it a name that ends in {', '.join(SUFFIXES)}")
     readers = {".jsonl": _json_entries, ".csv": _csv_entries, ".parquet": _parquet_entries}
     rows = _Rows(path)
     for place, entry in readers[path.suffix.lower()](path):
@@ -69,7 +70,7 @@ class _Rows:
         self.folder = Path(os.path.abspath(path)).parent
         self.videos: dict[str, list[dict]] = {}
         self.ids: dict[str, set[str]] = {}
-        self.count = 0
+        self.count = self.letters = 0
 
     def add(self, entry: Mapping) -> None:
         video, name, expressions = _address(entry), _video_id(entry), _expressions(entry)
@@ -86,8 +87,14 @@ class _Rows:
             self.count += 1
             if self.count > MAX_EXPRESSIONS:
                 raise DatasetFileError(f"more than {MAX_EXPRESSIONS} expressions: split the manifest")
+            self._count_letters(len(text) + len(video) + len(name) + len(str(given or "")))
             number = len(listed) if given is None else _id(given, "expression_id", slash=False)
             listed.append(_row(video, name, self._new_id(name, str(number)), text, key_frame))
+
+    def _count_letters(self, letters: int) -> None:
+        self.letters += letters
+        if self.letters > MAX_LETTERS:
+            raise DatasetFileError(f"more than {MAX_LETTERS} letters up to here: split the manifest, or shorten it")
 
     def _new_id(self, video: str, name: str) -> str:
         known = self.ids.setdefault(video, set())
@@ -142,7 +149,7 @@ def _id(value, field: str, slash: bool) -> str:
         value = str(value)
     name = check_name(value, f"'{field}'", "")
     if "/" in name and not slash:
-        raise DatasetFileError(f"{field!r} must not hold '/', got {name!r}")
+        raise DatasetFileError(f"{field!r} must not hold '/', got {name!r}: take another id")
     return name
 
 
@@ -157,7 +164,7 @@ def _expressions(entry: Mapping) -> list[str]:
             f"'expressions' must be a list of texts, got {type(texts).__name__} {str(texts)[:40]!r}"
         )
     for text in texts:
-        if not isinstance(text, str) or not plain_expression(text):
+        if not isinstance(text, str) or not is_visible(plain_expression(text)):
             raise DatasetFileError(f"an expression must be a text that is not empty, got {str(text)[:40]!r}")
     return texts
 
@@ -200,7 +207,9 @@ def _csv_entries(path: Path) -> Iterator[Entry]:
         for entry in lines:
             if None in entry or None in entry.values():
                 wrong = "more" if None in entry else "fewer"
-                raise DatasetFileError(f"{path}, line {lines.line_num}: has {wrong} cells than the first line")
+                raise DatasetFileError(
+                    f"{path}, line {lines.line_num}: has {wrong} cells than the first line: correct it"
+                )
             yield f"line {lines.line_num}", {name: cell for name, cell in entry.items() if cell != ""}
     except csv.Error as error:
         raise DatasetFileError(f"{path}, line {lines.line_num}: is not CSV ({error}); correct it") from None

@@ -37,7 +37,7 @@ def read_drawn_objects(path: str | os.PathLike, size: tuple[int, int]) -> dict[i
         dict_keys([1, 2])
     """
     image = open_image(path, kind="mask", error=UserError)
-    check_size(path, (image.height, image.width), size, of="the frame", error=UserError)
+    check_size(path, (image.height, image.width), size, "the frame", "draw on a copy of that", UserError)
     if image.format == "JPEG" or image.mode == "F":
         raise UserError(f"{path}: does not hold one exact value for each object; draw it again and save it as PNG")
     values = _values(image)
@@ -45,7 +45,7 @@ def read_drawn_objects(path: str | os.PathLike, size: tuple[int, int]) -> dict[i
     if image.mode == "P" and len(ids) > 1:
         ids = [value for value in ids if value != VOID]
     if not ids:
-        raise UserError(f"{path}: marks no object; all of it is background")
+        raise UserError(f"{path}: marks no object: all is background; draw on it")
     if len(ids) > MAX_OBJECTS:
         raise UserError(
             f"{path}: has {len(ids)} values; draw each object in one colour without smoothing, on black or nothing"

@@ -47,6 +47,17 @@ def plain_expression(text: str) -> str:
     return text.strip().removesuffix(".").strip().lower()
 
 
+def is_visible(text: str) -> bool:
+    """Whether a text has a letter, a digit or a sign: control characters and white space alone say nothing.
+
+    Example:
+
+        >>> is_visible("dog"), is_visible("\\0\\t")
+        (True, False)
+    """
+    return any(unicodedata.category(character)[0] in "LMNPS" for character in text)
+
+
 def one_line(text: str) -> str:
     """Line breaks and tabs as a space; spaces of any kind are tokens, however many, and stay."""
     return LINE_BREAK_OR_TAB.sub(" ", text)
@@ -91,7 +102,7 @@ def check_expression(
             "max_expression_tokens"
         )
     cleaned = clean(text)
-    if not cleaned:
+    if not is_visible(cleaned):
         raise UserError(f"the expression {text[:40]!r} is empty; name the object in a few words")
     token = find_protocol_token(cleaned, protocol_tokens)
     if token is not None:
@@ -133,6 +144,7 @@ __all__ = [
     "as_expressions",
     "check_expression",
     "find_protocol_token",
+    "is_visible",
     "one_line",
     "plain_expression",
     "sample_templates",

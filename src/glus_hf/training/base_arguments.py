@@ -9,8 +9,12 @@ from typing import ClassVar
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
 
 from ..errors import UserError
+
+
+MAX_WORKERS = 256  # processes that load data
 
 
 def default(value, text: str):
@@ -82,6 +86,10 @@ class RecipeArguments(TrainingArguments):
         if not torch.cuda.is_available():  # PyTorch would warn that it pins nothing
             self.dataloader_pin_memory = False
         super().__post_init__()
+        try:
+            get_reporting_integration_callbacks(self.report_to)
+        except ValueError as error:
+            raise UserError(f"report_to: {error} Choose among these") from None
 
     def _check_numbers(self) -> None:
         weights = [entry.name for entry in fields(self) if entry.name.endswith("_loss_weight")]
@@ -89,6 +97,8 @@ class RecipeArguments(TrainingArguments):
             (self.AT_LEAST_ONE, "1 or more", lambda value: value >= 1),
             (self.MORE_THAN_ZERO, "more than 0", lambda value: value > 0),
             ((*weights, "max_grad_norm", "learning_rate"), "0 or more", lambda value: value >= 0),
+            (("seed", "data_seed"), "from 0 to 4294967295", lambda value: 0 <= value < 1 << 32),
+            (("dataloader_num_workers",), f"from 0 to {MAX_WORKERS}", lambda value: 0 <= value <= MAX_WORKERS),
         ):
             for name in names:
                 value, is_unused = getattr(self, name), name == "lora_rank" and self.language_model_training != "lora"

@@ -133,6 +133,7 @@ def load_run_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> R
         check_keys(file, RunConfig, "model.options", config.model.options, known)
     for name in MINIMUMS.keys() & config.model.options.keys():
         _check_count(file, f"model.options.{name}", config.model.options[name], MINIMUMS[name])
+    _check_count(file, "data.max_expressions", config.data.max_expressions, 1)
     if config.validation.max_videos is not None:
         _check_count(file, "validation.max_videos", config.validation.max_videos, 0)
     return config

@@ -151,7 +151,18 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
         self._check_options()
         super().__post_init__(**kwargs)
 
+    def _check_tables(self):
+        if len(self.label_tables) > MAX_TABLES:
+            raise CheckpointError(f"GLEEConfig.label_tables has {len(self.label_tables)}; use at most {MAX_TABLES}")
+        for name, count in self.label_tables.items():
+            if not str(name).isidentifier() or isinstance(count, bool) or not 1 <= count <= MAX_LABELS:
+                shown = f"{str(name)[:40]!r}: {str(count)[:40]}"
+                raise CheckpointError(
+                    f"GLEEConfig.label_tables has {shown}; it must be a name and a number up to {MAX_LABELS}"
+                )
+
     def _check_options(self):
+        self._check_tables()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"GLEEConfig.{name} must be one of {choices}, got {getattr(self, name)!r}.")
@@ -220,6 +231,7 @@ CHOICES = {
     "prompt_features": ("encoder", "pixel"),
 }
 
+MAX_TABLES, MAX_LABELS = 64, 10**6
 LEAST_LEVELS = 3  # strides 8, 16 and 32
 PYRAMID_LEVELS = 4  # strides 8, 16, 32 and 64
 BACKBONES = ("resnet", "swin", GLEEEva02Config.model_type)

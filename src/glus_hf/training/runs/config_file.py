@@ -110,7 +110,7 @@ def _read(file: str | os.PathLike) -> dict:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without code, depth, and the aliases by which a short text becomes an endless one."""
+    """YAML without code, depth, keys twice, and the aliases by which a short text becomes an endless one."""
 
     num_aliases = 0
 
@@ -124,6 +124,14 @@ class _Loader(yaml.SafeLoader):
         if self.num_aliases > MAX_ALIASES:
             raise yaml.YAMLError(f"more than {MAX_ALIASES} aliases")
         super().fetch_alias()
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise yaml.YAMLError(f"the key {twice!r} appears twice")
+        return node
 
 
 def _load_yaml(text: str):

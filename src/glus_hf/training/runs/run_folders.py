@@ -19,6 +19,11 @@ def check_run_folders(config, resume: str | bool | None = None) -> None:
     Raises:
         ConfigError, CheckpointError: a folder is in use, or is a file; one line.
     """
+    for name, folder in (("training.output_dir", config.training.get("output_dir")), ("export", config.export)):
+        if folder and "\0" in str(folder):
+            raise ConfigError(f"{name} {str(folder)!r:.80} holds a zero; choose another name")
+    if config.training.get("resume_from_checkpoint"):
+        raise ConfigError("training.resume_from_checkpoint is not read; remove it and pass --resume CHECKPOINT")
     output_dir = Path(config.training.get("output_dir", "trainer_output")).expanduser()  # as in transformers
     if output_dir.exists() and not output_dir.is_dir():
         raise ConfigError(f"{output_dir}: is a file; choose another training.output_dir")
