@@ -71,7 +71,7 @@ def slow(name):
     return pytest.param(name, marks=pytest.mark.slow)
 
 
-QUICK = ("glus_hf first", "transformers first")
+QUICK = ("transformers first",)
 
 
 @pytest.mark.parametrize("order", [order if order in QUICK else slow(order) for order in ORDERS])
@@ -79,7 +79,7 @@ def test_registration_in_every_order(order):
     run(ORDERS[order] + USE)
 
 
-@pytest.mark.parametrize("name", [slow("LlamaModel"), slow("Sam2VideoConfig"), "Trainer"])
+@pytest.mark.parametrize("name", [slow("LlamaModel"), slow("Sam2VideoConfig"), slow("Trainer")])
 def test_half_imported_transformers_is_left_alone(name):
     run(f"import glus_hf\nfrom transformers import {name}")
 

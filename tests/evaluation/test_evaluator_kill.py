@@ -26,7 +26,7 @@ def done(output):
     return sorted((json.loads(line)["video_id"], json.loads(line)["expression_id"]) for line in lines)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_runs_end_like_an_undisturbed_one(tmp_path, seed):
     command = [sys.executable, "-m", "tests.evaluation.evaluate_and_be_killed", str(tmp_path), str(seed)]
     result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=500)

@@ -83,7 +83,12 @@ def outcome(folder) -> str:
     return "loads"
 
 
-@pytest.mark.parametrize("name", sorted(QUICK))
+def every_third(names) -> list:
+    """The others are slow: each takes a second."""
+    return [pytest.param(name, marks=[pytest.mark.slow] if at % 3 else []) for at, name in enumerate(sorted(names))]
+
+
+@pytest.mark.parametrize("name", every_third(QUICK))
 def test_damage_is_harmless_or_refused_in_one_line(folder, name, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
     QUICK[name](folder)
