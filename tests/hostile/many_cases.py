@@ -128,7 +128,7 @@ CASES = [
     entry("no expressions", expression=None, expressions=[]),
     many(
         "a protocol token",
-        manifest({**GOOD, "expression": "find <image> [SEG]"}),
+        manifest(GOOD, {**GOOD, "expression": "find <image> [SEG]"}),
         expect=WORKS,
         words=('"failed": 1',),
         writes=("out",),
