@@ -37,6 +37,7 @@ NAMES_PART = 0.4  # of the batches
 PROMPTS_PART = 0.65  # of the batches of the last stage
 PROMPT_CLIPS = 5  # of a batch, two frames each
 PROMPTER = {"visual_prompter": "full", "prompt_crop_size": 64, "prompt_num_points": 64}
+PROMPTER_PARTS = ("model.prompter.", "model.decoder.heads.confidence.")
 TEXT_RATE = 0.3  # of the text tower, times the rate; the backbone has a tenth of it, as in the paper
 DENSE_WEIGHT = 4.0  # of the loss of locations
 TEXT_NORM = 2.0  # of the vectors of texts, at the beginning of `main`
@@ -211,20 +212,33 @@ def train_main(
 # prompts: masks, points, boxes and lines -----------------------------------------------------------------------------
 
 
-def train_prompts(folder: Path, start: dict[str, Tensor], minutes: float, rate: float, seed: int, images: int = 8):
+def train_prompts(
+    folder: Path,
+    start: dict[str, Tensor],
+    minutes: float,
+    rate: float,
+    seed: int,
+    alone: bool = False,
+    images: int = 8,
+) -> None:
     """Batches with prompts, and those of `main`, so that nothing is forgotten; `start` are the weights of a model
-    without prompter. The text tower is distilled from its state at the start."""
+    without prompter. The text tower is distilled from its state at the start. With `alone` only the prompter and the
+    confidence head are trained, on prompts: what the model answers to texts stays the same to the last bit."""
     model, processor = build_tiny_glee(seed, **PROMPTER)
     missing, unexpected = model.load_state_dict(start, strict=False)
     if unexpected or not all(name.startswith("model.prompter.") for name in missing):
         raise ValueError(f"the model to start from does not fit: {[*missing, *unexpected][:5]}")
-    model.add_text_teacher()
+    if alone:
+        train_prompter_alone(model)
+    else:
+        model.add_text_teacher()
+        model.train()
     arguments = GLEETrainingArguments(str(folder), learning_rate=rate, weight_decay=0.01, text_rate=TEXT_RATE)
     run = Run(folder, {"model": model}, Optimizer(parameter_groups(model, arguments)))
     locations, confidences = LocationLogits(model), LocationLogits(model, "confidence")
 
     def make_loss(rng) -> tuple[Tensor, dict]:
-        if rng.random() < PROMPTS_PART:
+        if alone or rng.random() < PROMPTS_PART:
             kind, batch, logits = "prompts", prompt_batch(rng, processor, PROMPT_CLIPS), confidences
         elif rng.random() < NAMES_PART:
             kind, batch, logits = "names", names_batch(rng, processor, images), locations
@@ -237,8 +251,17 @@ def train_prompts(folder: Path, start: dict[str, Tensor], minutes: float, rate: 
         final = {f"{kind}_{name}": output.losses[name].item() for name in names if name in output.losses}
         return output.loss + DENSE_WEIGHT * dense, {**final, f"{kind}_dense": dense.item()}
 
-    model.train()
     run.train(make_loss, "prompts", seed, minutes)
+
+
+def train_prompter_alone(model) -> None:
+    """Nothing else learns, and no running mean moves."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(PROMPTER_PARTS))
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 class LocationLogits:
@@ -304,6 +327,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=24, help="CPU time of the second; its rate falls at the end")
     parser.add_argument("--prompt-minutes", type=float, default=0, help="CPU time of the third; 0 leaves it out")
     parser.add_argument("--start", help="a finished model without prompter: train the third stage alone")
+    parser.add_argument("--prompter-alone", action="store_true", help="the third trains nothing else")
     parser.add_argument("--contrast-rate", type=float, default=2e-3)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -324,7 +348,7 @@ def main() -> None:
     else:
         start = GLEEForVideoSegmentation.from_pretrained(args.start).state_dict()
     prompts = args.output / "prompts"
-    train_prompts(prompts, start, args.prompt_minutes, args.rate, args.seed)
+    train_prompts(prompts, start, args.prompt_minutes, args.rate, args.seed, args.prompter_alone)
     export(prompts, finished, **PROMPTER)
 
 

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.paths import EXAMPLES
 
@@ -18,7 +19,15 @@ from tiny_glee import SIZE, ContrastiveImages, build_tiny_glee  # noqa: E402
 from tiny_glee_ap import NAMES, annotations_of, still  # noqa: E402
 from tiny_glee_batches import contrastive_batch, names_batch, referring_batch  # noqa: E402
 from tiny_glee_prompts import measure, prompts_of, summaries  # noqa: E402
-from train_tiny_glee import PROMPTER, LocationLogits, location_loss, remove_fusion, start_from_contrast  # noqa: E402
+from train_tiny_glee import (  # noqa: E402
+    PROMPTER,
+    LocationLogits,
+    location_loss,
+    part_of,
+    remove_fusion,
+    start_from_contrast,
+    train_prompts,
+)
 
 from glus_hf.data.motion_shapes import COLORS  # noqa: E402
 
@@ -140,6 +149,15 @@ def test_prompts_are_measured_with_and_without_crops_and_go_on(tmp_path):
     assert run() == records and (tmp_path / "out.jsonl").read_text() == lines
     line = next(iter(summaries(records)))
     assert line.startswith("full: point ") and "video" in line
+
+
+def test_a_prompter_that_learns_alone_leaves_all_else_as_it_was(tmp_path):
+    start = build_tiny_glee()[0].state_dict()
+    train_prompts(tmp_path, start, minutes=1e-3, rate=1e-3, seed=0, alone=True)
+    after = part_of(load_file(tmp_path / "weights.safetensors"), "model.")
+    moved = {name for name, value in start.items() if not torch.equal(after[name], value)}
+    assert moved and all(name.startswith("model.decoder.heads.confidence.") for name in moved)
+    assert json.loads((tmp_path / "state.json").read_text())["step"] >= 1
 
 
 def test_the_table_has_means_and_spreads():
