@@ -18,6 +18,7 @@ from ablate_tiny_glee import table  # noqa: E402
 from tiny_glee import SIZE, ContrastiveImages, build_tiny_glee  # noqa: E402
 from tiny_glee_ap import NAMES, annotations_of, still  # noqa: E402
 from tiny_glee_batches import contrastive_batch, names_batch, referring_batch  # noqa: E402
+from tiny_glee_picture import GAP, SCALE, picture  # noqa: E402
 from tiny_glee_prompts import measure, prompts_of, summaries  # noqa: E402
 from train_tiny_glee import (  # noqa: E402
     PROMPTER,
@@ -149,6 +150,14 @@ def test_prompts_are_measured_with_and_without_crops_and_go_on(tmp_path):
     assert run() == records and (tmp_path / "out.jsonl").read_text() == lines
     line = next(iter(summaries(records)))
     assert line.startswith("full: point ") and "video" in line
+
+
+def test_the_picture_has_a_column_for_each_kind_of_prompt():
+    drawn = picture(*build_tiny_glee(**PROMPTER), index=2)
+    side = SCALE * SIZE
+    assert drawn.shape == (2 * side + GAP, 3 * side + 2 * GAP, 3) and (drawn[:, side : side + GAP] == 255).all()
+    columns = [drawn[:side, start : start + side] for start in range(0, 3 * side, side + GAP)]
+    assert not any(np.array_equal(one, other) for one, other in zip(columns, columns[1:], strict=False))
 
 
 def test_a_prompter_that_learns_alone_leaves_all_else_as_it_was(tmp_path):
