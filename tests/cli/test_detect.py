@@ -127,6 +127,7 @@ def test_output_is_claimed(folder, model):
         (["image.png", "cat", "-o", "out.txt"], "out.txt: is no name of a picture"),
         (["clip.mp4", "cat", "-o", "out.png"], "out.png: is an image, but clip.mp4 has 3 frames"),
         (["none.png", "cat"], "none.png: no such file"),
+        (["image.png", "cat", "--threshold", "nan"], "--threshold nan: must be a finite number; use 0 to 1"),
         (["clip.mp4", "cat", "--format", "coco"], "--format is coco; use one of objects, ytvis, tao"),
         (["clip.mp4", "cat", "--format", "ytvis"], "add --track and --objects FILE"),
         (["clip.mp4", " ", "--track"], "category name 0 is ' '"),

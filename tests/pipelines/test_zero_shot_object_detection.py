@@ -86,3 +86,8 @@ def test_masks_on_request(pipe):
 def test_a_family_that_finds_no_names_is_refused():
     with pytest.raises(UserError, match="glus-tiny does not find objects by names; use a model of the family glee"):
         glus_hf.pipeline("zero-shot-object-detection", model="glus-tiny")
+
+
+def test_a_threshold_that_is_no_number_is_refused(pipe):
+    with pytest.raises(UserError, match="threshold must be a finite number, got nan"):
+        pipe(IMAGE, candidate_labels=NAMES, threshold=float("nan"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -85,6 +86,8 @@ def detect(
     from ..media.video_sources import as_local
 
     download = DownloadOptions(max_download * MB, allow_private=allow_private_addresses, progress=not quiet)
+    if not math.isfinite(threshold):
+        raise UserError(f"--threshold {threshold}: must be a finite number; use 0 to 1")
     set_progress(quiet)
     outputs = OutputFile(output), None if objects_file is None else OutputFile(objects_file)
     inputs = [source, *model_folders(model)]

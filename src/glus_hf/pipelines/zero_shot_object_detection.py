@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import torch
@@ -38,6 +39,8 @@ class ObjectsByNamePipeline(ZeroShotObjectDetectionPipeline):
         """The families that look for names are in `model_families.FINDS_NAMES`, not in transformers' table."""
 
     def _sanitize_parameters(self, masks=None, **kwargs):
+        if not math.isfinite(kwargs.get("threshold", 0.0)):
+            raise UserError(f"threshold must be a finite number, got {kwargs['threshold']}; use 0 to 1")
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
         return preprocess, forward, postprocess if masks is None else {**postprocess, "masks": masks}
 
