@@ -14,23 +14,15 @@ import cv2
 import numpy as np
 import torch
 from tiny_glee_ap import still
-from tiny_glee_batches import LEAST_PIXELS, draw_prompt
+from tiny_glee_batches import LEAST_PIXELS
+from tiny_glee_prompts import SIZE, prompts_of
 
 from glus_hf import GLEEForVideoSegmentation, GLEEProcessor
 from glus_hf.visualization import draw_objects, draw_overlay, save_image
 
 
 KINDS = ("point", "box", "scribble")
-SIZE, SCALE, GAP = 128, 3, 8
-
-
-def prompts_of(kind: str, masks: np.ndarray, rng: np.random.Generator) -> dict:
-    """Arguments of the processor: one prompt of this kind for each mask."""
-    drawn = [draw_prompt(rng, mask, kind) for mask in masks]
-    if kind == "scribble":
-        return {"segmentation_maps": [np.stack([each["segmentation_maps"][0] for each in drawn])], "is_scribble": True}
-    (name,) = drawn[0]
-    return {name: [[each[name][0][0] for each in drawn]]}
+SCALE, GAP = 3, 8
 
 
 def draw_prompts(frame: np.ndarray, kind: str, prompts: dict) -> np.ndarray:
@@ -57,7 +49,7 @@ def picture(model, processor, index: int, seed: int = 0) -> np.ndarray:
     masks = np.stack([mask for _, mask in objects if mask.sum() >= LEAST_PIXELS])
     rng, columns = np.random.default_rng([seed, index]), []
     for kind in KINDS:
-        prompts = prompts_of(kind, masks, rng)
+        prompts = prompts_of(rng, masks, kind)
         inputs = processor(frame, **prompts)
         (found,) = processor.post_process_prompts(model(**inputs), [frame.shape[:2]], inputs["prompt_images"])
         answer = draw_overlay(frame, found["masks"].numpy(), alpha=0.5, min_side=SCALE * SIZE)

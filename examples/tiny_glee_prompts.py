@@ -36,6 +36,8 @@ def prompts_of(rng, masks: np.ndarray, kind: str) -> dict:
     if kind == "mask":
         return {"segmentation_maps": [masks]}
     drawn = [draw_prompt(rng, mask, kind) for mask in masks]
+    if kind == "scribble":
+        return {"segmentation_maps": [np.stack([each["segmentation_maps"][0] for each in drawn])], "is_scribble": True}
     (name,) = drawn[0]
     return {name: [[each[name][0][0] for each in drawn]]}
 
