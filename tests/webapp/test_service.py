@@ -234,6 +234,6 @@ def test_other_names_and_other_sites_are_refused(serve, video):
 def test_the_api_page_has_every_call_and_nothing_from_elsewhere(serve):
     client = serve()
     page, schema = client.get("/docs").text, client.get("/openapi.json").json()
-    assert len(schema["paths"]) == 6
+    assert len(schema["paths"]) == 7
     assert all(f"{path}</code>" in page for path in schema["paths"]) and "same_video_as" in page
     assert "http://" not in page and "https://" not in page and "<script" not in page
