@@ -54,9 +54,7 @@ def add_corrections(processor, session, corrections: Iterable[tuple]) -> None:
         try:
             frame_idx, expression, mask = correction
         except (TypeError, ValueError):
-            raise UserError(
-                "corrections must be a list of (frame, number of the expression, mask)"
-            ) from None
+            raise UserError("corrections must be a list of (frame, number of the expression, mask)") from None
         session.add_prompt(frame_idx, expression, mask=mask)
 
 

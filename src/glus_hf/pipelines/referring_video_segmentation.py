@@ -92,9 +92,9 @@ class ReferringVideoSegmentationPipeline(Pipeline):
                 has one per expression. Default: "auto" with a selector, else the first frame.
             context_frames (`str` or `list[int]`, *optional*): how the frames that stand for the whole video are
                 chosen; see the processor's `init_video_session`.
-            corrections (`list[tuple]`, *optional*): masks of yours, each `(frame, number of the expression, mask)`, the
-                mask bool `[height, width]`. They take the place of the model's own, and the frames after them follow.
-                For models whose processor has `takes_corrections`; docs/memory-and-windows.md.
+            corrections (`list[tuple]`, *optional*): masks of yours, each `(frame, number of the text, mask)`; the
+                mask is bool `[height, width]`. They take the place of the model's own, and the frames after them
+                follow. For models whose processor has `takes_corrections`; docs/memory-and-windows.md.
             max_frames (`int`, *optional*): read only this many frames, from the start.
             limits ([`~glus_hf.media.decode_limits.DecodeLimits`], *optional*): what a video may ask for: memory of its
                 frames, pixels of a frame, duration, size of the file.

@@ -33,7 +33,7 @@ def correct(store: JobStore, owner: str, job: Job, given: Sequence[tuple[int, in
 
     Raises:
         QueueFull: as for any job.
-        UserError: no correction or too many, a frame or an expression that the job does not have, or no mask; one line.
+        UserError: too many, a frame or an expression that the job does not have, or no mask; one line.
     """
     corrections = dict(job.corrections)
     for frame_idx, expression, png in given:
@@ -64,7 +64,10 @@ def check_place(job: Job, frame_idx: int, expression: int) -> None:
     Raises:
         UserError: one line.
     """
-    for name, number, count in (("frame", frame_idx, job.result["num_frames"]), ("expression", expression, len(job.texts))):
+    for name, number, count in (
+        ("frame", frame_idx, job.result["num_frames"]),
+        ("expression", expression, len(job.texts)),
+    ):
         if not 0 <= number < count:
             raise UserError(f"there is no {name} {number}: the job has {count} {name}s, counted from 0")
 
@@ -85,7 +88,9 @@ def read_mask(png: bytes, size: tuple[int, int]) -> np.ndarray:
     options = {"formats": ("PNG",), "remedy": "send a PNG of the video's size", "error": UserError}
     width, height = open_image(io.BytesIO(png), NAME, decode=False, **options).size
     if (height, width) != tuple(size):
-        raise UserError(f"{NAME} has {width} x {height} pixels, the video {size[1]} x {size[0]}: send one of that size")
+        raise UserError(
+            f"{NAME} has {width} x {height} pixels, the video {size[1]} x {size[0]}: send one of that size"
+        )
     image = open_image(io.BytesIO(png), NAME, **options)
     if image.mode in MASK_MODES:
         return np.asarray(image) > 0
