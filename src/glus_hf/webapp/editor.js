@@ -133,9 +133,12 @@ window.maskEditor = (() => {
     const { view, frame, pen, at } = editor;
     const ink = view.getContext("2d");
     ink.drawImage(frame, 0, 0);
+    ink.save();
     ink.globalAlpha = 0.6;
+    ink.shadowColor = "white"; // a rim, where the object has the mask's colour
+    ink.shadowBlur = Math.max(2, view.width / 150);
     ink.drawImage(pen.canvas, 0, 0);
-    ink.globalAlpha = 1;
+    ink.restore();
     if (!at) return;
     for (const [colour, radius] of [["black", size() / 2 + view.width / view.clientWidth], ["white", size() / 2]]) {
       ink.strokeStyle = colour;
