@@ -4,12 +4,12 @@ import io
 import json
 import zipfile
 import zlib
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import glus_hf
 from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.media.video import load_video, write_video
 from glus_hf.metrics.j_and_f import j_and_f
@@ -165,9 +165,11 @@ def test_corrections_in_all_have_a_limit(serve, video):
     )
 
 
-def test_a_model_that_takes_none_says_so(job, monkeypatch, pipe):
-    client, first = job
-    monkeypatch.setattr(client.store.run, "pipe", SimpleNamespace(processor=object(), model=pipe.model))
+def test_a_model_that_takes_none_says_so(serve, video):
+    client = serve()
+    client.store.run.pipe = glus_hf.pipeline(model="glee-tiny", device="cpu")
+    first = finished(client, post(client, video, TEXTS[:1]))
+    assert first["state"] == "done" and not first["result"]["takes_corrections"]
     answer = correct(client, first, (0, 0, png(MASK)))
     assert (
         answer.status_code == 409 and answer.json()["detail"] == "the model of this service takes no corrected masks"
