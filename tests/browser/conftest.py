@@ -72,14 +72,15 @@ def served(app):
         listener.close()
 
 
-def screenshot(page, name):
-    """The whole page as a picture, kept where GLUS_HF_SCREENSHOTS says; its pixels `[height, width, 3]`."""
+def screenshot(page, name, part=None):
+    """The whole page, or a part of it, as a picture, kept where GLUS_HF_SCREENSHOTS says; its pixels
+    `[height, width, 3]`."""
     import io
 
     import numpy as np
     from PIL import Image
 
-    content = page.screenshot(full_page=True)
+    content = page.locator(part).screenshot() if part else page.screenshot(full_page=True)
     if SHOTS.name:
         SHOTS.mkdir(parents=True, exist_ok=True)
         (SHOTS / f"{name}.png").write_bytes(content)

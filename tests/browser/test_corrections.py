@@ -65,6 +65,7 @@ def test_a_lost_object_is_drawn_and_found_again(site, new_page, tmp_path):
         columns = np.flatnonzero(truth[lost, row])
         drag(page, (columns[0] + 1.5, row + 0.5), (columns[-1] - 0.5, row + 0.5))
     screenshot(page, "editor-light")
+    screenshot(page, "correct", "#correct")
     page.emulate_media(color_scheme="dark")
     screenshot(page, "editor-dark")
     page.click("#apply")

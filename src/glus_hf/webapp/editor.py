@@ -19,8 +19,8 @@ STYLE = """.mask-editor{display:grid;gap:.6rem}
 .mask-editor canvas{width:100%;touch-action:none;cursor:none;image-rendering:pixelated;border:1px solid #8888}
 .mask-editor form{display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;align-items:center;margin:0}
 .mask-editor label{display:flex;gap:.4rem;align-items:center}
-.mask-editor button{padding:.2rem .8rem;border:1px solid #8888;border-radius:6px;background:#8882;color:inherit}
-.mask-editor input{accent-color:var(--color-accent)}
+.mask-editor button{margin:0;padding:.2rem .8rem;border:1px solid #8888;border-radius:6px}
+.mask-editor button{background:#8882;color:inherit}
 .mask-editor p{margin:0;opacity:.75}"""
 
 
