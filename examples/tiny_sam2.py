@@ -122,33 +122,33 @@ class Memory:
         return torch.cat([*memories, tokens]), torch.cat([*places, sines]), len(tokens)
 
 
-def follow(model: Sam2VideoModel, pixels: Tensor, masks: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+def follow(model: Sam2VideoModel, features: Features, masks: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
     """Follow masks that are given on the first frame.
 
     Args:
         model: a plain SAM-2 whose memories have as many cells as its image features.
-        pixels: `[clips, frames, 3, side, side]`.
+        features: of the clips.
         masks: 0 or 1, `[objects, side, side]`, on the first frames; none is empty.
         owner: clip of each object, `[objects]`.
 
     Returns:
-        Logits `[objects, frames - 1, height, width]` of the mask decoder on the later frames, before absent objects are
-        blanked, and logits `[objects, frames - 1]` that the object is there.
+        Logits `[objects, frames - 1, height, width]` of the mask decoder on the later frames, before absent objects
+        are blanked, and logits `[objects, frames - 1]` that the object is there.
     """
-    features, memory = Features(model, pixels), Memory()
+    memory = Memory()
     fine, coarse, positions = features.of(owner, 0)
     given = model._use_mask_as_output(_grid(model, coarse), fine, masks[:, None])
     memory.pointers.append(given.object_pointer[:, 0])
     new, encoding = _encode(model, coarse, masks[:, None], given.object_score_logits[:, 0])
     memory.spatial.append(new)
     outputs = []
-    for frame in range(1, pixels.shape[1]):
+    for frame in range(1, features.num_frames):
         fine, coarse, positions = features.of(owner, frame)
         tokens, places, num_pointers = memory.read(model, encoding)
         attended = model.memory_attention(coarse, tokens, positions, places, num_pointers)
         logits, scores, pointer = decode(model, _grid(model, attended[0].transpose(0, 1)), fine)
         outputs.append((logits, scores[:, 0]))
-        if frame + 1 < pixels.shape[1]:
+        if frame + 1 < features.num_frames:
             memory.pointers.append(pointer)
             sure = F.interpolate(shown(logits, scores)[:, None], (SIDE, SIDE), mode="bilinear", align_corners=False)
             memory.spatial.append(_encode(model, coarse, sure.sigmoid(), scores)[0])
@@ -248,4 +248,4 @@ def _union(rng, masks: np.ndarray, visible: np.ndarray) -> np.ndarray:
     return masks[rng.choice(visible, size=min(count, len(visible)), replace=False)].any(0)
 
 
-__all__ = ["SIDE", "build_tiny_sam2", "follow", "sample_clips", "shown", "tiny_sam2_config"]
+__all__ = ["SIDE", "Features", "build_tiny_sam2", "follow", "sample_clips", "shown", "tiny_sam2_config"]

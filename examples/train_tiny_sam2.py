@@ -2,7 +2,7 @@
 
     python examples/train_tiny_sam2.py --output runs/tiny-sam2 --minutes 30  # minutes of CPU, one thread; resumes
 
-It has no word of the expression. The folder is a `Sam2VideoModel` for `--sam2-model`; propagation_table.py measures it.
+It reads no expression. The folder is a `Sam2VideoModel` for `--sam2-model`; propagation_table.py measures it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tiny_mask import ious
-from tiny_sam2 import build_tiny_sam2, follow, sample_clips, shown
+from tiny_sam2 import Features, build_tiny_sam2, follow, sample_clips, shown
 from torch import Tensor
 from torch.nn import functional as F
 from train_tiny import Optimizers
@@ -28,18 +28,18 @@ from glus_hf.models.recipe_losses import mask_dice_loss
 CLIPS, OBJECTS, FRAMES = 5, 3, (4, 8)
 
 
-def losses(logits: Tensor, scores: Tensor, targets: Tensor, sprites: Tensor) -> tuple[Tensor, dict]:
+def losses(logits: Tensor, scores: Tensor, targets: Tensor, near: Tensor) -> tuple[Tensor, dict]:
     """SAM-2's losses: masks where the object is there, and everywhere whether it is.
 
     Args:
         logits: `[objects, frames, 32, 32]`.
         scores: `[objects, frames]`, logits.
-        targets, sprites: `[objects, frames, 128, 128]`; wrong pixels near any sprite weigh more.
+        targets: `[objects, frames, 128, 128]`, 0 or 1.
+        near: the same size, 1 near any sprite, where wrong pixels weigh more.
     """
     there = targets.any(-1).any(-1)
     presence = F.binary_cross_entropy_with_logits(scores, there.float())
     full = F.interpolate(logits, size=targets.shape[-2:], mode="bilinear", align_corners=False)
-    near = F.max_pool2d(sprites, 13, stride=1, padding=6)
     pixels = F.binary_cross_entropy_with_logits(full, targets, reduction="none")
     foreground = (pixels * near).sum((-1, -2)) / near.sum((-1, -2)).clamp(min=1)
     dice = mask_dice_loss(full[there][:, None], targets[there][:, None]).mean()
@@ -54,15 +54,16 @@ def losses(logits: Tensor, scores: Tensor, targets: Tensor, sprites: Tensor) -> 
 def step_loss(model: Sam2VideoModel, rng: np.random.Generator) -> tuple[Tensor, dict]:
     frames = int(rng.integers(FRAMES[0], FRAMES[1] + 1))
     pixels, targets, owner, sprites = sample_clips(rng, CLIPS, OBJECTS, frames)
-    logits, scores = follow(model, pixels, targets[:, 0], owner)
-    loss, metrics = losses(logits, scores, targets[:, 1:], sprites[owner, 1:])
-    return loss + scale_penalty(model, pixels), metrics
+    features = Features(model, pixels)
+    logits, scores = follow(model, features, targets[:, 0], owner)
+    near = F.max_pool2d(sprites[:, 1:], 13, stride=1, padding=6)
+    loss, metrics = losses(logits, scores, targets[:, 1:], near[owner])
+    return loss + scale_penalty(features), metrics
 
 
-def scale_penalty(model: Sam2VideoModel, pixels: Tensor) -> Tensor:
+def scale_penalty(features: Features) -> Tensor:
     """Keeps the features that memories are made of at a root mean square near 1 (see tiny_mask.py)."""
-    scale = model.get_image_features(pixels[:, 0], return_dict=True).fpn_hidden_states[-1].square().mean().sqrt()
-    return 0.2 * scale.log().square()
+    return 0.2 * features.levels[-1].square().mean().sqrt().log().square()
 
 
 def save(folder: Path, model: Sam2VideoModel, optimizers: Optimizers, state: dict) -> None:
