@@ -25,7 +25,8 @@ from transformers import Sam2VideoModel
 from glus_hf.models.recipe_losses import mask_dice_loss
 
 
-CLIPS, OBJECTS, FRAMES = 5, 3, (4, 8)
+OBJECTS = 3
+SHORT = 0.25  # part of the time with many clips of few frames: where the mask goes next
 
 
 def losses(logits: Tensor, scores: Tensor, targets: Tensor, near: Tensor) -> tuple[Tensor, dict]:
@@ -51,9 +52,10 @@ def losses(logits: Tensor, scores: Tensor, targets: Tensor, near: Tensor) -> tup
     return masks[there].mean() + dice + 0.5 * presence, metrics
 
 
-def step_loss(model: Sam2VideoModel, rng: np.random.Generator) -> tuple[Tensor, dict]:
-    frames = int(rng.integers(FRAMES[0], FRAMES[1] + 1))
-    pixels, targets, owner, sprites = sample_clips(rng, CLIPS, OBJECTS, frames)
+def step_loss(model: Sam2VideoModel, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict]:
+    clips, fewest, most = (8, 2, 4) if progress < SHORT else (5, 4, 8)
+    frames = int(rng.integers(fewest, most + 1))
+    pixels, targets, owner, sprites = sample_clips(rng, clips, OBJECTS, frames)
     features = Features(model, pixels)
     logits, scores = follow(model, features, targets[:, 0], owner)
     near = F.max_pool2d(sprites[:, 1:], 13, stride=1, padding=6)
@@ -102,10 +104,11 @@ def main() -> None:
     with (args.output / "log.jsonl").open("a") as log:
         while state["seconds"] < args.minutes * 60:
             rng = np.random.default_rng([78, args.seed, state["step"]])
-            loss, metrics = step_loss(model, rng)
+            progress = state["seconds"] / (args.minutes * 60)
+            loss, metrics = step_loss(model, rng, progress)
             if not math.isfinite(loss.item()):
                 raise RuntimeError(f"the loss is {loss.item()} at step {state['step']}")
-            optimizers.step(loss, state["step"], state["seconds"] / (args.minutes * 60))
+            optimizers.step(loss, state["step"], progress)
             for name, value in {"loss": loss.item(), **metrics}.items():
                 averages[name] = 0.95 * averages.get(name, value) + 0.05 * value
             state["step"] += 1
@@ -114,7 +117,7 @@ def main() -> None:
             if state["step"] % 20 == 0:
                 log.write(json.dumps({**state, **{k: round(v, 4) for k, v in averages.items()}}) + "\n")
                 log.flush()
-            if state["step"] % 100 == 0:
+            if state["step"] % 50 == 0:
                 save(args.output, model, optimizers, state)
     save(args.output, model, optimizers, state)
 
