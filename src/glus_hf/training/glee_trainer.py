@@ -24,7 +24,8 @@ from .non_finite import stop_at_samples
 from .samples.ratio_mixture import RatioMixture
 
 
-TERMS = ("loss_ce", "loss_mask", "loss_dice", "loss_bbox", "loss_giou", "dist_loss")
+ALWAYS = ("loss_ce", "loss_mask", "loss_dice", "loss_bbox", "loss_giou")
+TERMS = (*ALWAYS, "dist_loss", "loss_conf", "track_loss")
 
 
 class GLEETrainer(StepTrainer):
@@ -96,7 +97,9 @@ class GLEETrainer(StepTrainer):
 
     def _logged_terms(self) -> list[str]:
         has_teacher = self.accelerator.unwrap_model(self.model).config.text_teacher
-        return [name for name in TERMS if has_teacher or name != "dist_loss"]
+        parts = getattr(self.train_dataset, "datasets", [self.train_dataset])
+        extra = {term for part in parts for term in getattr(part, "extra_terms", ())}
+        return [*ALWAYS, *(["dist_loss"] if has_teacher else []), *sorted(extra)]
 
     def create_optimizer(self, *args):
         """AdamW with the rates and decays of [`parameter_groups`]."""
