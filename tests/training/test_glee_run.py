@@ -20,8 +20,11 @@ IMAGES = ("glee_stage1", "glee_stage2", "glee_scaleup")
 CLIPS = ("glee_vos", "glee_vis")
 RECIPE_NAMES = IMAGES + CLIPS
 SHARED = {"refcoco_plus": "refcoco", "refcocog": "refcoco", "bdd100k": "bdd"}  # of the names of Table 2
-QUICK = ("glee_stage2", "glee_vos", "glee_vis")
-ALL_QUICKLY = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RECIPE_NAMES]
+
+
+def recipes(*quick):
+    """All recipes, of which some are tested quickly."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in RECIPE_NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +75,14 @@ def test_the_numbers_of_the_paper(stage):
     numbers = {"glee_stage1": "glee-stage-1", "glee_stage2": "glee-stage-2", "glee_scaleup": "glee-stage-3"}
     assert weights == pytest.approx(RATIOS[numbers[stage]])
     subsets = {dataset.name: dataset.options["subset"] for dataset in config.data.train if "subset" in dataset.options}
-    assert subsets == {
-        "glee_stage1": {},
-        "glee_stage2": {"sa1b": 500_000},
-        "glee_scaleup": {"sa1b": 2_000_000, "grit": 5_000_000},
-    }[stage]
+    assert (
+        subsets
+        == {
+            "glee_stage1": {},
+            "glee_stage2": {"sa1b": 500_000},
+            "glee_scaleup": {"sa1b": 2_000_000, "grit": 5_000_000},
+        }[stage]
+    )
 
 
 def test_the_numbers_of_fine_tuning():
@@ -118,7 +124,7 @@ def linked(trees, folder):
     return folder
 
 
-@pytest.mark.parametrize("name", RECIPE_NAMES)
+@pytest.mark.parametrize("name", recipes("glee_stage2", "glee_vos", "glee_vis"))
 def test_every_dataset_of_a_recipe_gives_a_loss(start, trees, tmp_path, name):
     config = load_glee_config(recipe_file(name), small_run(start, linked(trees, tmp_path)))
     trainer = build_glee_trainer(config)
@@ -142,7 +148,7 @@ def test_every_dataset_of_a_recipe_gives_a_loss(start, trees, tmp_path, name):
             assert (term in seen) <= (part.split(".")[0] in names), (part, term)
 
 
-@pytest.mark.parametrize("name", ALL_QUICKLY)
+@pytest.mark.parametrize("name", recipes("glee_stage2", "glee_vis"))
 def test_a_recipe_is_stepped_and_exported(start, trees, tmp_path, name):
     trainer, folder = train_from_file(name, small_run(start, linked(trees, tmp_path)))
     assert trainer.state.global_step == 2 and trainer.args.gradient_accumulation_steps == 2
@@ -167,7 +173,9 @@ def test_a_recipe_is_stepped_and_exported(start, trees, tmp_path, name):
 @pytest.mark.parametrize("name", RECIPE_NAMES)
 def test_a_recipe_steps_the_bundled_model(trees, tmp_path, name):
     """glee-tiny takes no prompts: it gets a prompter."""
-    trainer, folder = train_from_file(name, small_run("glee-tiny", linked(trees, tmp_path), **{"model.prompter": True}))
+    trainer, folder = train_from_file(
+        name, small_run("glee-tiny", linked(trees, tmp_path), **{"model.prompter": True})
+    )
     assert trainer.state.global_step == 2
     assert GLEEForVideoSegmentation.from_pretrained(folder).config.visual_prompter == "full"
 
@@ -198,7 +206,7 @@ def test_a_teacher_that_is_there_stays(tmp_path):
         assert torch.equal(value, before[name])
 
 
-@pytest.mark.parametrize("name", ALL_QUICKLY[1:])
+@pytest.mark.parametrize("name", recipes("glee_vos"))
 def test_a_resumed_run_ends_as_one_that_was_not_broken_off(start, trees, tmp_path, name):
     """Draws, prompts, augmentation, rates and weights go on, to the last bit."""
     more = {"data.augmentation": "small_clip"} if name == "glee_vis" else {}
@@ -216,22 +224,22 @@ def test_a_resumed_run_ends_as_one_that_was_not_broken_off(start, trees, tmp_pat
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0, msg=parameter)
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "glee_vos" else pytest.param(name, marks=pytest.mark.slow) for name in RECIPE_NAMES]
-)
+@pytest.mark.parametrize("name", recipes("glee_vos"))
 def test_two_processes_train_as_one(start, trees, tmp_path, name):
     """The same images per step; noise and points are drawn by each process, so the losses are not quite the same."""
-    found = {}
-    for launcher, kind in (([], "one"), (accelerate("multi_cpu.yaml"), "two")):
-        (tmp_path / kind).mkdir()
-        root = linked(trees, tmp_path / kind)
-        options = small_run(start, root, **{"training.logging_steps": 1, "training.save_strategy": "no"})
-        command = ["--no_python", COMMAND] if launcher else ["-m", "glus_hf.cli"]
-        done = run([*launcher, *command, "train", name, *options])
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        found[kind] = losses(root)
-        assert (root / "model" / "model.safetensors").is_file()
-    assert len(found["two"]) == 2 and found["two"] == pytest.approx(found["one"], rel=0.2)
+    more = {"training.logging_steps": 1, "training.save_strategy": "no"}
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        root.mkdir()
+        linked(trees, root)
+    trainer, _ = train_from_file(name, small_run(start, roots[0], **more))
+    one = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    launcher = [*accelerate("multi_cpu.yaml"), "--no_python", COMMAND]
+    done = run([*launcher, "train", name, *small_run(start, roots[1], **more)])
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert (roots[1] / "model" / "model.safetensors").is_file()
+    two = losses(roots[1])
+    assert len(two) == 2 and two == pytest.approx(one, rel=0.2)
 
 
 # ---- configurations that are wrong

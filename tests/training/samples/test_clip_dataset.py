@@ -129,7 +129,9 @@ def test_prompts_mean_one_object_on_all_frames(rows, collator):
         prompted = batch["labels"][2 * clip]
         assert prompted["class_labels"].tolist() == [0]
         inside = (batch["prompt_masks"][clip] & prompted["masks"][0]).sum()
-        assert inside > 0 and (kind != "mask" or inside == prompted["masks"].sum() == batch["prompt_masks"][clip].sum())
+        assert inside > 0 and (
+            kind != "mask" or inside == prompted["masks"].sum() == batch["prompt_masks"][clip].sum()
+        )
     output = small_model().train()(**batch)
     assert output.losses["loss_conf"] > 0 and "track_loss" not in output.losses
     output.loss.backward()

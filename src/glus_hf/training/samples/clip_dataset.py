@@ -32,7 +32,9 @@ class ClipDataset(InstanceDataset):
         [(0, 1), (0, 1), (0, 1)]
     """
 
-    def __init__(self, rows, names=(), labels: str = "categories", num_frames: int = 2, frame_range: int = 10, **options):
+    def __init__(
+        self, rows, names=(), labels: str = "categories", num_frames: int = 2, frame_range: int = 10, **options
+    ):
         super().__init__(rows, names, labels, **options)
         if num_frames < 2 or frame_range < 1:
             raise UserError(f"frames must be 2 or more and frame_range 1 or more, got {num_frames}, {frame_range}")
