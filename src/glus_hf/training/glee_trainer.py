@@ -80,11 +80,14 @@ class GLEETrainer(StepTrainer):
         return torch.tensor([float(max(targets, 1)), float(len(batch["labels"]))])
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch: Tensor | None = None):
-        """Share of one batch in the loss of the step: that of its targets in those of the whole step."""
+        """Share of one batch in the loss of the step: that of its targets, and of those that the other processes have
+        beside it, in those of the whole step. The model divides by their mean, and gradients are averaged."""
         counts = self._counts(inputs).to(self.args.device)
-        totals = counts if num_items_in_batch is None else num_items_in_batch
-        processes = 1 if num_items_in_batch is None else self.accelerator.num_processes  # gradients are averaged
-        share = counts[0] / totals[0].clamp(min=1) * processes
+        if num_items_in_batch is None:
+            totals = counts
+        else:
+            counts, totals = self.accelerator.reduce(counts, "sum"), num_items_in_batch
+        share = counts[0] / totals[0].clamp(min=1)
         output = model(**{name: value for name, value in inputs.items() if name != "samples"})
         loss = output.loss * share
         if not torch.isfinite(loss):

@@ -29,7 +29,7 @@ class ClipDataset(InstanceDataset):
         >>> from glus_hf import load_object_dataset
         >>> rows = load_object_dataset("motion_shapes", split="test", num_videos=1, num_frames=4, size=48)
         >>> [frame.object_ids for frame in ClipDataset(rows, num_frames=3)[0]["clip"]]
-        [(0, 1), (0, 1), (0, 1)]
+        [(0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3)]
     """
 
     def __init__(
