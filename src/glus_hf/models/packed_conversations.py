@@ -3,8 +3,8 @@
 System prompt, context frames and first query frame come before the first word about an expression. Behind them the
 conversations of a video stand in one row. Each sees the beginning and itself, at the positions that it has alone, so
 that losses and gradients are those of conversations in rows of their own, up to rounding. Dropout draws once for the
-beginning, not once per conversation. The last layer has more than keys and values only where
-states are read.
+beginning, not once per conversation. The last layer has more than keys and values only where a
+state is read.
 """
 
 from __future__ import annotations
