@@ -8,6 +8,7 @@ A test of what a process imports, or of its memory, needs `sys.executable`.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import json
@@ -106,10 +107,8 @@ def _fork_asked(client: socket.socket) -> dict:
     if ended not in select.select([ended, client], [], [])[0]:
         os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
+    with contextlib.suppress(BrokenPipeError):
         client.sendall(f"{code}\n".encode())
-    except BrokenPipeError:
-        pass
     os._exit(0)
 
 
@@ -118,8 +117,8 @@ def become(request: dict) -> None:
     for number, pipe in enumerate(request["pipes"]):
         os.dup2(pipe, number)
         os.close(pipe)
-    sys.stdin, sys.stdout = open(0), open(1, "w")
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace")
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
     signal.signal(signal.SIGINT, signal.default_int_handler if request["interruptible"] else signal.SIG_IGN)
     os.chdir(request["folder"])
     os.environ.clear()
