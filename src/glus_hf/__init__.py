@@ -1,4 +1,4 @@
-"""Referring video segmentation for Hugging Face: a video and a sentence in, the pixels of what it means out.
+"""Referring video segmentation for Hugging Face: a video and an expression in, the pixels of what it means out.
 
 Importing this package is cheap: the public names load on first use, and `transformers` learns about GLUS (its Auto
 classes and the `referring-video-segmentation` pipeline) when those parts of it are imported.

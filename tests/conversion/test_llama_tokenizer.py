@@ -1,4 +1,4 @@
-"""The tokenizer of an upstream folder, and what is said where nothing can read it."""
+"""The tokenizer of a folder of the original code, and what is said where nothing can read it."""
 
 import sys
 

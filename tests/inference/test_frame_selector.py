@@ -241,7 +241,7 @@ def test_an_evaluation_starts_from_the_selectors_frames(pipe, rows, tmp_path):
     chosen = read_key_frames(tmp_path / "auto" / "key_frames.json")
     assert len(chosen) == len(rows) and {4, 2, 0} == set(chosen.values())
     assert [record["key_frame"] for record in report.records][:3] == ["00004", "00002", "00000"]
-    # upstream's file, read again, gives the same masks
+    # the original code's file, read again, gives the same masks
     named = EvaluationOptions(texts_per_pass=3, key_frames=chosen)
     run("named", options=named)
     for row in rows:

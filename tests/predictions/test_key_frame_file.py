@@ -1,4 +1,4 @@
-"""Key frames in upstream's JSON file."""
+"""Key frames in the original code's JSON file."""
 
 import json
 

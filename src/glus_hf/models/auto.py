@@ -24,7 +24,7 @@ MODEL_FOR_REFERRING_VIDEO_SEGMENTATION_MAPPING = _LazyAutoMapping(
 
 
 class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
-    """Any model that gives masks of a video for a sentence: `from_pretrained` and `from_config` pick the class.
+    """Any model that gives masks of a video for an expression: `from_pretrained` and `from_config` pick the class.
 
     Another family joins with `AutoModelForReferringVideoSegmentation.register(ItsConfig, ItsModel)`.
 

@@ -32,7 +32,7 @@ logger = logging.get_logger(__name__)
 
 
 class ReferringVideoSegmentationPipeline(Pipeline):
-    """Masks of what a sentence means, in every frame of a video.
+    """Masks of what an expression means, in every frame of a video.
 
     Works with every model that has `propagate_in_video_iterator` and a processor with `init_video_session` and
     `post_process_masks`; see [`iterate_frame_masks`]. Made by `pipeline("referring-video-segmentation")`.

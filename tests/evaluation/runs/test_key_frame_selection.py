@@ -74,5 +74,5 @@ def test_names_of_frames_go_into_upstreams_file(tmp_path):
     rows = [{"video_id": "a/b", "expression_id": "0", "frames": ["00005", "00010"]}]
     starts = {("a/b", "0"): np.int64(1)}
     assert read_key_frames(write_starts(tmp_path, rows, starts)) == {"a/b_0": 10}
-    rows[0]["frames"][1] = "frame10"  # a name that upstream's file cannot hold
+    rows[0]["frames"][1] = "frame10"  # a name that the original code's file cannot hold
     assert write_starts(tmp_path, rows, starts) is None

@@ -386,7 +386,7 @@ def training_step(request):
 def test_training_labels(training_batch, golden):
     """The public program labels whole answers and then keeps [SEG] alone."""
     for row, (ids, labels) in enumerate(zip(training_batch.input_ids, training_batch.labels)):
-        kept = (ids != -200) | (ids.roll(1) != -200)  # of an image's positions the first, as upstream's sentinel
+        kept = (ids != -200) | (ids.roll(1) != -200)  # of an image's positions the first, as its sentinel
         expected = golden["train.labels"][row]
         expected = torch.where(expected == META["seg_token_idx"], expected, -100)
         length = golden["train.attention_mask"][row].sum()

@@ -1,4 +1,4 @@
-"""Folders in upstream's formats, made from tests/fixtures/upstream_tiny, and their conversion."""
+"""Folders in the original code's formats, made from tests/fixtures/upstream_tiny, and their conversion."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def make_folder(folder, weights, shards=1, safetensors=False, template=CHECKPOIN
 
 
 def make_sam2_file(file, change=lambda weights: weights, source=None):
-    """The mask branch of upstream's weights as Meta's `.pt` files hold it."""
+    """The mask branch of the original code's weights as Meta's `.pt` files hold it."""
     source = upstream_weights() if source is None else source
     weights = {name.removeprefix(MASK_PREFIX): t for name, t in source.items() if MASK_PREFIX in name}
     torch.save({"model": change(weights)}, file)

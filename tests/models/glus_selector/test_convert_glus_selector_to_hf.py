@@ -48,7 +48,7 @@ def clip_weights():
 
 
 def expected_weights(upstream):
-    """Ours from upstream's, by the names alone."""
+    """Ours from the original code's, by the names alone."""
     names = {name: our_name(name) for name in [*upstream, *clip_weights()] if not name.endswith("inv_freq")}
     return {ours: (upstream | clip_weights())[name] for name, ours in names.items()}
 

@@ -1,4 +1,4 @@
-"""What tests/fixtures/selector_tiny holds, and folders in upstream's formats made from it."""
+"""What tests/fixtures/selector_tiny holds, and folders in the original code's formats made from it."""
 
 import functools
 import json

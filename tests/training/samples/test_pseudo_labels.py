@@ -140,7 +140,7 @@ def test_files_that_are_refused(tmp_path, content, words):
     row = {"dataset": "d", "video_id": "v", "expression_id": "0", "frames": ["0", "1"]}
     assert read_labels(tmp_path, row) is None
     (tmp_path / "v").mkdir()
-    (tmp_path / "v" / "0.json").write_text(content)  # upstream's joint folder
+    (tmp_path / "v" / "0.json").write_text(content)  # the original code's joint folder
     with pytest.raises(ValueError, match=words) as error:
         read_labels(tmp_path, row)
     assert "\n" not in str(error.value)

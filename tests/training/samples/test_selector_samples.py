@@ -1,4 +1,4 @@
-"""Samples of the selector: chosen as upstream chooses them, from rows and labels, and nothing else decides them."""
+"""Samples of the selector: chosen as by the original code, from rows and labels, and nothing else decides them."""
 
 import numpy as np
 import pytest

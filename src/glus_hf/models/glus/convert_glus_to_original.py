@@ -103,7 +103,7 @@ def _check_names(folder: Path, weights: WeightFiles) -> None:
 
 
 def _identities(folder: Path, weights: WeightFiles) -> set[str]:
-    """Upstream's names of weights that we have for the sake of the layout and SAM-2 has not."""
+    """The original code's names of weights that we have for the sake of the layout and SAM-2 has not."""
     shapes = {theirs: tensor for name, tensor in weights.shapes().items() for theirs in upstream_names(name)}
     identity = identity_projection({n: t for n, t in shapes.items() if not n.startswith(MEMORY_PROJECTION)})
     for name, tensor in weights.read() if identity else ():

@@ -47,7 +47,7 @@ def our_name(name: str) -> str | None:
 
 
 def upstream_names(name: str, rows: int = 4) -> list[str]:
-    """Upstream's names of one of our weights: one, or one per row of the point embeddings. Empty for our copies.
+    """The original names of one of our weights: one, or one per row of the point embeddings. Empty for our copies.
 
     Example:
         >>> upstream_names("model.seg_projection.2.bias")

@@ -230,8 +230,8 @@ def _base_config(folder: Path, fields: Mapping, clip: Path, tokenizer) -> ChatUn
 
 
 def _base_fields(folder: Path, fields: Mapping, clip: Path) -> dict:
-    """Upstream's `config.json`, read raw, as fields of [`ChatUniViConfig`]. Its nested dict "config" is the merger's;
-    without it the original code does not merge."""
+    """`config.json` of the original code, read raw, as fields of [`ChatUniViConfig`]. Its nested "config" is of the
+    merger; without it the original code does not merge."""
     refuse_rope_scaling(fields)
     projector = fields.get("mm_projector_type", "linear")
     if projector != "linear":

@@ -31,7 +31,7 @@ def our_name(name: str) -> str | None:
 
 
 def upstream_name(name: str) -> str | None:
-    """Upstream's name of one of our weights.
+    """The original code's name of one of our weights.
 
     Example:
         >>> upstream_name("score_head.4.bias")
