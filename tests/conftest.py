@@ -6,7 +6,7 @@ import pytest
 
 # before torch is imported: on two cores, two test processes of two threads each are slower than of one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-gc.disable()  # what is imported stays: looking through it for garbage would take seconds, and again after every training
+gc.disable()  # what is imported stays: to look through it for garbage took seconds, and again after every training
 
 
 def pytest_collection_finish(session):
