@@ -123,21 +123,27 @@ def initialize(model: GLUSForVideoSegmentation) -> None:
     nn.init.normal_(parts.language_model.embed_tokens.weight, std=0.6)
     nn.init.normal_(parts.frame_position.token_position, std=0.5)
     nn.init.normal_(parts.frame_position.time_projection.weight, std=0.2)
-    for module in parts.mask_model.modules():
+    initialize_mask_branch(parts.mask_model)
+
+
+@torch.no_grad()
+def initialize_mask_branch(mask_model: nn.Module) -> None:
+    """The same for a SAM-2."""
+    for module in mask_model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.xavier_uniform_(module.weight)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.5)
-    decoder = parts.mask_model.mask_decoder.transformer
+    decoder = mask_model.mask_decoder.transformer
     cross = [getattr(layer, name) for layer in decoder.layers for name in CROSS_ATTENTIONS]
     for attention in [*cross, decoder.final_attn_token_to_image]:  # a prompt attends to its own place from the start
         nn.init.normal_(attention.q_proj.weight, std=0.15)
         attention.k_proj.weight.copy_(attention.q_proj.weight)
-    for block in parts.mask_model.memory_encoder.memory_fuser.layers:
+    for block in mask_model.memory_encoder.memory_fuser.layers:
         block.scale.fill_(0.1)
-    matrix = torch.randn(parts.mask_model.shared_image_embedding.positional_embedding.shape)
-    parts.mask_model.shared_image_embedding.positional_embedding.copy_(matrix)
-    parts.mask_model.prompt_encoder.shared_embedding.positional_embedding.copy_(matrix)
+    matrix = torch.randn(mask_model.shared_image_embedding.positional_embedding.shape)
+    mask_model.shared_image_embedding.positional_embedding.copy_(matrix)
+    mask_model.prompt_encoder.shared_embedding.positional_embedding.copy_(matrix)
 
 
 def oracle_prompt(model: GLUSForVideoSegmentation, coverage: Tensor) -> Tensor:
