@@ -19,10 +19,10 @@ from ..clip_features import clip_hidden_state
 from ..conversation_batch import counts_per_video
 from ..mask_branch import SamMaskBranch
 from ..memory_bank import MemoryBank
-from ..packed_conversations import PACKED, plan_packing
+from ..packed_conversations import PACKED, plan_packing, read_packed, reads_apart
 from ..prefix_cache import CACHE, PromptCache, pad_prompts, read_at, read_beginning
 from ..propagation import GLUSVideoSegmentationOutput, propagate_in_video
-from ..recipe_losses import GLUSSegmentationOutput, add_losses, select_seg_states
+from ..recipe_losses import GLUSSegmentationOutput, add_losses, read_positions, select_seg_states
 from ..sessions import sides
 from ..trainable_parts import LLAMA_LORA, TrainableParts
 from ..window_reader import shared_lead
@@ -122,14 +122,18 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         expressions_per_video: Tensor | list[int] | None = None,
         frame_times: Tensor | None = None,
         return_dict: bool = True,
+        labels: Tensor | None = None,
     ) -> GLUSSegmentationOutput | tuple:
-        """States, [SEG] embeddings and masks of a batch of conversations; see [`GLUSForVideoSegmentation.forward`]."""
+        """States, [SEG] embeddings and masks of a batch of conversations; see [`GLUSForVideoSegmentation.forward`].
+
+        `labels` say which last states are read; without them all are made.
+        """
         counts = counts_per_video(expressions_per_video, len(pixel_values), len(input_ids))
         owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(input_ids.device)
         times = None if frame_times is None else frame_times.flatten(0, 1)
         image_tokens = self.encode_frames(pixel_values.flatten(0, 1), times).unflatten(0, pixel_values.shape[:2])
         inputs_embeds = self.embed_prompt(input_ids, image_tokens[owner.to(image_tokens.device)])
-        last, seg_states = self._read_conversations(input_ids, inputs_embeds, attention_mask, counts)
+        last, seg_states = self._read_conversations(input_ids, inputs_embeds, attention_mask, counts, labels)
         seg_embeddings = self.seg_projection(select_seg_states(input_ids, seg_states, self.config.seg_token_id))
         output = GLUSSegmentationOutput(seg_embeddings=seg_embeddings, hidden_states=last)
         if mask_pixel_values is not None:
@@ -202,12 +206,21 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         return last, outputs.hidden_states[-2] if self.reads_penultimate else last
 
     def _read_conversations(
-        self, input_ids: Tensor, inputs_embeds: Tensor, attention_mask: Tensor | None, counts: list[int]
+        self,
+        input_ids: Tensor,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor | None,
+        counts: list[int],
+        labels: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """`read_states` of a training batch, those of a video packed into one row if the model does that."""
         if not self.packs_expressions or max(counts) == 1:
             return self.read_states(inputs_embeds, attention_mask, use_cache=False)
         packing = plan_packing(input_ids, attention_mask, counts)
+        if labels is not None and reads_apart(self.language_model):
+            read = read_positions(input_ids, labels, self.config.seg_token_id)
+            last, before = read_packed(self.language_model, packing.pack(inputs_embeds), packing, read)
+            return last, before if self.reads_penultimate else last
         options = {"position_ids": packing.position_ids, "packing": packing, "use_cache": False}
         states = self.read_states(packing.pack(inputs_embeds), packing.mask(), **options)
         return tuple(packing.unpack(part) for part in states)
@@ -333,7 +346,13 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         if mask_labels is not None and mask_pixel_values is None:
             raise ValueError("mask_labels needs mask_pixel_values: without the query frames no masks are decoded.")
         output = self.model(
-            input_ids, pixel_values, attention_mask, mask_pixel_values, expressions_per_video, frame_times
+            input_ids,
+            pixel_values,
+            attention_mask,
+            mask_pixel_values,
+            expressions_per_video,
+            frame_times,
+            labels=labels,
         )
         add_losses(output, self.config, self.lm_head, labels, mask_labels)
         return output.to_tuple() if return_dict is False else output
