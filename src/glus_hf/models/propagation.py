@@ -107,10 +107,15 @@ def _sweep(
     passes: list[PropagationPass],
     frames: range,
 ):
-    for chunk in _chunks(frames):
-        active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
-        for frame_idx, covering, predictions in zip(chunk, active, _read(session, reader, chunk, active), strict=True):
-            yield decode_read_frame(branch, session, covering, predictions, frame_idx)
+    try:
+        for chunk in _chunks(frames):
+            active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
+            read = _read(session, reader, chunk, active)
+            _read_ahead(session, frames[frames.index(chunk[-1]) + 1 :])
+            for frame_idx, covering, predictions in zip(chunk, active, read, strict=True):
+                yield decode_read_frame(branch, session, covering, predictions, frame_idx)
+    finally:
+        _read_ahead(session, ())
 
 
 def _read(
@@ -126,6 +131,13 @@ def _read(
     if not all(key in session.readings for key in keys):
         session.readings |= zip(keys, reader().read(chunk, active), strict=True)
     return [session.readings[key] for key in keys]
+
+
+def _read_ahead(session: VideoSession, frames: Sequence[int]) -> None:
+    """Let the next frames be read while these are decoded, where the video is read on demand."""
+    read_ahead = getattr(session.frames, "read_ahead", None)
+    if read_ahead is not None:
+        read_ahead(frames)
 
 
 def _chunks(frames: range) -> Iterator[range]:

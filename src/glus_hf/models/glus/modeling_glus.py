@@ -348,6 +348,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             return
         schedule = make_schedule(window, frame_stride, self.config, session.num_frames)
         check_fit(self, session, batch_size)
+        session.use_device(self.device)
         yield from propagate_in_video(self, session, key_frame, batch_size, schedule)
 
     def push_frame(
