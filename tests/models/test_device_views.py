@@ -14,7 +14,11 @@ from glus_hf.models.glus.image_processing_glus import GLUSImageProcessor
 
 CPU = torch.device("cpu")
 SIZES = [(360, 640), (640, 360), (97, 131), (23, 41), (30, 20), (224, 224), (64, 500), (5, 400), (300, 2), (1, 1)]
-ODD = {"size": {"shortest_edge": 60}, "crop_size": {"height": 71, "width": 50}, "mask_size": {"height": 96, "width": 80}}
+ODD = {
+    "size": {"shortest_edge": 60},
+    "crop_size": {"height": 71, "width": 50},
+    "mask_size": {"height": 96, "width": 80},
+}
 SETTINGS = [
     {"mask_size": {"height": 256, "width": 256}},
     ODD,

@@ -13,6 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from .host_copies import to_device
 from .mask_branch import GIVEN_LOGIT, MaskBranch
 from .mask_scores import resize_and_score
 from .memory_bank import MemoryBank
@@ -156,9 +157,8 @@ def decode_read_frame(
 ) -> GLUSVideoSegmentationOutput:
     """The third stage: masks of a frame whose [SEG]s are read, of the expressions of some passes in their order."""
     texts = [text for each in passes for text in each.texts]
-    emitted = predictions.emitted.tolist()
     given = _given_masks(session, frame_idx, texts)
-    emitted = [is_emitted or index in given for index, is_emitted in enumerate(emitted)]
+    emitted = [is_emitted or index in given for index, is_emitted in enumerate(predictions.emitted)]
     missing = sorted(text for text, is_emitted in zip(texts, emitted, strict=True) if not is_emitted)
     for text in missing:
         session.note_missing(text, frame_idx)
@@ -180,7 +180,7 @@ def decode_read_frame(
         mask_logits=logits,
         scores=scores,
         missing=missing,
-        seg_embeddings=embeddings[order],
+        seg_embeddings=embeddings.index_select(0, to_device(torch.tensor(order), embeddings.device)),
     )
 
 

@@ -34,9 +34,11 @@ class GLUSImageProcessor(CheckpointMixin, CLIPImageProcessorPil):
     * `mask_pixel_values`: the mask branch's view. The whole frame scaled to 0..1, resized to `mask_size` (bilinear
       with antialiasing, in float, aspect ratio not kept), ImageNet mean and std.
 
-    Both are made on the CPU in float32; for inference on a GPU, from `uint8` on the GPU, and equal to these within one
-    grey level (1/255 before mean and std). `views="pil"` makes them on the CPU there, too. An image is `uint8 [height, width, 3]` or `[3, height, width]` RGB (numpy or
+    Both are made on the CPU in float32. An image is `uint8 [height, width, 3]` or `[3, height, width]` RGB (numpy or
     torch), or a PIL image; images of different sizes may be mixed. Anything else raises `ValueError`.
+
+    Inference on a GPU makes them there from the uint8 frame; they equal these within one grey level (1/255 before mean
+    and std). `views="pil"` makes them on the CPU for a GPU, too.
 
     Args:
         mask_size (`dict[str, int]`): default `{"height": 1024, "width": 1024}`.
