@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..errors import UserError
 from ..media.images import as_rgb_arrays, without_far_ends
+from .host_copies import to_device
 
 
 VIEWS = ("auto", "pil", "device")
@@ -79,10 +80,7 @@ class FrameUploads:
 
 def upload(frame: np.ndarray, device: torch.device) -> Tensor:
     """A frame on a device; to CUDA from pinned memory, so that the host does not wait."""
-    pixels = torch.from_numpy(as_rgb_arrays([frame])[0])
-    if device.type == "cuda":
-        pixels = pixels.pin_memory()
-    return pixels.to(device, non_blocking=True)
+    return to_device(torch.from_numpy(as_rgb_arrays([frame])[0]), device)
 
 
 def clip_view(frame: Tensor, side: int, crop: tuple[int, int]) -> Tensor:
@@ -130,7 +128,7 @@ def resize_weights(size: int, new_size: int, kernel: str, device: torch.device) 
     distances = (torch.arange(size, dtype=torch.float64)[:, None] + 0.5 - centres).abs() / max(scale, 1.0)
     weights = KERNELS[kernel](distances)
     weights = weights / weights.sum(0)
-    return (weights.mul(PRECISION).round() / PRECISION).float().to(device)
+    return to_device((weights.mul(PRECISION).round() / PRECISION).float(), device)
 
 
 def _triangle(x: Tensor) -> Tensor:
