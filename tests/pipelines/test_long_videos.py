@@ -54,14 +54,15 @@ def test_same_answers_from_few_frames_at_once(pipe, path):
 
 def test_frames_are_read_ahead_until_the_caller_stops(pipe, path):
     """The thread ends with the loop: at its end, when the generator is closed, and on an error."""
-    session = pipe.processor.init_video_session(open_video(path), TEXTS[0])
+    frames = (video := open_video(path)).frames
+    session = pipe.processor.init_video_session(video, TEXTS[0])
     outputs = pipe.model.propagate_in_video_iterator(session, key_frame=3)
     next(outputs)
-    assert session.frames._ahead and session.frames._thread is not None
+    assert frames._ahead and frames._thread is not None
     outputs.close()
-    assert not session.frames._ahead and session.frames._thread is None
+    assert not frames._ahead and frames._thread is None
     list(pipe.model.propagate_in_video_iterator(session, key_frame=24))
-    assert not session.frames._ahead and session.frames._thread is None
+    assert not frames._ahead and frames._thread is None
 
 
 def test_a_frame_that_cannot_be_read_ahead_is_one_line(pipe, path, monkeypatch):
