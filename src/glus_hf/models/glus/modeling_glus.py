@@ -17,6 +17,7 @@ from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..clip_features import clip_hidden_state
 from ..conversation_batch import counts_per_video
+from ..host_copies import to_device
 from ..mask_branch import SamMaskBranch
 from ..memory_bank import MemoryBank
 from ..packed_conversations import PACKED, plan_packing, read_packed, reads_apart
@@ -157,7 +158,7 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
             return tokens
         if frame_times is None:
             raise ValueError("This model embeds frame times: pass frame_times in [0, 1].")
-        return tokens + self.frame_position(frame_times.to(tokens.device))
+        return tokens + self.frame_position(to_device(frame_times, tokens.device))
 
     @torch.no_grad()
     def try_shapes(self) -> Tensor:
@@ -181,6 +182,7 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         """Token embeddings with image positions filled in order: `[n, length]`, `[n, frames, tokens, hidden]`.
 
         Prompts with different numbers of frames take theirs one after the other: `[all frames, tokens, hidden]`.
+        Ids may be on the host, where they are checked without a wait.
         """
         is_image = input_ids == self.config.image_token_id
         in_rows = image_tokens.ndim == 4  # then a surplus in one row must not be made up for by another
@@ -191,6 +193,7 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
                 f"The prompt has {found.tolist()} image positions but the frames give {expected}; expand each image "
                 f"to {image_tokens.shape[-2]}."
             )
+        input_ids, is_image = (to_device(each, image_tokens.device) for each in (input_ids, is_image))
         embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
         return embeddings.masked_scatter(is_image[..., None], image_tokens.to(embeddings))
 
@@ -397,6 +400,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             return
         schedule = make_schedule(window, frame_stride, self.config, session.num_frames)
         check_fit(self, session, batch_size)
+        session.use_device(self.device)
         yield from propagate_in_video(self, session, key_frame, batch_size, schedule)
 
     def push_frame(
@@ -444,7 +448,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
     def read_prefix(self, input_ids: list[int], image_tokens: Tensor | list[Tensor]) -> PromptCache:
         """Read the part that all windows of a video share; its keys and values are reused by `read_windows`."""
         image_tokens = self._stack_tokens(image_tokens)
-        ids = torch.tensor([input_ids], device=image_tokens.device)
+        ids = torch.tensor([input_ids])
         return read_beginning(self.model.language_model, self.model.embed_prompt(ids, image_tokens[None]))
 
     @torch.no_grad()
@@ -462,7 +466,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             n beginnings; `select` one for each window.
         """
         image_tokens = self._stack_tokens(image_tokens)
-        ids = torch.tensor([input_ids] * len(image_tokens), device=image_tokens.device)
+        ids = torch.tensor([input_ids] * len(image_tokens))
         return read_beginning(self.model.language_model, self.model.embed_prompt(ids, image_tokens[:, None]), prefix)
 
     @torch.no_grad()
@@ -486,9 +490,9 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             `[n, k, ...]` each.
         """
         tokens = torch.cat([self._stack_tokens(frames) for frames in image_tokens])
-        ids, ends = pad_prompts(input_ids, tokens.device)
+        ids, ends = pad_prompts(input_ids, "cpu")
         embeddings = self.model.embed_prompt(ids, tokens)
-        at = ends[:, None] if places is None else torch.tensor(places, device=ids.device)
+        at = to_device(ends[:, None] if places is None else torch.tensor(places), tokens.device)
         last, penultimate = read_at(self.model.language_model, embeddings, at, prefix)
         probabilities = self.lm_head(last).float().softmax(-1)
         seg_id = self.config.seg_token_id
