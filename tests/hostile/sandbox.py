@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.paths import ROOT
+from tests.warm_python import warm_python
 
 
 def server_environment(folder: Path) -> dict[str, str]:
@@ -30,7 +30,7 @@ class Sandbox:
 
     def __init__(self, folder: Path):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile.server", str(folder / "cases")],
+            [*warm_python(), "-m", "tests.hostile.server", str(folder / "cases")],
             cwd=ROOT,
             env=server_environment(folder),
             stdin=subprocess.PIPE,
@@ -44,6 +44,11 @@ class Sandbox:
         self.process.stdin.write(f"{name}\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+    def check(self, name: str) -> None:
+        """Fail with what is wrong, and with the last words of the case."""
+        result = self.run(name)
+        assert not result["problems"], f"{result['problems']}\n{result['err'][-1500:]}\n{result['out'][-500:]}"
 
     def __enter__(self) -> Sandbox:
         return self

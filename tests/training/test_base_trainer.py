@@ -26,7 +26,7 @@ def test_log_is_a_mean_over_steps(tmp_path):
     assert "contrastive_loss" not in single.state.log_history[0]
 
 
-@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("batch_size", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_accumulation_equals_the_large_batch(tmp_path, batch_size):
     """Masks count once each, although the batches have different numbers of them."""
 
@@ -53,7 +53,7 @@ def test_accumulation_equals_the_large_batch(tmp_path, batch_size):
     torch.testing.assert_close(trained(small.model), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("language_model", ["lora", "full"])
+@pytest.mark.parametrize("language_model", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_resumed_from_any_checkpoint_the_losses_are_the_same(tmp_path, language_model):
     """Eight videos, four per step: epochs of two steps; with dropout and the contrastive bank."""
     options = {
@@ -77,7 +77,9 @@ def test_resumed_from_any_checkpoint_the_losses_are_the_same(tmp_path, language_
         torch.testing.assert_close(trained(resumed.model), trained(whole.model), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("max_steps", [3, 4, 2])
+@pytest.mark.parametrize(
+    "max_steps", [pytest.param(3, marks=pytest.mark.slow), 4, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_a_finished_run_trains_nothing(tmp_path, max_steps):
     """Four steps are an epoch."""
     trainer = quick_trainer(tmp_path, max_steps=max(max_steps, 3), save_strategy="steps", save_steps=1)

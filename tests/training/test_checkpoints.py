@@ -21,7 +21,9 @@ def test_resume_true_takes_the_last_checkpoint(tmp_path):
     assert longer.state.global_step == 4 and len(history(longer)) == 4
 
 
-@pytest.mark.parametrize("name", ["trainer_state.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["trainer_state.json", pytest.param("adapter_model.safetensors", marks=pytest.mark.slow)]
+)
 def test_a_half_written_checkpoint_is_passed_over(tmp_path, name):
     options = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
     whole = quick_trainer(tmp_path, **options)
@@ -103,7 +105,12 @@ def checkpoint(tmp_path_factory):
     return folder / "checkpoint-1"
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+SAME_REFUSAL = {"state, no object", "state, a text for a number", "adapter settings, other kinds", "adapter settings"}
+
+
+@pytest.mark.parametrize(
+    "damage", [pytest.param(name, marks=[pytest.mark.slow] * (name in SAME_REFUSAL)) for name in DAMAGE]
+)
 def test_a_damaged_checkpoint_is_refused_in_one_line(checkpoint, tmp_path, damage):
     name, change = DAMAGE[damage]
     folder = shutil.copytree(checkpoint, tmp_path / "checkpoint-1")

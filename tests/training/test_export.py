@@ -105,7 +105,7 @@ def dtypes(folder) -> set[torch.dtype]:
     return {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()}
 
 
-@pytest.mark.parametrize("language_model", ["lora", "full"])
+@pytest.mark.parametrize("language_model", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_dtype(tmp_path, base, language_model):
     """That of the base's files, whatever precision it was trained in, or the one that is asked for."""
     half = tmp_path / "base"
@@ -161,7 +161,12 @@ SPOILED = {
 }
 
 
-@pytest.mark.parametrize("damage", SPOILED)
+SAME_REFUSAL = {"a key twice", "a rank that is text", "an alpha that is no number", "a kind that is not there"}
+
+
+@pytest.mark.parametrize(
+    "damage", [pytest.param(name, marks=[pytest.mark.slow] * (name in SAME_REFUSAL)) for name in SPOILED]
+)
 def test_settings_of_an_adapter_are_looked_at_before_peft_reads_them(tmp_path, base, damage):
     model = prepare_model(load(base), base_name=str(base))
     model.save_pretrained(tmp_path / "adapter")

@@ -21,7 +21,10 @@ from glus_hf.models.grounded.join_grounded import join_checkpoints
 from tests.models.grounded.small_grounded import DETECTORS, image_processor, noise, parts, small_processor, tokenizer
 
 
-@pytest.fixture(scope="module", params=DETECTORS)
+KINDS = [pytest.param(name, marks=[pytest.mark.slow] * (at > 0)) for at, name in enumerate(DETECTORS)]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def folders(request, tmp_path_factory):
     """Both repositories, as transformers writes them."""
     root = tmp_path_factory.mktemp(request.param)

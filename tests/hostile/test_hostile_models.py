@@ -1,0 +1,16 @@
+"""Checkpoints, processors, prompts and recipes: refused in one line, or the right result."""
+
+import os
+
+import pytest
+
+from tests.hostile.cases import MODELS
+from tests.hostile.parameters import parameters
+
+
+pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs fork, inotify and resource limits")
+
+
+@pytest.mark.parametrize("name", parameters(MODELS))
+def test_case(sandbox, name):
+    sandbox.check(name)
