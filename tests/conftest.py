@@ -1,14 +1,12 @@
 import atexit
 import gc
 import os
-import sys
 
 import pytest
 
 
 # before torch is imported: on two cores, two test processes of two threads each are slower than of one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.dont_write_bytecode = False  # pytest rewrites the asserts of 400 files, once
 gc.disable()  # what is imported stays: to look through it for garbage took seconds, and again after every training
 
 
