@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,27 @@ class ObjectFinder:
             raise UserError(f"the dataset has no names to look for; use another task than {self.task}")
         if self.task in BY_NAME:
             self.pipe.processor.check_names(self.names)
+
+    def num_questions(self, row: Mapping) -> int:
+        """How often an image is decoded."""
+        return 1 if self.task in BY_NAME else len(self.question(row))
+
+    def answer(self, row: Mapping) -> list[dict]:
+        """What is found in the image of a row, JSON-able.
+
+        Raises:
+            UserError: the image cannot be read or has another size than the annotations say; one line.
+        """
+        from ...data.frames import read_frame
+
+        image = read_frame(row["image_path"])
+        if image.shape[:2] != (row["height"], row["width"]):
+            stated = f"{row['height']} x {row['width']}"
+            raise UserError(
+                f"{row['image_path']}: is {image.shape[0]} x {image.shape[1]}, the annotations say {stated}; "
+                "download it again"
+            )
+        return self.find(image, row)
 
     @property
     def find(self) -> Callable[[np.ndarray, Mapping], list[dict]]:
@@ -162,24 +183,4 @@ def _on_cpu(mask):
     return mask.cpu() if hasattr(mask, "cpu") else mask
 
 
-def iterate_answers(finder: ObjectFinder, rows: Sequence[Mapping]) -> Iterator[tuple[Mapping, list[dict]]]:
-    """Rows with what is found in their images.
-
-    Args:
-        finder: what is asked.
-        rows: of `load_object_dataset`.
-    """
-    from ...data.frames import read_frame
-
-    for row in rows:
-        image = read_frame(row["image_path"])
-        if image.shape[:2] != (row["height"], row["width"]):
-            stated = f"{row['height']} x {row['width']}"
-            raise UserError(
-                f"{row['image_path']}: is {image.shape[0]} x {image.shape[1]}, the annotations say {stated}; "
-                "download it again"
-            )
-        yield row, finder.find(image, row)
-
-
-__all__ = ["BY_NAME", "TASKS", "ObjectFinder", "expressions", "inner_point", "iterate_answers", "prompted"]
+__all__ = ["BY_NAME", "TASKS", "ObjectFinder", "expressions", "inner_point", "prompted"]
