@@ -1,7 +1,7 @@
 """Few-shot tuning of GLEE on sets in the layout of ODinW, and its average precision without tuning (Tables 8 and 9 of
 the paper).
 
-    python examples/few_shot.py --model glee-lite --root data/odinw --output runs/odinw --names examples/odinw_names.json
+    python examples/few_shot.py --model glee-lite --root data/odinw --output odinw --names examples/odinw_names.json
 
 Every folder of the root is a set. Below it lies a folder with `train`, `valid` and `test`, each with its images and a
 file in the format of COCO: `annotations_without_background.json` or `_annotations.coco.json`. PascalVOC has no `test`:

@@ -44,6 +44,9 @@ def evaluate_objects(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Of vis and tracking: least score. Default: 0 and 0.2.")
     ] = None,
+    score_source: Annotated[
+        str, typer.Option(help="Of interactive: the answer has the best confidence, or text (of the name object).")
+    ] = "confidence",
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first N images, or videos.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of generated data and of subsets.")] = None,
     num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
@@ -127,7 +130,7 @@ def evaluate_objects(
     if task in TRACK_TASKS:
         finder = TrackFinder(pipe, task, known, top_k, threshold)
     else:
-        finder = ObjectFinder(pipe, task, known, top_k or (LVIS_MOST if run.rules == "lvis" else 100))
+        finder = ObjectFinder(pipe, task, known, top_k or (LVIS_MOST if run.rules == "lvis" else 100), score_source)
     summary = runs.evaluate_objects(
         finder, rows, output, run, overwrite=overwrite, verify=verify, processes=processes, progress=not quiet
     )

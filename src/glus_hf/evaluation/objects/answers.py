@@ -31,16 +31,20 @@ class ObjectFinder:
         task: one of `TASKS`.
         names: of the dataset; for the tasks "detection" and "instance".
         top_k: most objects of an image, by the score of the name.
+        score_source: of "interactive", what chooses the answer: "confidence", or "text", the name "object".
     """
 
     pipe: object
     task: str
     names: Sequence[str] = ()
     top_k: int = 100
+    score_source: str = "confidence"
 
     def __post_init__(self):
         if self.task not in TASKS:
             raise UserError(f"the task {self.task!r:.80} is unknown; use {', '.join(TASKS)}")
+        if self.score_source not in ("confidence", "text") or self.score_source == "text" and self.task != "interactive":
+            raise UserError(f"score_source {self.score_source!r:.80}: use confidence, or text of the task interactive")
         if self.task in BY_NAME and not self.names:
             raise UserError(f"the dataset has no names to look for; use another task than {self.task}")
         if self.task in BY_NAME:
@@ -84,7 +88,7 @@ class ObjectFinder:
     def settings(self) -> dict:
         """What is asked of all images; JSON-able."""
         if self.task not in BY_NAME:
-            return {"task": self.task}
+            return {"task": self.task} | ({"score_source": "text"} if self.score_source == "text" else {})
         return {"task": self.task, "top_k": self.top_k, "names": _hash(list(self.names))}
 
     def digest(self, row: Mapping) -> str:
@@ -132,7 +136,7 @@ class ObjectFinder:
         points = [[inner_point(decode_rle(each["mask"], size))] for each in objects]
         boxes = [each["box"] for each in objects]
         for kind, prompts in (("point", {"input_points": points}), ("box", {"input_boxes": boxes})):
-            found = self.pipe(picture, **prompts)
+            found = self.pipe(picture, **prompts, score_source=self.score_source)
             answers += [
                 {"object_id": each["object_id"], "prompt": kind, **_described(found, index, found["masks"])}
                 for index, each in enumerate(objects)
