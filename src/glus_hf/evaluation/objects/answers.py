@@ -43,7 +43,11 @@ class ObjectFinder:
     def __post_init__(self):
         if self.task not in TASKS:
             raise UserError(f"the task {self.task!r:.80} is unknown; use {', '.join(TASKS)}")
-        if self.score_source not in ("confidence", "text") or self.score_source == "text" and self.task != "interactive":
+        if (
+            self.score_source not in ("confidence", "text")
+            or self.score_source == "text"
+            and self.task != "interactive"
+        ):
             raise UserError(f"score_source {self.score_source!r:.80}: use confidence, or text of the task interactive")
         if self.task in BY_NAME and not self.names:
             raise UserError(f"the dataset has no names to look for; use another task than {self.task}")
