@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -212,9 +213,10 @@ def calculated(args: argparse.Namespace) -> dict[str, tuple[str, float]]:
         "load": ("weights", weights),
         "segment": ("weights", weights),
     }
-    if args.scale == "full" and args.layers == FULL_LAYERS:
+    if args.scale == "full":
         setting = next(one for one in SETTINGS if one.name == "finetune_lora_24gb.yaml")
-        parts = calculate(setting)
+        width, height = args.size
+        parts = calculate(replace(setting, layers=args.layers, width=width, height=height))
         total = sum(part for name, part in parts.items() if not name.startswith("  "))
         found["train"] = ("benchmarks/training_memory.py", total)
     return found

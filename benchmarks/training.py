@@ -94,7 +94,7 @@ class Comparison:
         }
         ours = {
             "CLIP": (parts, "encode_frames"),
-            "language model": (parts, "read_states"),
+            "language model": (parts, "_read_conversations"),
             "SAM-2 image encoder": (parts, "encode_mask_frames"),
             "mask losses": (recipe_losses, "mask_losses"),
         }

@@ -71,6 +71,7 @@ class Setting:
     height: int = 720
     width: int = 1280
     text_length: int = 716  # tokens of a window of four frames and an expression of eleven
+    layers: int = 32  # of the language model
 
 
 SETTINGS = (
@@ -138,8 +139,10 @@ def calculate(setting: Setting) -> dict[str, float]:
 
 
 def meta_model(setting: Setting):
+    config = GLUSConfig(seg_token_id=32000)
+    config.text_config.num_hidden_layers = setting.layers
     with torch.device("meta"):
-        model = GLUSForVideoSegmentation(GLUSConfig(seg_token_id=32000))
+        model = GLUSForVideoSegmentation(config)
         return prepare_model(model, embeddings=setting.embeddings, new_token_ids=NEW_TOKENS)
 
 

@@ -61,7 +61,8 @@ def base_of(model) -> GLUSForVideoSegmentation:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "tolerance", "labels"), [(torch.float64, 1e-9, "answer"), (torch.float32, 1e-4, "seg")]
+    ("dtype", "tolerance", "labels"),
+    [(torch.float64, 1e-9, "answer"), pytest.param(torch.float32, 1e-4, "seg", marks=pytest.mark.slow)],
 )
 def test_losses_and_gradients_are_equal(dtype, tolerance, labels):
     packed, single = both_ways(dtype)
@@ -109,6 +110,25 @@ def test_the_beginning_is_read_once():
     images = int((ids[0, :beginning] == small_processor().image_token_id).sum())
     assert images == 5 * 4  # four context frames and the first query frame
     assert read == {"packed": int(mask.sum()) - 2 * beginning, "single": ids.numel()}
+
+
+def test_the_last_layer_runs_where_it_is_read():
+    """Where something hooks into the layer, as FSDP does, it runs whole."""
+    model, batch, seen = small_model().train(), batch_of([EXPRESSIONS[0]], labels="answer"), []
+    model.pack_expressions()
+    last = model.model.language_model.layers[-1]
+    last.mlp.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[:-1].numel()))
+    apart = model(**batch)
+    hook = last.register_forward_pre_hook(lambda *_: None)
+    whole = model(**batch)
+    hook.remove()
+    model(**{name: value for name, value in batch.items() if name != "labels"})
+    answers = int((batch["labels"][:, 1:] != -100).sum())
+    assert seen[0] == answers < seen[1] / 4 and seen[1] == seen[2]
+    assert apart.loss.item() == pytest.approx(whole.loss.item(), rel=1e-6)
+    read = apart.hidden_states.abs().sum(-1) > 0
+    assert int(read.sum()) == answers
+    torch.testing.assert_close(apart.hidden_states[read], whole.hidden_states[read], rtol=1e-4, atol=1e-5)
 
 
 def test_conversations_come_back_where_they_were():

@@ -9,6 +9,7 @@ import pytest
 
 from glus_hf import pipeline
 from glus_hf.data.motion_shapes import generate_clip
+from glus_hf.errors import VideoError
 from glus_hf.media import frames_on_demand
 from glus_hf.media.file_frames import FileFrames
 from glus_hf.media.rle import decode_rle
@@ -49,6 +50,33 @@ def test_same_answers_from_few_frames_at_once(pipe, path):
         assert other["masks"].num_visible == one["masks"].any(axis=(1, 2)).sum()
         assert one["missing_seg_frames"] == other["missing_seg_frames"] and one["same_as"] == other["same_as"]
     assert any(result["masks"].any() for result in expected)
+
+
+def test_frames_are_read_ahead_until_the_caller_stops(pipe, path):
+    """The thread ends with the loop: at its end, when the generator is closed, and on an error."""
+    frames = (video := open_video(path)).frames
+    session = pipe.processor.init_video_session(video, TEXTS[0])
+    outputs = pipe.model.propagate_in_video_iterator(session, key_frame=3)
+    next(outputs)
+    assert frames._ahead and frames._thread is not None
+    outputs.close()
+    assert not frames._ahead and frames._thread is None
+    list(pipe.model.propagate_in_video_iterator(session, key_frame=24))
+    assert not frames._ahead and frames._thread is None
+
+
+def test_a_frame_that_cannot_be_read_ahead_is_one_line(pipe, path, monkeypatch):
+    video, read = open_video(path), FileFrames._read
+
+    def fail(frames, index):
+        if index == 9:
+            raise VideoError("frame 9 cannot be decoded again")
+        return read(frames, index)
+
+    monkeypatch.setattr(FileFrames, "_read", fail)
+    with pytest.raises(VideoError, match="^frame 9 cannot be decoded again$"):
+        pipe(video, TEXTS[0], context_frames=[0, 1, 2, 3])
+    assert not video.frames._ahead and video.frames._thread is None
 
 
 def test_outputs(pipe, path):

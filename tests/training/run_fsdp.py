@@ -41,6 +41,7 @@ def main() -> None:
     batch = GLUSCollator(small_processor())([videos()[0], videos()[3]])
     models = [prepare_model(fresh_model(), lora_dropout=0.0) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
+    assert all(model.get_base_model().pack_expressions() for model in models)
     expected = gradients(models[0], batch)
     mesh = dist.device_mesh.init_device_mesh("cpu", (2,))
     sharded = [module for module in models[1].modules() if type(module).__name__ in layers]

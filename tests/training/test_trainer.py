@@ -79,7 +79,8 @@ def test_gradient_checkpointing_changes_nothing(tmp_path):
 
 
 def test_packed_expressions_train_alike(tmp_path):
-    runs = [quick_trainer(tmp_path, pack_expressions=pack, optim="sgd", learning_rate=0.1) for pack in (True, False)]
+    options = {"max_steps": 1, "optim": "sgd", "learning_rate": 0.1}
+    runs = [quick_trainer(tmp_path, pack_expressions=pack, **options) for pack in (True, False)]
     packs = [trainer.model.get_base_model().model.packs_expressions for trainer in runs]
     for trainer in runs:
         trainer.train()

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from ..errors import UserError
+from ..models.host_copies import to_host
 from ..models.refusals import explained_outputs
 
 
@@ -113,17 +115,23 @@ def fast_modes(model, window: str = "sliding", frame_stride: int = 1) -> dict:
 
 def frame_masks(output, processor, threshold: float = 0.0, keep_logits: bool = False) -> FrameMasks:
     """The masks of one output of a model; see [`iterate_frame_masks`]."""
-    _refuse_nan(output)
     masks = processor.post_process_masks(output.mask_logits, threshold=threshold)
+    leaving = [_has_nan(output), masks, output.scores.float()]
+    leaving += [output.mask_logits.float()] if keep_logits else []
+    has_nan, masks, scores, *logits = (each.numpy() for each in to_host(*leaving))
+    _refuse_nan(output, has_nan)
     texts = range(len(masks)) if output.text_indices is None else map(int, output.text_indices)
-    scores, missing = output.scores.float().cpu().numpy(), [int(text) for text in output.missing or ()]
-    logits = output.mask_logits.float().cpu().numpy() if keep_logits else None
-    return FrameMasks(int(output.frame_idx), list(texts), masks.cpu().numpy(), scores, missing, logits)
+    missing = [int(text) for text in output.missing or ()]
+    return FrameMasks(int(output.frame_idx), list(texts), masks, scores, missing, *logits)
 
 
-def _refuse_nan(output) -> None:
+def _has_nan(output) -> Tensor:
+    return output.mask_logits.isnan().any() | output.scores.isnan().any().to(output.mask_logits.device)
+
+
+def _refuse_nan(output, has_nan: np.ndarray) -> None:
     """A mask of logits that are NaN would be an empty one that looks like any other."""
-    if bool(output.mask_logits.isnan().any()) or bool(output.scores.isnan().any()):
+    if has_nan:
         message = "the model gives values that are no numbers; check its weights and settings, or use --dtype float32"
         raise UserError(f"frame {int(output.frame_idx)}: {message}")
 

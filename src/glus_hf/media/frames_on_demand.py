@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -16,6 +17,8 @@ HELD_BYTES = 256_000_000
 """Videos whose frames fit in so many bytes are read once and held."""
 HELD_FRAMES = 24
 """Frames that are held of a longer video, more than a model looks at together."""
+AHEAD_FRAMES, AHEAD_BYTES = 16, 64_000_000
+"""Most frames that are read ahead of who asks for them, and most bytes of them beyond the first two."""
 
 
 def fits(num_frames: int, height: int, width: int, limits: DecodeLimits | None = None) -> bool:
@@ -63,7 +66,9 @@ class FramesOnDemand(Sequence):
         self.frame_size, self.names = tuple(frame_size), names
         self._num_frames, self._reader = num_frames, read
         self._held: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._ahead: dict[int, Future] = {}
+        self._thread: ThreadPoolExecutor | None = None
+        self._lock, self._reading = threading.Lock(), threading.Lock()  # of what is held, and of the reader
 
     def __len__(self) -> int:
         return self._num_frames
@@ -73,22 +78,72 @@ class FramesOnDemand(Sequence):
             return FrameRange(self, range(len(self))[index])
         position = range(len(self))[index]
         with self._lock:
-            return self._frame(position)
+            future = self._ahead.pop(position, None)
+            if (frame := self._held.get(position)) is not None:
+                self._held.move_to_end(position)
+                return frame
+        if future is None:
+            return self._find(position, hold=True)
+        self._hold(position, frame := future.result())
+        return frame
+
+    def read_ahead(self, positions: Iterable[int]) -> None:
+        """Let a thread read the frames that are asked for next, while who asks for them does other work.
+
+        Only the first of them are read, at most 16 or 64 MB. What an earlier call began is given up unless it is
+        among them; `read_ahead(())` ends it. An error is raised where the frame is asked for.
+
+        Args:
+            positions: of the frames, in the order in which they are asked for.
+
+        Example:
+            >>> frames = FramesOnDemand(100, (4, 6), lambda index: np.full((4, 6, 3), index, np.uint8))
+            >>> frames.read_ahead(range(1, 100))
+            >>> int(frames[1].max())
+            1
+            >>> frames.read_ahead(())
+        """
+        most = max(2, min(AHEAD_FRAMES, AHEAD_BYTES // (3 * self.frame_size[0] * self.frame_size[1])))
+        wanted = [position for position, _ in zip(positions, range(most), strict=False)]
+        with self._lock:
+            for position in [position for position in self._ahead if position not in wanted]:
+                self._ahead.pop(position).cancel()
+            if not wanted:
+                self._end_thread()
+            for position in wanted:
+                if position not in self._ahead and position not in self._held:
+                    self._ahead[position] = self._submit(position)
+
+    def _submit(self, position: int) -> Future:
+        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="frames-ahead")
+        return self._thread.submit(self._find, position)
+
+    def _end_thread(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)  # a frame that is being read is finished first, and nobody waits
+            self._thread = None
 
     def _read(self, position: int) -> np.ndarray:
         return self._reader(position)
 
-    def _frame(self, position: int) -> np.ndarray:
-        if position in self._held:
+    def _find(self, position: int, hold: bool = False) -> np.ndarray:
+        """A frame that is held, or read now; by one thread at a time."""
+        with self._reading:
+            frame = self._held.get(position)
+            if frame is None:
+                frame = self._read(position)
+                name = f"frame {position:05d}" if self.names is None else self.names[position]
+                check_size(name, frame.shape[:2], self.frame_size)
+            if hold:
+                self._hold(position, frame)
+            return frame
+
+    def _hold(self, position: int, frame: np.ndarray) -> None:
+        with self._lock:
+            self._held[position] = frame
             self._held.move_to_end(position)
-            return self._held[position]
-        frame = self._read(position)
-        name = f"frame {position:05d}" if self.names is None else self.names[position]
-        check_size(name, frame.shape[:2], self.frame_size)
-        while len(self._held) >= HELD_FRAMES:
-            self._held.popitem(last=False)
-        self._held[position] = frame
-        return frame
+            while len(self._held) > HELD_FRAMES:
+                self._held.popitem(last=False)
 
 
 class FrameRange(Sequence):
@@ -110,6 +165,10 @@ class FrameRange(Sequence):
         if isinstance(index, slice):
             return FrameRange(self.frames, self.indices[index])
         return self.frames[self.indices[index]]
+
+    def read_ahead(self, positions: Iterable[int]) -> None:
+        """As [`FramesOnDemand.read_ahead`], by positions in the range."""
+        self.frames.read_ahead(self.indices[position] for position in positions)
 
 
 __all__ = ["FrameRange", "FramesOnDemand", "fits", "held_bytes"]

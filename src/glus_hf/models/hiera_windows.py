@@ -60,6 +60,8 @@ def feature_pyramid(neck, stages: list[Tensor]) -> list[Tensor]:
 
 def run_block(block, hidden: Tensor) -> Tensor:
     """One block of Hiera on a map `[n, height, width, channels]`."""
+    if type(block).__name__ != "Sam2MultiScaleBlock":  # sharded by FSDP: only a call of the whole gathers its weights
+        return block(hidden)
     stride = block.query_stride[0] if block.query_stride else 1
     if any(side % stride for side in (*hidden.shape[1:3], block.window_size)):  # padding would be pooled with the map
         return block(hidden)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .hiera_windows import hiera_maps, is_hiera
+from .host_copies import to_device
 from .memory_bank import MemoryBank
 
 
@@ -176,14 +177,15 @@ class SamMaskBranch:
         return self._to_map(torch.stack(conditioned, dim=1), self.mask_model.backbone_feature_sizes[-1])
 
     def _attend_to_memory(self, features: GLUSMaskFeatures, rows: list[int], entries: list) -> Tensor:
-        embedding = features.embedding[:, rows]
+        of_rows = _columns(rows, features.embedding)
+        embedding = of_rows(features.embedding)
         if not entries:
             return embedding + self.mask_model.no_memory_embedding.to(embedding.dtype)
         attended = self.mask_model.memory_attention(
             current_vision_features=embedding,
-            current_vision_position_embeddings=features.position[:, rows],
-            memory=torch.cat([entry[0][:, rows] for entry in entries]),
-            memory_posision_embeddings=torch.cat([entry[1][:, rows] for entry in entries]),
+            current_vision_position_embeddings=of_rows(features.position),
+            memory=torch.cat([of_rows(entry[0]) for entry in entries]),
+            memory_posision_embeddings=torch.cat([of_rows(entry[1]) for entry in entries]),
             num_object_pointer_tokens=0,
             **({"num_spatial_memory_tokens": len(entries)} if self._compresses_memory else {}),
         )
@@ -242,6 +244,14 @@ class SamMaskBranch:
         ]
         latents, positions = (torch.cat(parts).transpose(0, 1) for parts in zip(*pairs, strict=True))
         return latents, positions.to(latents)
+
+
+def _columns(rows: list[int], of: Tensor) -> Callable[[Tensor], Tensor]:
+    """From `[tokens, n, dim]` to some of the n; nothing is copied, and nobody waits, where they are all."""
+    if len(rows) == of.shape[1]:
+        return lambda states: states
+    index = to_device(torch.tensor(rows), of.device)
+    return lambda states: states.index_select(1, index)
 
 
 def given_logits(mask: Tensor, size: Sequence[int]) -> Tensor:

@@ -3,20 +3,22 @@
 System prompt, context frames and first query frame come before the first word about an expression. Behind them the
 conversations of a video stand in one row. Each sees the beginning and itself, at the positions that it has alone, so
 that losses and gradients are those of conversations in rows of their own, up to rounding. Dropout draws once for the
-beginning, not once per conversation.
+beginning, not once per conversation. The last layer has more than keys and values only where a
+state is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AttentionInterface
+from transformers import AttentionInterface, LlamaModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, rotate_half
 
 
 PACKED = "packed_sdpa"
@@ -46,6 +48,14 @@ class Packing:
     def unpack(self, states: Tensor) -> Tensor:
         """`[videos, packed length, dim]` -> `[n, length, dim]`."""
         return states.flatten(0, 1)[self.unpacked.to(states.device)]
+
+    def conversations(self) -> Iterator[tuple[int, slice, slice]]:
+        """Video, its beginning, and what follows it, of each conversation."""
+        for video, (begin, rests) in enumerate(self.segments):
+            at = begin
+            for length in rests:
+                yield video, slice(0, begin), slice(at, at + length)
+                at += length
 
     def mask(self) -> Tensor:
         """What stands for a mask, so that transformers makes none: the segments say who sees whom."""
@@ -138,6 +148,61 @@ def _attend_in_row(query: Tensor, key: Tensor, value: Tensor, segments, options:
     return torch.cat([*attended, torch.zeros_like(query[:, at:])], 1)
 
 
+def reads_apart(model: torch.nn.Module) -> bool:
+    """Whether the parts of the last layer can be called one by one: not inside FSDP, offloading or a hook."""
+    last = model.layers[-1]
+    is_plain = type(model) is LlamaModel and type(last) is LlamaDecoderLayer
+    return is_plain and not any("forward" in vars(part) or part._forward_pre_hooks for part in (model, last))
+
+
+def read_packed(model: LlamaModel, embeddings: Tensor, packing: Packing, read: Tensor) -> tuple[Tensor, Tensor]:
+    """Read packed conversations for their last states at some positions.
+
+    Args:
+        model: one that [`reads_apart`].
+        embeddings: `[videos, packed length, hidden]`.
+        packing: of n conversations.
+        read: `[n, length]` of bool, false at padding.
+
+    Returns:
+        The last states, zero where they are not read, and those before the last layer: `[n, length, hidden]` both.
+    """
+    hidden, turns = embeddings, model.rotary_emb(embeddings, position_ids=packing.position_ids)
+    *layers, last = model.layers
+    for layer in layers:
+        hidden = layer(hidden, attention_mask=None, position_embeddings=turns, packing=packing, use_cache=False)
+    states = model.norm(_last_layer_at(last, hidden, turns, packing, read))
+    spread = states.new_zeros(*read.shape, states.shape[-1])
+    spread[read] = states
+    return spread, packing.unpack(hidden)
+
+
+def _last_layer_at(layer, hidden: Tensor, turns: tuple[Tensor, Tensor], packing: Packing, read: Tensor) -> Tensor:
+    """`[number of read, hidden]`, from `[videos, packed length, hidden]`."""
+    attention, places = layer.self_attn, packing.unpacked[read]
+    take = lambda states: states.flatten(0, 1)[places]
+    heads = lambda states: states.unflatten(-1, (-1, attention.head_dim)).transpose(-2, -3)
+    turn = lambda states, waves: states * waves[0] + rotate_half(states) * waves[1]
+    normed = layer.input_layernorm(hidden)
+    query = turn(heads(attention.q_proj(take(normed))), [take(wave) for wave in turns])
+    key = turn(heads(attention.k_proj(normed)), [wave[:, None] for wave in turns])
+    attended = _attend_at(attention, query, key, heads(attention.v_proj(normed)), packing, read)
+    hidden = take(hidden) + attention.o_proj(attended.transpose(0, 1).flatten(1))
+    return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+
+
+def _attend_at(attention, query: Tensor, key: Tensor, value: Tensor, packing: Packing, read: Tensor) -> Tensor:
+    """`[heads, number of read, head_dim]` to `[videos, heads, packed length, head_dim]`."""
+    dropout = attention.attention_dropout if attention.training else 0.0
+    options = {"dropout_p": dropout, "scale": attention.scaling, "enable_gqa": attention.num_key_value_groups > 1}
+    attended, queries = [], query.split(read.sum(1).tolist(), 1)
+    for (video, begin, own), own_query, own_read in zip(packing.conversations(), queries, read, strict=True):
+        keys, values = (torch.cat([part[video, :, begin], part[video, :, own]], 1) for part in (key, value))
+        visible = torch.arange(keys.shape[1], device=read.device) <= own_read.nonzero()
+        attended.append(F.scaled_dot_product_attention(own_query, keys, values, attn_mask=visible, **options))
+    return torch.cat(attended, 1)
+
+
 def _attend(query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
     """The last positions of a sequence to all that is not behind them: `[heads, length, head_dim]`."""
     before = key.shape[1] - query.shape[1]
@@ -149,4 +214,4 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
 AttentionInterface.register(PACKED, packed_attention)
 AttentionMaskInterface.register(PACKED, sdpa_mask)
 
-__all__ = ["PACKED", "Packing", "plan_packing"]
+__all__ = ["PACKED", "Packing", "plan_packing", "read_packed", "reads_apart"]

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlamaModel
 
+from .host_copies import to_device
+
 
 CACHE = "cache" if "cache" in inspect.signature(LlamaModel.forward).parameters else "past_key_values"
 """What a language model of transformers calls the keys and values it has read: `cache` from 5.24 on."""
@@ -48,7 +50,7 @@ class PromptCache:
 
     def select(self, rows: Sequence[int]) -> PromptCache:
         """The same beginnings for other prompts; nothing is copied."""
-        return PromptCache(self.keys, self.values, self.before, torch.tensor(rows, device=self.keys[0].device))
+        return PromptCache(self.keys, self.values, self.before, to_device(torch.tensor(rows), self.keys[0].device))
 
     def write_to(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Fill the first `length` positions of `[n, positions, heads * head_dim]`."""
@@ -67,7 +69,7 @@ def pad_prompts(rows: list[list[int]], device) -> tuple[Tensor, Tensor]:
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
     for index, row in enumerate(rows):
         ids[index, : len(row)] = torch.tensor(row)
-    return ids.to(device), (lengths - 1).to(device)
+    return to_device(ids, device), to_device(lengths - 1, device)
 
 
 @torch.no_grad()

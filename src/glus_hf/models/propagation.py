@@ -13,6 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from .host_copies import to_device
 from .mask_branch import GIVEN_LOGIT, MaskBranch
 from .mask_scores import resize_and_score
 from .memory_bank import MemoryBank
@@ -107,10 +108,15 @@ def _sweep(
     passes: list[PropagationPass],
     frames: range,
 ):
-    for chunk in _chunks(frames):
-        active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
-        for frame_idx, covering, predictions in zip(chunk, active, _read(session, reader, chunk, active), strict=True):
-            yield decode_read_frame(branch, session, covering, predictions, frame_idx)
+    try:
+        for chunk in _chunks(frames):
+            active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
+            read = _read(session, reader, chunk, active)
+            _read_ahead(session, frames[frames.index(chunk[-1]) + 1 :])
+            for frame_idx, covering, predictions in zip(chunk, active, read, strict=True):
+                yield decode_read_frame(branch, session, covering, predictions, frame_idx)
+    finally:
+        _read_ahead(session, ())
 
 
 def _read(
@@ -126,6 +132,13 @@ def _read(
     if not all(key in session.readings for key in keys):
         session.readings |= zip(keys, reader().read(chunk, active), strict=True)
     return [session.readings[key] for key in keys]
+
+
+def _read_ahead(session: VideoSession, frames: Sequence[int]) -> None:
+    """Let the next frames be read while these are decoded, where the video is read on demand."""
+    read_ahead = getattr(session.frames, "read_ahead", None)
+    if read_ahead is not None:
+        read_ahead(frames)
 
 
 def _chunks(frames: range) -> Iterator[range]:
@@ -144,9 +157,8 @@ def decode_read_frame(
 ) -> GLUSVideoSegmentationOutput:
     """The third stage: masks of a frame whose [SEG]s are read, of the expressions of some passes in their order."""
     texts = [text for each in passes for text in each.texts]
-    emitted = predictions.emitted.tolist()
     given = _given_masks(session, frame_idx, texts)
-    emitted = [is_emitted or index in given for index, is_emitted in enumerate(emitted)]
+    emitted = [is_emitted or index in given for index, is_emitted in enumerate(predictions.emitted)]
     missing = sorted(text for text, is_emitted in zip(texts, emitted, strict=True) if not is_emitted)
     for text in missing:
         session.note_missing(text, frame_idx)
@@ -168,7 +180,7 @@ def decode_read_frame(
         mask_logits=logits,
         scores=scores,
         missing=missing,
-        seg_embeddings=embeddings[order],
+        seg_embeddings=embeddings.index_select(0, to_device(torch.tensor(order), embeddings.device)),
     )
 
 

@@ -27,7 +27,8 @@ class GLUSSegmentationOutput(ModelOutput):
         mask_bce_loss, mask_dice_loss (`torch.FloatTensor`, *optional*): mean over all masks of the batch.
         mask_logits (`tuple[torch.FloatTensor]`, *optional*): per video `[expressions, num_query_frames, h, w]`.
         seg_embeddings (`torch.FloatTensor [conversations, num_query_frames, dim]`): the projected [SEG] states.
-        hidden_states (`torch.FloatTensor [conversations, length, hidden]`): last states of the language model.
+        hidden_states (`torch.FloatTensor [conversations, length, hidden]`): last states of the language model. With
+            labels and packed expressions (GLUS), zero where no loss and no [SEG] reads one.
     """
 
     loss: torch.FloatTensor | None = None
@@ -119,12 +120,20 @@ def select_seg_states(input_ids: Tensor, states: Tensor, seg_token_id: int) -> T
     return states[:, :-1][predicts_seg.to(states.device)].unflatten(0, (len(input_ids), -1))
 
 
+def read_positions(input_ids: Tensor, labels: Tensor, seg_token_id: int) -> Tensor:
+    """Which states are read for [SEG] or a label of `[n, length]`: those before it, as bool."""
+    read = torch.zeros_like(input_ids, dtype=torch.bool)
+    read[:, :-1] = (input_ids[:, 1:] == seg_token_id) | (labels[:, 1:].to(read.device) != IGNORE_INDEX)
+    return read
+
+
 __all__ = [
     "GLUSSegmentationOutput",
     "add_losses",
     "mask_bce_loss",
     "mask_dice_loss",
     "mask_losses",
+    "read_positions",
     "seg_cross_entropy",
     "select_seg_states",
 ]

@@ -16,11 +16,12 @@ from .window_schedule import WindowSchedule
 
 @dataclass
 class SegPredictions:
-    """What the language model said on one frame: `embeddings [n, dim]`, `probabilities` and `emitted` `[n]`."""
+    """What the language model said on one frame: `embeddings [n, dim]`, `probabilities [n]`, and, on the host, whether
+    each of n answers was [SEG]."""
 
     embeddings: Tensor
     probabilities: Tensor
-    emitted: Tensor
+    emitted: list[bool]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class WindowReader:
         wanted = [self._jobs(frame_idx, passes) for frame_idx, passes in zip(frames, active, strict=True)]
         new = [job for row in wanted for job, _ in row if job not in self.found]
         self._read_new(list(dict.fromkeys(new)))
-        predictions = [self._predictions(row) for row in wanted]
+        predictions = self._predictions(wanted)
         self._forget(wanted[-1])
         return predictions
 
@@ -60,9 +61,12 @@ class WindowReader:
         sources = [(each, self.schedule.source(each, frame_idx)) for each in passes]
         return [(WindowJob(window, text), place) for each, (window, place) in sources for text in each.texts]
 
-    def _predictions(self, row: list[tuple[WindowJob, int]]) -> SegPredictions:
-        found = [[part[place] for part in self.found[job]] for job, place in row]
-        return SegPredictions(*(torch.stack(part) for part in zip(*found, strict=True)))
+    def _predictions(self, wanted: list[list[tuple[WindowJob, int]]]) -> list[SegPredictions]:
+        """Of some frames; the host waits once for all of them."""
+        found = [[[part[place] for part in self.found[job]] for job, place in row] for row in wanted]
+        stacked = [[torch.stack(part) for part in zip(*row, strict=True)] for row in found]
+        emitted = iter(torch.cat([row[2] for row in stacked]).tolist())
+        return [SegPredictions(row[0], row[1], [next(emitted) for _ in row[2]]) for row in stacked]
 
     def _forget(self, last: list[tuple[WindowJob, int]]) -> None:
         """Keep what the next frames may need: windows and tokens of the last frame."""

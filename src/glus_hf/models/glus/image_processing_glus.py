@@ -8,6 +8,7 @@ from transformers.processing_utils import ImagesKwargs
 
 from ...media.images import as_rgb_arrays, without_far_ends
 from ..checkpoint_loading import CheckpointMixin
+from ..device_views import DeviceViews, check_where, is_plain, makes_on_device
 from ..mask_images import mask_images
 
 
@@ -16,11 +17,13 @@ class GLUSImageProcessorKwargs(ImagesKwargs, total=False):
 
     mask_size (`dict[str, int]`): "height" and "width" in pixels of the mask-branch view.
     mask_image_mean, mask_image_std (`list[float]`): per RGB channel, for values in 0..1.
+    views (`str`): where inference makes them.
     """
 
     mask_size: dict[str, int] | None
     mask_image_mean: list[float] | None
     mask_image_std: list[float] | None
+    views: str | None
 
 
 class GLUSImageProcessor(CheckpointMixin, CLIPImageProcessorPil):
@@ -34,9 +37,14 @@ class GLUSImageProcessor(CheckpointMixin, CLIPImageProcessorPil):
     Both are made on the CPU in float32. An image is `uint8 [height, width, 3]` or `[3, height, width]` RGB (numpy or
     torch), or a PIL image; images of different sizes may be mixed. Anything else raises `ValueError`.
 
+    Inference on a GPU makes them there from the uint8 frame; they equal these within one grey level (1/255 before mean
+    and std). `views="pil"` makes them on the CPU for a GPU, too.
+
     Args:
         mask_size (`dict[str, int]`): default `{"height": 1024, "width": 1024}`.
         mask_image_mean, mask_image_std (`list[float]`): default ImageNet's.
+        views (`str`): where the sessions of a video make them: "pil", "device" (that of the model) or "auto", the
+            device where that is a GPU. It is not saved.
         kwargs: as for `CLIPImageProcessor` (`size`, `crop_size`, `image_mean`, ...).
 
     Example:
@@ -52,6 +60,24 @@ class GLUSImageProcessor(CheckpointMixin, CLIPImageProcessorPil):
     mask_size = {"height": 1024, "width": 1024}
     mask_image_mean = list(IMAGENET_DEFAULT_MEAN)
     mask_image_std = list(IMAGENET_DEFAULT_STD)
+    views = "auto"
+
+    def to_dict(self) -> dict:
+        """The settings that a checkpoint has."""
+        settings = super().to_dict()
+        settings.pop("views", None)
+        return settings
+
+    def device_views(self, device: torch.device) -> DeviceViews | None:
+        """What makes both views on a device; None where they are made on the CPU.
+
+        Raises:
+            UserError: `views` is none of its values, or "device" with settings that only PIL knows.
+        """
+        where = check_where(self.views)
+        if not makes_on_device(where, device) or (where == "auto" and not is_plain(self)):
+            return None
+        return DeviceViews(self, device)
 
     def preprocess(self, images, return_tensors: str = "pt", **kwargs) -> BatchFeature:
         """Both views of one image or a list of N images.

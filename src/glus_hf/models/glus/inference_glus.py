@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ...errors import UserError
+from ..device_views import DeviceViews
 from ..propagation import GLUSVideoSegmentationOutput
 from ..sessions import VideoSession, check_inference, check_prompt_ids, sides
 from ..video_prompts import TakesCorrections, VideoPrompt
@@ -36,6 +38,7 @@ class GLUSInferenceSession(TakesCorrections, VideoSession):
         keep_readings (`bool`): keep what the language model says of every frame, so that a run after a correction
             decodes masks alone. A kilobyte per expression and frame.
         readings (`dict`): that, filled by inference. It belongs to one model and its settings.
+        device_views (`DeviceViews`): set by inference: makes the views on the model's device, if they are made there.
 
     Example:
 
@@ -54,6 +57,11 @@ class GLUSInferenceSession(TakesCorrections, VideoSession):
     prompts: list[VideoPrompt] = field(default_factory=list)
     keep_readings: bool = False
     readings: dict = field(default_factory=dict)
+    device_views: DeviceViews | None = field(default=None, repr=False)
+
+    def use_device(self, device: torch.device) -> None:
+        """Let views be made where the image processor's `views` says for a model on this device."""
+        self.device_views = self.image_processor.device_views(device)
 
     def frame_time(self, frame_idx: int) -> float:
         """Where in the video a frame is, in [0, 1]."""
@@ -73,10 +81,14 @@ class GLUSInferenceSession(TakesCorrections, VideoSession):
 
     def reader_view(self, frames: Sequence[int]) -> Tensor:
         """Frames as CLIP sees them, `[n, 3, crop, crop]`."""
+        if self.device_views is not None:
+            return self.device_views.clip_view(self.frames, frames)
         return self.image_processor.clip_view([self.frames[frame_idx] for frame_idx in frames])
 
     def mask_view(self, frame_idx: int) -> Tensor:
         """A frame as the mask branch sees it, `[1, 3, S, S]`."""
+        if self.device_views is not None:
+            return self.device_views.mask_view(self.frames, frame_idx)
         return self.image_processor.mask_view([self.frames[frame_idx]])
 
 

@@ -139,6 +139,7 @@ def push_frame(
         if not session.context_is_fixed:
             session.context_frame_indices = session.sample_context(session.num_frames)
         check_fit(model, session, batch_size)
+        session.use_device(model.device)
         size = batch_size or default_batch_size(model)
         session.reader = WindowReader(model.frame_reader, session, size, 0, schedule)
     if session.forward_pass is None:

@@ -17,12 +17,13 @@ from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..clip_features import clip_hidden_state
 from ..conversation_batch import counts_per_video
+from ..host_copies import to_device
 from ..mask_branch import SamMaskBranch
 from ..memory_bank import MemoryBank
-from ..packed_conversations import PACKED, plan_packing
+from ..packed_conversations import PACKED, plan_packing, read_packed, reads_apart
 from ..prefix_cache import CACHE, PromptCache, pad_prompts, read_at, read_beginning
 from ..propagation import GLUSVideoSegmentationOutput, propagate_in_video
-from ..recipe_losses import GLUSSegmentationOutput, add_losses, select_seg_states
+from ..recipe_losses import GLUSSegmentationOutput, add_losses, read_positions, select_seg_states
 from ..sessions import sides
 from ..trainable_parts import LLAMA_LORA, TrainableParts
 from ..window_reader import shared_lead
@@ -122,14 +123,18 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         expressions_per_video: Tensor | list[int] | None = None,
         frame_times: Tensor | None = None,
         return_dict: bool = True,
+        labels: Tensor | None = None,
     ) -> GLUSSegmentationOutput | tuple:
-        """States, [SEG] embeddings and masks of a batch of conversations; see [`GLUSForVideoSegmentation.forward`]."""
+        """States, [SEG] embeddings and masks of a batch of conversations; see [`GLUSForVideoSegmentation.forward`].
+
+        `labels` say which last states are read; without them all are made.
+        """
         counts = counts_per_video(expressions_per_video, len(pixel_values), len(input_ids))
         owner = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(input_ids.device)
         times = None if frame_times is None else frame_times.flatten(0, 1)
         image_tokens = self.encode_frames(pixel_values.flatten(0, 1), times).unflatten(0, pixel_values.shape[:2])
         inputs_embeds = self.embed_prompt(input_ids, image_tokens[owner.to(image_tokens.device)])
-        last, seg_states = self._read_conversations(input_ids, inputs_embeds, attention_mask, counts)
+        last, seg_states = self._read_conversations(input_ids, inputs_embeds, attention_mask, counts, labels)
         seg_embeddings = self.seg_projection(select_seg_states(input_ids, seg_states, self.config.seg_token_id))
         output = GLUSSegmentationOutput(seg_embeddings=seg_embeddings, hidden_states=last)
         if mask_pixel_values is not None:
@@ -153,7 +158,7 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
             return tokens
         if frame_times is None:
             raise ValueError("This model embeds frame times: pass frame_times in [0, 1].")
-        return tokens + self.frame_position(frame_times.to(tokens.device))
+        return tokens + self.frame_position(to_device(frame_times, tokens.device))
 
     @torch.no_grad()
     def try_shapes(self) -> Tensor:
@@ -177,6 +182,7 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         """Token embeddings with image positions filled in order: `[n, length]`, `[n, frames, tokens, hidden]`.
 
         Prompts with different numbers of frames take theirs one after the other: `[all frames, tokens, hidden]`.
+        Ids may be on the host, where they are checked without a wait.
         """
         is_image = input_ids == self.config.image_token_id
         in_rows = image_tokens.ndim == 4  # then a surplus in one row must not be made up for by another
@@ -187,6 +193,7 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
                 f"The prompt has {found.tolist()} image positions but the frames give {expected}; expand each image "
                 f"to {image_tokens.shape[-2]}."
             )
+        input_ids, is_image = (to_device(each, image_tokens.device) for each in (input_ids, is_image))
         embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
         return embeddings.masked_scatter(is_image[..., None], image_tokens.to(embeddings))
 
@@ -202,12 +209,21 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         return last, outputs.hidden_states[-2] if self.reads_penultimate else last
 
     def _read_conversations(
-        self, input_ids: Tensor, inputs_embeds: Tensor, attention_mask: Tensor | None, counts: list[int]
+        self,
+        input_ids: Tensor,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor | None,
+        counts: list[int],
+        labels: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """`read_states` of a training batch, those of a video packed into one row if the model does that."""
         if not self.packs_expressions or max(counts) == 1:
             return self.read_states(inputs_embeds, attention_mask, use_cache=False)
         packing = plan_packing(input_ids, attention_mask, counts)
+        if labels is not None and reads_apart(self.language_model):
+            read = read_positions(input_ids, labels, self.config.seg_token_id)
+            last, before = read_packed(self.language_model, packing.pack(inputs_embeds), packing, read)
+            return last, before if self.reads_penultimate else last
         options = {"position_ids": packing.position_ids, "packing": packing, "use_cache": False}
         states = self.read_states(packing.pack(inputs_embeds), packing.mask(), **options)
         return tuple(packing.unpack(part) for part in states)
@@ -333,7 +349,13 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         if mask_labels is not None and mask_pixel_values is None:
             raise ValueError("mask_labels needs mask_pixel_values: without the query frames no masks are decoded.")
         output = self.model(
-            input_ids, pixel_values, attention_mask, mask_pixel_values, expressions_per_video, frame_times
+            input_ids,
+            pixel_values,
+            attention_mask,
+            mask_pixel_values,
+            expressions_per_video,
+            frame_times,
+            labels=labels,
         )
         add_losses(output, self.config, self.lm_head, labels, mask_labels)
         return output.to_tuple() if return_dict is False else output
@@ -378,6 +400,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             return
         schedule = make_schedule(window, frame_stride, self.config, session.num_frames)
         check_fit(self, session, batch_size)
+        session.use_device(self.device)
         yield from propagate_in_video(self, session, key_frame, batch_size, schedule)
 
     def push_frame(
@@ -425,7 +448,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
     def read_prefix(self, input_ids: list[int], image_tokens: Tensor | list[Tensor]) -> PromptCache:
         """Read the part that all windows of a video share; its keys and values are reused by `read_windows`."""
         image_tokens = self._stack_tokens(image_tokens)
-        ids = torch.tensor([input_ids], device=image_tokens.device)
+        ids = torch.tensor([input_ids])
         return read_beginning(self.model.language_model, self.model.embed_prompt(ids, image_tokens[None]))
 
     @torch.no_grad()
@@ -443,7 +466,7 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             n beginnings; `select` one for each window.
         """
         image_tokens = self._stack_tokens(image_tokens)
-        ids = torch.tensor([input_ids] * len(image_tokens), device=image_tokens.device)
+        ids = torch.tensor([input_ids] * len(image_tokens))
         return read_beginning(self.model.language_model, self.model.embed_prompt(ids, image_tokens[:, None]), prefix)
 
     @torch.no_grad()
@@ -467,9 +490,9 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             `[n, k, ...]` each.
         """
         tokens = torch.cat([self._stack_tokens(frames) for frames in image_tokens])
-        ids, ends = pad_prompts(input_ids, tokens.device)
+        ids, ends = pad_prompts(input_ids, "cpu")
         embeddings = self.model.embed_prompt(ids, tokens)
-        at = ends[:, None] if places is None else torch.tensor(places, device=ids.device)
+        at = to_device(ends[:, None] if places is None else torch.tensor(places), tokens.device)
         last, penultimate = read_at(self.model.language_model, embeddings, at, prefix)
         probabilities = self.lm_head(last).float().softmax(-1)
         seg_id = self.config.seg_token_id
