@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from glus_hf.cli.main import app
 from tests.evaluation.evaluation_data import tree
 from tests.evaluation.objects.object_runs import renamed_tree
+from tests.fixtures.vos_layouts import write_layout
+from tests.models.glee.small_glee import small_model, small_processor
 
 
 def run(*arguments):
@@ -50,7 +52,11 @@ def test_some_names_and_some_images(coco, tmp_path):
 
 
 ERRORS = {
-    "--task vos": "--task vos is unknown; use detection, instance, referring, interactive",
+    "--task pose": "--task pose is unknown; use detection, instance, referring, interactive, vis, tracking or vos",
+    "--task vis": "the dataset has images, no videos; use --task instance or detection",
+    "--task detection --threshold 0.1": "--threshold is of the tasks vis and tracking; leave it out",
+    "--task vos --top-k 3": "--task vos needs no --top-k; see glus-hf evaluate-vos",
+    "--task vos": "--layout coco is unknown; use davis, youtube-vos, mose",
     "--task detection --names unicorn": "--names: 'unicorn' is no name of coco; the first is 'red circle'",
     "--task detection --protocol voc": "the protocol 'voc' is unknown; use coco or lvis",
     "--task interactive --model glus-tiny": "does not take points",
@@ -70,18 +76,80 @@ def test_no_output_inside_the_dataset(coco):
     assert not (coco[3] / "train2017" / "out").exists()
 
 
+# ---- videos
+
+
+SHAPES = ["--dataset", "motion_shapes", "--split", "test", "--seed", 0, "--num-videos", 1, "--device", "cpu", "-q"]
+
+
+def test_followed_objects_have_the_scores_of_youtube_vis(tmp_path):
+    result = run(*SHAPES, "--task", "vis", "--json", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.output.splitlines()[-1])
+    assert (printed["protocol"], printed["num_videos"]) == ("ytvis", 1) and printed["settings"]["top_k"] == 30
+    assert printed["totals"]["AP50"] > 0.4 and printed["totals"]["AP"] < 1
+    (line,) = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"video_id": "test_0_00000", "num_found": 30}
+    before = tree(tmp_path / "out")
+    assert run(*SHAPES, "--task", "vis", "-o", tmp_path / "out").exit_code == 0 and tree(tmp_path / "out") == before
+    other = run(*SHAPES, "--task", "vis", "--threshold", 0.5, "-o", tmp_path / "out")
+    assert other.exit_code == 2 and "holds a run with another threshold" in other.output
+
+
+def test_tracking_has_hota(tmp_path):
+    pytest.importorskip("trackeval", reason="needs the extra tracking")
+    options = ["--task", "tracking", "--names", "red circle,green square,blue circle", "--json"]
+    result = run(*SHAPES, *options, "-o", tmp_path / "out")
+    printed = json.loads(result.output.splitlines()[-1])
+    assert printed["protocol"] == "hota" and set(printed["totals"]) == {"names", "objects"}
+
+
+def test_tracking_without_its_library_is_one_line_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackeval.metrics", None)
+    result = run(*SHAPES, "--task", "tracking", "-o", tmp_path / "out")
+    assert result.exit_code == 2 and "pip install glus-hf[tracking]" in result.output and not os.listdir(tmp_path)
+
+
+def test_given_masks_are_followed_as_by_evaluate_vos(tmp_path):
+    write_layout(tmp_path / "davis", "davis", "val", num_videos=1, size=48, num_frames=3)
+    small_model(seed=2).save_pretrained(tmp_path / "model")
+    small_processor().save_pretrained(tmp_path / "model")
+    common = ["--data-dir", tmp_path / "davis", "--model", tmp_path / "model", "--device", "cpu", "--json", "-q"]
+    result = run("--dataset", "davis", "--task", "vos", *common, "-o", tmp_path / "out")
+    summary = json.loads(result.output.splitlines()[-1])
+    assert result.exit_code == 0 and 0 < summary["totals"]["semi"]["J&F"] < 1
+
+
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "glus_hf.cli"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
+@pytest.mark.parametrize("task", ["vis", "vos"])
+def test_two_processes_share_the_videos(task, tmp_path):
+    if task == "vos":
+        write_layout(tmp_path / "davis", "davis", "val", num_videos=2, size=48, num_frames=3)
+        small_model(seed=2).save_pretrained(tmp_path / "model")
+        small_processor().save_pretrained(tmp_path / "model")
+        common = ["--dataset", "davis", "--data-dir", tmp_path / "davis", "--model", tmp_path / "model"]
+    else:
+        common = ["--dataset", "motion_shapes", "--split", "test", "--seed", 0, "--num-videos", 2]
+        common += ["--data-option", "size=64", "--data-option", "num_frames=2"]
+    common = [*map(str, common), "--task", task, "--device", "cpu", "-q"]
+    assert run(*common, "-o", tmp_path / "one").exit_code == 0
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    command = [*LAUNCH, "evaluate-objects", *common, "-o", str(tmp_path / "two")]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert tree(tmp_path / "two") == tree(tmp_path / "one")
+    lines = [path.read_text().splitlines() for path in (tmp_path / "two" / ".glus_hf").glob("rank-*.jsonl")]
+    assert [len(each) for each in lines] == [1, 1]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
 def test_two_processes_make_the_same_files(coco, alone, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        "-m",
-        "glus_hf.cli",
-    ]
+    command = [*LAUNCH]
     command += ["evaluate-objects", *map(str, coco), "--task", "instance", "-o", str(tmp_path / "out"), "-q", "--json"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

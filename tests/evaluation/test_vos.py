@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from glus_hf import UserError
 from glus_hf.cli.main import app
-from glus_hf.data.vos_layouts import find_vos_videos
+from glus_hf.data.vos_layouts import find_vos_videos, seen_objects
 from glus_hf.evaluation.scoring.score_vos import score_vos_video, vos_totals
 from glus_hf.evaluation.vos import evaluate_vos
 from glus_hf.metrics.j_and_f import contour_accuracy, region_similarity
@@ -87,6 +87,31 @@ def test_totals_are_means_over_objects():
     assert totals["all"]["objects"] == 1
 
 
+def test_seen_and_unseen_objects():
+    """G is the mean of the four, not of the objects."""
+    pairs = [(True, 0.2, 0.4), (True, 0.4, 0.8), (False, 0.9, 0.7), (None, 0.0, 0.0)]
+    records = [{"seen": seen, "all": {"frames": 1, "J": j, "F": f, "J&F": 0}} for seen, j, f in pairs]
+    found = vos_totals(records)["all"]
+    assert [found[name] for name in ("Js", "Fs", "Ju", "Fu")] == pytest.approx([0.3, 0.6, 0.9, 0.7])
+    assert found["G"] == pytest.approx(0.625) and found["J"] == pytest.approx(0.375)
+    assert "G" not in vos_totals(records[:2])["all"] and "Js" not in vos_totals(records[3:])["all"]
+
+
+def test_seen_is_what_the_training_videos_show(tmp_path):
+    def put(split, **categories):
+        objects = {name: {"category": category, "frames": ["00000"]} for name, category in categories.items()}
+        (tmp_path / split).mkdir(exist_ok=True)
+        (tmp_path / split / "meta.json").write_text(json.dumps({"videos": {f"{split}0": {"objects": objects}}}))
+
+    put("valid", **{"1": "dog", "2": "rabbit"})
+    assert seen_objects(tmp_path, "valid") == {}
+    put("train", **{"1": "dog"})
+    assert seen_objects(tmp_path, "valid") == {("valid0", "1"): True, ("valid0", "2"): False}
+    (tmp_path / "train" / "meta.json").write_text('{"videos": {"a": 3}}')
+    with pytest.raises(UserError, match="has no videos with objects as YouTube-VOS has them"):
+        seen_objects(tmp_path, "valid")
+
+
 # ---- runs
 
 
@@ -138,6 +163,15 @@ def test_objects_that_enter_later_and_masks_for_a_server(pair, tmp_path):
         assert not any((values == name).any() for values in found[:start])
         np.testing.assert_array_equal(found[start] == name, videos[0].ids(start) == name)
     assert len(found) == 5 and summary["num_objects"] == len(starts)
+
+
+def test_a_run_of_youtube_vos_has_g(pair, tmp_path):
+    write_layout(tmp_path, "youtube-vos", "train", num_videos=1, size=48, begin=LATE, num_frames=4)
+    videos = find_vos_videos(tmp_path, "youtube-vos", "train")
+    names = [str(name) for name in videos[0].starts()]
+    seen = {(videos[0].video_id, name): index > 0 for index, name in enumerate(names)}
+    totals = evaluate_vos(*pair, videos, tmp_path / "out", seen=seen)["totals"]["all"]
+    assert totals["G"] == pytest.approx(np.mean([totals[name] for name in ("Js", "Fs", "Ju", "Fu")]))
 
 
 def test_the_command(davis, tmp_path):

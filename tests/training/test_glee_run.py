@@ -6,9 +6,10 @@ from collections import Counter
 import pytest
 import torch
 
-from glus_hf import GLEEForVideoSegmentation, GLEEProcessor
+from glus_hf import GLEEForVideoSegmentation, GLEEProcessor, load_object_dataset
 from glus_hf.errors import ConfigError, UserError
 from glus_hf.training.glee_run import GLEEModelSection, build_glee_trainer, load_glee_config, load_model
+from glus_hf.training.runs.run_data import part_of_rows
 from glus_hf.training.runs.train_from_file import RECIPES, recipe_file, train_from_file
 from glus_hf.training.samples.ratio_mixture import RATIOS
 from tests.data.object_trees import glee_trees
@@ -206,12 +207,18 @@ def test_a_teacher_that_is_there_stays(tmp_path):
         assert torch.equal(value, before[name])
 
 
-@pytest.mark.parametrize("name", recipes("glee_vos"))
+ONE_SET = {"data.train": "[{name: ytvis19, labels: categories, frames: 2, prompts: 1}]"}
+
+
+@pytest.mark.parametrize("name", ["one set", *recipes()])
 def test_a_resumed_run_ends_as_one_that_was_not_broken_off(start, trees, tmp_path, name):
     """Draws, prompts, augmentation, rates and weights go on, to the last bit."""
     more = {"data.augmentation": "small_clip"} if name == "glee_vis" else {}
     more |= {"training.save_steps": 2, "training.lr_drop_steps": "[3]", "training.warmup_steps": 2}
     more |= {"training.max_steps": 4, "training.total_train_batch_size": 1}
+    if name == "one set":
+        name = "glee_vos"
+        more |= {**ONE_SET, "training.save_steps": 1, "training.max_steps": 2, "training.lr_drop_steps": "[1]"}
 
     def run(resume=None):
         (tmp_path / "model").exists() and (tmp_path / "model").rename(tmp_path / "first")
@@ -219,15 +226,17 @@ def test_a_resumed_run_ends_as_one_that_was_not_broken_off(start, trees, tmp_pat
 
     linked(trees, tmp_path)
     whole = run()
-    again = run(str(tmp_path / "run" / "checkpoint-2"))
+    again = run(str(tmp_path / "run" / f"checkpoint-{more['training.save_steps']}"))
     for (parameter, ours), theirs in zip(whole.named_parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0, msg=parameter)
 
 
-@pytest.mark.parametrize("name", recipes("glee_vos"))
+@pytest.mark.parametrize("name", ["one set", *recipes()])
 def test_two_processes_train_as_one(start, trees, tmp_path, name):
     """The same images per step; noise and points are drawn by each process, so the losses are not quite the same."""
     more = {"training.logging_steps": 1, "training.save_strategy": "no"}
+    if name == "one set":
+        name, more = "glee_vos", {**more, **ONE_SET}
     roots = [tmp_path / "one", tmp_path / "two"]
     for root in roots:
         root.mkdir()
@@ -242,6 +251,24 @@ def test_two_processes_train_as_one(start, trees, tmp_path, name):
     assert len(two) == 2 and two == pytest.approx(one, rel=0.2)
 
 
+def test_datasets_that_are_left_out_and_a_share_of_the_others(start, trees, tmp_path):
+    names = [each.name for each in load_glee_config(recipe_file("glee_stage2")).data.train]
+    videos = ["ytvis19", "ytvis21", "ovis", "refer_youtube_vos"]  # the last row of Table 5
+    config = load_glee_config(recipe_file("glee_stage2"), [f"data.without=[{','.join(videos)}]"])
+    assert [each.name for each in config.data.train] == [name for name in names if name not in videos]
+    more = {"data.train": "[{name: coco, labels: categories}]", "data.share": 0.5}
+    config = load_glee_config(recipe_file("glee_stage1"), small_run(start, linked(trees, tmp_path), **more))
+    assert len(build_glee_trainer(config).train_dataset) == 1  # of two
+
+
+def test_a_share_keeps_whole_videos_and_is_part_of_a_larger_one():
+    rows = load_object_dataset("motion_shapes", split="train", num_videos=10, num_frames=2, size=32)
+    small, large = (part_of_rows(rows, share, seed=0)["video_id"] for share in (0.2, 0.5))
+    assert [len(set(small)), len(set(large))] == [2, 5] and set(small) < set(large)
+    assert all(list(large).count(video) == list(rows["video_id"]).count(video) for video in set(large))
+    assert set(part_of_rows(rows, 0.5, seed=1)["video_id"]) != set(large) and part_of_rows(rows, 1, 0) is rows
+
+
 # ---- configurations that are wrong
 
 
@@ -251,6 +278,9 @@ def test_two_processes_train_as_one(start, trees, tmp_path, name):
         ("data.augmentation=crop", "data.augmentation must be one of none, shortest_edge, large_scale_jitter"),
         ("data.train.0.labels=names", "data.train.0.labels must be one of categories"),
         ("data.train.0={name: mevis, frames: 2}", "data.train.0 has prompts or frames, but is of expressions"),
+        ("data.share=0", "data.share must be more than 0 and at most 1"),
+        ("data.without=[coco]", "data.without must be one of objects365, openimages"),
+        ("data.without=[objects365,openimages]", "data.without leaves no dataset"),
         ("training.max_steps=0", "training.max_steps is missing"),
         ("model.options={d_modle: 3}", "unknown key model.options.d_modle; did you mean model.options.d_model"),
         ("data.train.0.wieght=3", "did you mean data.train.0.weight"),

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..model_families import DETECTION_TASK, PROMPT_TASK
 from ..output_claim import OutputFolder, check_place
 from . import dataset_options
+from .evaluate_vos import SPLITS, follow_given
 from .options import Device, Dtype, Json, Model, Overwrite, load_pipeline, model_folders
 from .output import echo, print_json, print_table, set_progress
 
@@ -20,7 +21,11 @@ from .output import echo, print_json, print_table, set_progress
 def evaluate_objects(
     dataset: Annotated[str, typer.Option(help="coco, lvis, objects365, refcoco, ytvis21, motion_shapes, ...")],
     task: Annotated[
-        str, typer.Option(help="detection (boxes), instance (boxes and masks), referring, or interactive.")
+        str,
+        typer.Option(
+            help="Of images: detection (boxes), instance (boxes and masks), referring or interactive; of videos: vis "
+            "(average precision of tracks), tracking (HOTA) or vos (from given masks)."
+        ),
     ],
     split: Annotated[str, typer.Option(help="The dataset's own name of the split.")] = "val",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the dataset; generated data needs none.")] = None,
@@ -33,9 +38,16 @@ def evaluate_objects(
         str | None, typer.Option(help="Rules of the average precision: coco, or lvis; by default as the dataset is.")
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(min=1, help="Most objects of an image. Default: 100; 300 by the rules of LVIS.")
+        int | None,
+        typer.Option(min=1, help="Most objects. Default: 100; 300 by the rules of LVIS; vis 30, tracking 50."),
     ] = None,
-    max_images: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of vis and tracking: least score. Default: 0 and 0.2.")
+    ] = None,
+    score_source: Annotated[
+        str, typer.Option(help="Of interactive: the answer has the best confidence, or text (of the name object).")
+    ] = "confidence",
+    max_images: Annotated[int | None, typer.Option(min=1, help="Only the first N images, or videos.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of generated data and of subsets.")] = None,
     num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
     data_option: Annotated[
@@ -51,19 +63,39 @@ def evaluate_objects(
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table and no progress bars.")] = False,
 ) -> None:
-    """Look for the objects of every image of a dataset, and score what is found. Run it again to resume.
+    """Look for the objects of every image or video of a dataset, and score what is found. Run it again to resume.
 
     For example: glus-hf evaluate-objects --dataset coco --data-dir data/coco --task instance
     """
     options = dataset_options.data_options(data_option, seed, num_videos)
+    if task == "vos":
+        asked = {"names": names, "protocol": protocol, "top-k": top_k, "threshold": threshold, "data-option": options}
+        needless = [name for name, value in asked.items() if value]
+        if needless or data_dir is None:
+            what = f"no --{needless[0]}" if needless else "--data-dir, the folder of the dataset"
+            raise UserError(f"--task vos needs {what}; see glus-hf evaluate-vos")
+        layout = dataset.replace("_", "-")
+        split = SPLITS.get(layout, split) if split == "val" else split
+        more = {"overwrite": overwrite, "verify": verify}
+        follow_given(
+            data_dir, layout, split, model, output, "first", max_images, device, dtype, more, as_json, quiet,
+            timeout_minutes,
+        )  # fmt: skip
+        return
     from ..data.objects.load_objects import name_frequencies, object_builder
     from ..evaluation.objects import evaluate_objects as runs
     from ..evaluation.objects.answers import BY_NAME, TASKS, ObjectFinder
     from ..evaluation.objects.coco_scores import LVIS_MOST
+    from ..evaluation.objects.track_answers import TRACK_TASKS, TrackFinder, VideoRows
+    from ..evaluation.objects.track_scores import check_track_eval
     from ..evaluation.runs.distributed import Processes
 
-    if task not in TASKS:
-        raise UserError(f"--task {task:.80} is unknown; use {', '.join(TASKS)}")
+    if task not in (*TASKS, *TRACK_TASKS):
+        raise UserError(f"--task {task:.80} is unknown; use {', '.join((*TASKS, *TRACK_TASKS))} or vos")
+    if task == "tracking":
+        check_track_eval()
+    if threshold is not None and task not in TRACK_TASKS:
+        raise UserError(f"--threshold is of the tasks {' and '.join(TRACK_TASKS)}; leave it out")
     wanted = None if names is None else [name.strip() for name in names.split(",") if name.strip()]
     set_progress(quiet)
     dataset_options.set_dataset_progress(quiet)
@@ -74,8 +106,12 @@ def evaluate_objects(
     folder = object_builder(dataset, data_dir, split, **options).config.data_dir
     check_place(OutputFolder(output), [folder, *model_folders(model)])
     rows = dataset_options.load_object_rows(dataset, data_dir, split, options, processes)
-    known = _names(dataset, data_dir, split, options, wanted) if task in BY_NAME else []
-    rows = rows if max_images is None else rows.select(range(min(max_images, len(rows))))
+    by_name = task in (*BY_NAME, *TRACK_TASKS)
+    known = _names(dataset, data_dir, split, options, wanted) if by_name else []
+    if task in TRACK_TASKS:
+        rows = VideoRows(rows, max_images)
+    elif max_images is not None:
+        rows = rows.select(range(min(max_images, len(rows))))
     run = runs.ObjectRun(
         dataset,
         split,
@@ -91,7 +127,10 @@ def evaluate_objects(
         dtype,
         task=PROMPT_TASK if task == "interactive" else DETECTION_TASK,
     )
-    finder = ObjectFinder(pipe, task, known, top_k or (LVIS_MOST if run.rules == "lvis" else 100))
+    if task in TRACK_TASKS:
+        finder = TrackFinder(pipe, task, known, top_k, threshold)
+    else:
+        finder = ObjectFinder(pipe, task, known, top_k or (LVIS_MOST if run.rules == "lvis" else 100), score_source)
     summary = runs.evaluate_objects(
         finder, rows, output, run, overwrite=overwrite, verify=verify, processes=processes, progress=not quiet
     )
@@ -124,7 +163,8 @@ def _default_output(dataset: str, split: str, options: dict, task: str, model: s
 
 
 def _print_totals(summary: dict) -> None:
-    totals, counts = summary["totals"], f"{summary['num_images']} images, {summary['num_found']} answers"
+    unit = "videos" if "num_videos" in summary else "images"
+    totals, counts = summary["totals"], f"{summary[f'num_{unit}']} {unit}, {summary['num_found']} answers"
     if not totals:
         echo(f"{counts}; there is no ground truth to score against")
         return

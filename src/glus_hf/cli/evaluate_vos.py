@@ -39,19 +39,45 @@ def evaluate_vos(
 
     The same command again goes on where it was stopped.
     """
+    limits = decode_limits(decode_limit)
+    options = {"batch_size": batch_size, "limits": limits, "overwrite": overwrite}
+    follow_given(root, layout, split, model, output, reference, max_videos, device, dtype, options, as_json, quiet)
+
+
+def follow_given(
+    root: Path,
+    layout: str,
+    split: str | None,
+    model: str,
+    output: Path | None,
+    reference: str,
+    max_videos: int | None,
+    device: str | None,
+    dtype: str,
+    options: dict,
+    as_json: bool,
+    quiet: bool,
+    timeout_minutes: float = 120,
+) -> None:
+    """What `evaluate-vos` and `evaluate-objects --task vos` do; `options` are those of `evaluate_vos`."""
     if layout not in SPLITS:
         raise UserError(f"--layout {layout:.80} is unknown; use {', '.join(SPLITS)}")
-    split, limits = split or SPLITS[layout], decode_limits(decode_limit)
-    from ..data.vos_layouts import find_vos_videos
+    split = split or SPLITS[layout]
+    from ..data.vos_layouts import find_vos_videos, seen_objects
     from ..evaluation import vos
+    from ..evaluation.runs.distributed import Processes
 
     set_progress(quiet)
     videos = find_vos_videos(root, layout, split)[:max_videos]
     output = output or Path("outputs") / f"vos-{layout}-{split}-{Path(model).resolve().name}-{reference}"
-    pipe = load_pipeline(model, device, dtype)
-    options = {"layout": layout, "split": split, "reference": reference, "model_name": model}
-    options |= {"batch_size": batch_size, "limits": limits, "overwrite": overwrite, "progress": not quiet}
-    summary = vos.evaluate_vos(pipe.model, pipe.processor, videos, output, **options)
+    processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
+    pipe = load_pipeline(model, device if processes.size == 1 else str(processes.device), dtype)
+    options = {**options, "layout": layout, "split": split, "reference": reference, "model_name": model}
+    options |= {"seen": seen_objects(root, split) if layout == "youtube-vos" else None, "progress": not quiet}
+    summary = vos.evaluate_vos(pipe.model, pipe.processor, videos, output, **options, processes=processes)
+    processes.close()
+    if summary is None:
+        return
     if as_json:
         print_json({**summary, "output": str(output)})
     elif not quiet:
@@ -64,11 +90,13 @@ def _print_totals(summary: dict) -> None:
         echo(f"{summary['num_objects']} objects of {summary['num_videos']} videos followed; no masks to score against")
         return
     names = {"semi": "without the given and the last frame", "all": "all frames"}
+    scores = ("J&F", "J", "F", "G", "Js", "Fs", "Ju", "Fu")
+    header = [score for score in scores if any(score in each for each in summary["totals"].values())]
     rows = [
-        [names[name], each["objects"], *(f"{100 * each[score]:.1f}" for score in ("J&F", "J", "F"))]
+        [names[name], each["objects"], *(f"{100 * each[score]:.1f}" if score in each else "" for score in header)]
         for name, each in summary["totals"].items()
     ]
-    print_table(["", "objects", "J&F", "J", "F"], rows)
+    print_table(["", "objects", *header], rows)
 
 
-__all__ = ["evaluate_vos"]
+__all__ = ["evaluate_vos", "follow_given"]

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DatasetFileError
+from ..errors import DatasetContentError, DatasetFileError
 from ..media.images import list_images
 from ..media.mask_png import read_mask_values
 from ..safe_files import read_text
 from .dataset_files import check_name, image_size
+from .strict_json import read_json
 
 
 LAYOUTS = ("davis", "youtube-vos", "mose")
@@ -100,6 +101,43 @@ def find_vos_videos(root: str | os.PathLike, layout: str, split: str) -> list[Vo
     return [_find_video(images, masks, name, layout == "youtube-vos") for name in names]
 
 
+def seen_objects(root: str | os.PathLike, split: str) -> dict[tuple[str, str], bool]:
+    """Whether the categories of the objects of YouTube-VOS are among those of its training videos, by the two
+    `meta.json`; empty where one of them is missing or names no categories.
+
+    Args:
+        root: folder of the dataset.
+        split: "valid", for example.
+
+    Returns:
+        By `(video_id, object_id)`.
+
+    Raises:
+        DatasetFileError: a file is malformed; one line.
+
+    Example:
+        >>> seen_objects("YouTubeVOS", "valid")["0062f687f1", "1"]  # doctest: +SKIP
+        True
+    """
+    files = [Path(root) / name / "meta.json" for name in ("train", split)]
+    if not all(file.is_file() for file in files):
+        return {}
+    known, asked = (dict(_categories(file)) for file in files)
+    categories = set(known.values())
+    return {key: category in categories for key, category in asked.items()}
+
+
+def _categories(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
+    content = read_json(path)
+    try:
+        for video_id, video in content["videos"].items():
+            for object_id, found in video["objects"].items():
+                if isinstance(found.get("category"), str):
+                    yield (video_id, object_id), found["category"]
+    except (AttributeError, KeyError, TypeError):
+        raise DatasetContentError(f"{path}: has no videos with objects as YouTube-VOS has them") from None
+
+
 def _listed(path: Path) -> list[str]:
     if not path.is_file():
         raise DatasetFileError(f"{path}: no such list of videos; check the path and the split")
@@ -131,4 +169,4 @@ def _masks_of(folder: Path, stems: list[str]) -> Iterator[tuple[int, str]]:
         yield index[file.stem], str(file)
 
 
-__all__ = ["LAYOUTS", "VOID", "VosVideo", "find_vos_videos"]
+__all__ = ["LAYOUTS", "VOID", "VosVideo", "find_vos_videos", "seen_objects"]

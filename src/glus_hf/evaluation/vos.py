@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,9 @@ from ..predictions.prediction_tree import new_partial_folder
 from .runs.distributed import Processes
 from .runs.expression_result import ExpressionRecord
 from .runs.fingerprint import model_digest
-from .runs.manifest import Manifest, finished, prepare_output
-from .runs.resumable_run import lock_output
-from .runs.run_files import record_files, refuse_foreign, remove_replaced, write_result
+from .runs.jobs import Group, Job
+from .runs.resumable_run import lock_output, prepare_run, run_jobs
+from .runs.run_files import record_files, remove_replaced, write_result
 from .scoring.score_vos import score_vos_video, vos_totals
 
 
@@ -46,19 +46,6 @@ class VosResult(ExpressionRecord):
     num_frames: int
     num_objects: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class VosJob:
-    """A video to do, as the manifest knows it."""
-
-    video_id: str
-    digest: str
-    expression_id: str = ""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.video_id, self.expression_id
 
 
 def video_folder(row: Mapping) -> str:
@@ -84,8 +71,11 @@ def evaluate_vos(
     batch_size: int | None = None,
     limits: DecodeLimits | None = None,
     overwrite: bool = False,
+    verify: bool = False,
+    seen: Mapping[tuple[str, str], bool] | None = None,
+    processes: Processes | None = None,
     progress: bool = False,
-) -> dict:
+) -> dict | None:
     """Follow the objects of all videos from the masks they are given with, forward; score what has more masks.
 
     Args:
@@ -97,10 +87,14 @@ def evaluate_vos(
         batch_size: objects that are decoded at once.
         limits: what frames may ask for.
         overwrite: replace an earlier run.
+        verify: when resuming, compare finished files by hash, not size.
+        seen: by video and object, whether its category is one of training, see `seen_objects`; gives G.
+        processes: those that share the work.
         progress: show a bar.
 
     Returns:
-        The content of `summary.json`: settings, counts, and `totals` by convention, None without known masks.
+        The content of `summary.json` on the first process: settings, counts, and `totals` by convention, None without
+        known masks. None on the others.
 
     Raises:
         UserError: no videos, a folder of another run, or a video that fails; one line. What was done stays done.
@@ -110,39 +104,67 @@ def evaluate_vos(
         >>> evaluate_vos(model, processor, videos, "out")["totals"]["semi"]["J&F"]  # doctest: +SKIP
         0.614
     """
-    from transformers.utils import logging
-
     if not videos:
         raise UserError("there are no videos to evaluate; check the split and the selection of videos")
-    output, processes = Path(output), Processes(cpu=model.device.type == "cpu")
-    if processes.size > 1:
-        raise UserError("the evaluation of tracking runs in one process; start it without a launcher")
-    check_place(OutputFolder(output), dict.fromkeys(os.path.dirname(video.frame_paths[0]) for video in videos))
+    output, processes = Path(output), processes or Processes(cpu=model.device.type == "cpu")
+    folders = dict.fromkeys(os.path.dirname(video.frame_paths[0]) for video in videos)
+    processes.from_main(lambda: check_place(OutputFolder(output), folders))
     rows = [{"video_id": video.video_id, "expression_id": "", "frames": video.frames} for video in videos]
-    jobs = [VosJob(video.video_id, _digest(video)) for video in videos]
+    jobs = [
+        Job(index, video.video_id, "", _digest(video), len(video.frames), None) for index, video in enumerate(videos)
+    ]
     settings = _settings(model, model_name, layout, split, reference)
-    files_of = lambda row: [f"{video_folder(row)}/{frame}.png" for frame in row["frames"]]
     with lock_output(output, processes):
-        folders = [video_folder(row) for row in rows]
-        prepare_output(output, settings, folders, overwrite, video_folder)
-        done = finished(output, rows, jobs, files_of, VosResult)
-        refuse_foreign(output, [video_folder(row) for job, row in zip(jobs, rows, strict=True) if job.key not in done])
-        follow = partial(follow_video, model, processor, output, reference, batch_size, limits)
-        with Manifest(output) as manifest:
-            todo = [pair for pair in zip(jobs, videos, strict=True) if pair[0].key not in done]
-            for job, video in logging.tqdm(todo, desc="tracking", unit="video", disable=not progress):
-                try:
-                    done[job.key] = follow(job, video)
-                except UserError as error:
-                    raise UserError(f"video {video.video_id}: {error}") from None
-                manifest.append(done[job.key])
-        summary = _write_results(output, videos, settings)
+        shared, done = prepare_run(
+            output,
+            settings,
+            rows,
+            jobs,
+            processes,
+            overwrite=overwrite,
+            path_of=video_folder,
+            files_of=lambda row: [f"{video_folder(row)}/{frame}.png" for frame in row["frames"]],
+            record_type=VosResult,
+            verify=verify,
+        )
+        if not shared:
+            raise UserError(f"{output}: the processes do not share it; name a folder that all of them see")
+        follow = partial(follow_video, model, processor, output, reference, batch_size, limits, processes.rank)
+        worker = _Worker(follow, videos, output)
+        run_jobs(worker, jobs, done, processes, description="tracking", unit="video", progress=progress)
+        if not processes.is_main:
+            return None
+        summary = _write_results(output, videos, settings, seen)
         remove_replaced(output)
         return summary
 
 
+@dataclass(frozen=True)
+class _Options:
+    texts_per_pass: int = 1
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """Does the videos of one process."""
+
+    follow: Callable[[Job, VosVideo], VosResult]
+    videos: Sequence[VosVideo]
+    output: Path
+    options: _Options = _Options()
+
+    def run(self, groups: Sequence[Group], done: Mapping, on_finished: Callable[[VosResult], None]) -> list:
+        for job in (job for group in groups for job in group.jobs if job.key not in done):
+            try:
+                result = self.follow(job, self.videos[job.index])
+            except UserError as error:
+                raise UserError(f"video {job.video_id}: {error}") from None
+            on_finished(result)
+        return []
+
+
 def follow_video(
-    model, processor, output: Path, reference: str, batch_size, limits, job: VosJob, video: VosVideo
+    model, processor, output: Path, reference: str, batch_size, limits, rank: int, job: Job, video: VosVideo
 ) -> VosResult:
     """Write the ids of all frames of a video; its folder appears as a whole."""
     begin, starts = time.perf_counter(), video.starts()
@@ -159,7 +181,7 @@ def follow_video(
     folder = video_folder({"video_id": video.video_id})
     for stem in video.frames:
         written[f"{folder}/{stem}.png"] = file_record(partial_folder / f"{stem}.png")
-    record_files(output, 0, written)
+    record_files(output, rank, written)
     target = output / folder
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():  # ours, of a run that was killed before its line was written
@@ -183,7 +205,7 @@ def _settings(model, name: str | None, layout: str, split: str, reference: str) 
     return {"task": "vos", "layout": layout, "split": split, "model": known, "reference": reference}
 
 
-def _write_results(output: Path, videos: Sequence[VosVideo], settings: Mapping) -> dict:
+def _write_results(output: Path, videos: Sequence[VosVideo], settings: Mapping, seen: Mapping | None) -> dict:
     """`results.jsonl`, a line per object, and `summary.json`."""
     records = []
     for video in videos:
@@ -192,6 +214,8 @@ def _write_results(output: Path, videos: Sequence[VosVideo], settings: Mapping) 
             folder / f"{video.frames[frame_idx]}.png", video.size, f"video {video.video_id}"
         )
         records += score_vos_video(video, read)
+    for record in records if seen else ():
+        record["seen"] = seen.get((record["video_id"], record["object_id"]))
     totals = vos_totals(records) or None
     counts = {"num_videos": len(videos), "num_objects": len(records)}
     write_result(output / "results.jsonl", "".join(json_text(each, ensure_ascii=False) + "\n" for each in records))

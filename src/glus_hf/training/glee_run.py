@@ -17,7 +17,7 @@ from .glee_arguments import GLEETrainingArguments
 from .glee_trainer import GLEETrainer
 from .runs.config_file import arguments, check_choice, check_keys, read_config, section, sections
 from .runs.library_errors import make_arguments
-from .runs.run_data import load_objects, load_rows
+from .runs.run_data import load_objects, load_rows, part_of_rows
 from .samples.clip_dataset import ClipDataset
 from .samples.glee_collator import GLEECollator
 from .samples.image_augmentation import AUGMENTATIONS
@@ -87,6 +87,9 @@ class GLEEDataSection:
         max_expressions: most expressions of a video in a sample.
         on_error: "raise" or "skip" samples that cannot be read.
         cache_dir: where rows are kept.
+        without: names of datasets of `train` to leave out.
+        share: part of the images, or of the videos, of every dataset, from 0 to 1, that follows from the seed of the
+            training; a smaller one is part of a larger one.
     """
 
     train: list[GLEEDataset] = sections(GLEEDataset)
@@ -95,6 +98,8 @@ class GLEEDataSection:
     max_expressions: int = 1
     on_error: str = "raise"
     cache_dir: str | None = None
+    without: list[str] = field(default_factory=list)
+    share: float = 1.0
 
 
 @dataclass
@@ -129,6 +134,13 @@ def load_glee_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> 
     check_keys(
         file, GLEERunConfig, "model.options", config.model.options, [entry.name for entry in fields(GLEEConfig)]
     )
+    if not 0 < config.data.share <= 1:
+        raise ConfigError(f"{file}: data.share must be more than 0 and at most 1, got {config.data.share}")
+    for name in config.data.without:
+        check_choice(file, "data.without", name, tuple(dataset.name for dataset in config.data.train))
+    config.data.train = [each for each in config.data.train if each.name not in config.data.without]
+    if not config.data.train:
+        raise ConfigError(f"{file}: data.without leaves no dataset; name fewer")
     for index, dataset in enumerate(config.data.train):
         check_choice(file, f"data.train.{index}.labels", dataset.labels, (*LABELS, None))
         if dataset.labels is None and (dataset.prompts or dataset.frames != 1):
@@ -210,7 +222,7 @@ def _dataset(config: GLEERunConfig, dataset: GLEEDataset, seed: int) -> Dataset:
     if dataset.labels is not None:
         return _objects(config.data, dataset, seed)
     return ReferringVideoDataset(
-        load_rows(config.data, dataset),
+        part_of_rows(load_rows(config.data, dataset), config.data.share, seed),
         num_context_frames=0,
         num_query_frames=1,
         max_expressions=config.data.max_expressions,
@@ -222,6 +234,7 @@ def _dataset(config: GLEERunConfig, dataset: GLEEDataset, seed: int) -> Dataset:
 
 def _objects(data: GLEEDataSection, dataset: GLEEDataset, seed: int) -> InstanceDataset:
     rows, names = load_objects(data, dataset)
+    rows = part_of_rows(rows, data.share, seed)
     options = {name: getattr(dataset, name) for name in ("labels", "num_names", "masks", "prompts")}
     options |= {"name": dataset.name, "seed": seed, "on_error": data.on_error}
     if dataset.frames == 1:

@@ -110,6 +110,8 @@ def test_what_a_run_refuses(found, pipe, tmp_path, coco_tree):
         evaluate_objects(finder, boxes, tmp_path / "boxes", ObjectRun("coco", "train"))
     with pytest.raises(UserError, match="task 'vos' is unknown"):
         ObjectFinder(pipe, "vos")
+    with pytest.raises(UserError, match="score_source 'text': use confidence, or text of the task interactive"):
+        ObjectFinder(pipe, "instance", finder.names, score_source="text")
     with pytest.raises(UserError, match="no names to look for"):
         ObjectFinder(pipe, "detection")
     with pytest.raises(UserError, match="protocol 'voc' is unknown"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,20 +31,49 @@ class ObjectFinder:
         task: one of `TASKS`.
         names: of the dataset; for the tasks "detection" and "instance".
         top_k: most objects of an image, by the score of the name.
+        score_source: of "interactive", what chooses the answer: "confidence", or "text", the name "object".
     """
 
     pipe: object
     task: str
     names: Sequence[str] = ()
     top_k: int = 100
+    score_source: str = "confidence"
 
     def __post_init__(self):
         if self.task not in TASKS:
             raise UserError(f"the task {self.task!r:.80} is unknown; use {', '.join(TASKS)}")
+        if (
+            self.score_source not in ("confidence", "text")
+            or self.score_source == "text"
+            and self.task != "interactive"
+        ):
+            raise UserError(f"score_source {self.score_source!r:.80}: use confidence, or text of the task interactive")
         if self.task in BY_NAME and not self.names:
             raise UserError(f"the dataset has no names to look for; use another task than {self.task}")
         if self.task in BY_NAME:
             self.pipe.processor.check_names(self.names)
+
+    def num_questions(self, row: Mapping) -> int:
+        """How often an image is decoded."""
+        return 1 if self.task in BY_NAME else len(self.question(row))
+
+    def answer(self, row: Mapping) -> list[dict]:
+        """What is found in the image of a row, JSON-able.
+
+        Raises:
+            UserError: the image cannot be read or has another size than the annotations say; one line.
+        """
+        from ...data.frames import read_frame
+
+        image = read_frame(row["image_path"])
+        if image.shape[:2] != (row["height"], row["width"]):
+            stated = f"{row['height']} x {row['width']}"
+            raise UserError(
+                f"{row['image_path']}: is {image.shape[0]} x {image.shape[1]}, the annotations say {stated}; "
+                "download it again"
+            )
+        return self.find(image, row)
 
     @property
     def find(self) -> Callable[[np.ndarray, Mapping], list[dict]]:
@@ -63,7 +92,7 @@ class ObjectFinder:
     def settings(self) -> dict:
         """What is asked of all images; JSON-able."""
         if self.task not in BY_NAME:
-            return {"task": self.task}
+            return {"task": self.task} | ({"score_source": "text"} if self.score_source == "text" else {})
         return {"task": self.task, "top_k": self.top_k, "names": _hash(list(self.names))}
 
     def digest(self, row: Mapping) -> str:
@@ -111,7 +140,7 @@ class ObjectFinder:
         points = [[inner_point(decode_rle(each["mask"], size))] for each in objects]
         boxes = [each["box"] for each in objects]
         for kind, prompts in (("point", {"input_points": points}), ("box", {"input_boxes": boxes})):
-            found = self.pipe(picture, **prompts)
+            found = self.pipe(picture, **prompts, score_source=self.score_source)
             answers += [
                 {"object_id": each["object_id"], "prompt": kind, **_described(found, index, found["masks"])}
                 for index, each in enumerate(objects)
@@ -162,24 +191,4 @@ def _on_cpu(mask):
     return mask.cpu() if hasattr(mask, "cpu") else mask
 
 
-def iterate_answers(finder: ObjectFinder, rows: Sequence[Mapping]) -> Iterator[tuple[Mapping, list[dict]]]:
-    """Rows with what is found in their images.
-
-    Args:
-        finder: what is asked.
-        rows: of `load_object_dataset`.
-    """
-    from ...data.frames import read_frame
-
-    for row in rows:
-        image = read_frame(row["image_path"])
-        if image.shape[:2] != (row["height"], row["width"]):
-            stated = f"{row['height']} x {row['width']}"
-            raise UserError(
-                f"{row['image_path']}: is {image.shape[0]} x {image.shape[1]}, the annotations say {stated}; "
-                "download it again"
-            )
-        yield row, finder.find(image, row)
-
-
-__all__ = ["BY_NAME", "TASKS", "ObjectFinder", "expressions", "inner_point", "iterate_answers", "prompted"]
+__all__ = ["BY_NAME", "TASKS", "ObjectFinder", "expressions", "inner_point", "prompted"]

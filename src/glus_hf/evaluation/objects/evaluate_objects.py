@@ -26,9 +26,11 @@ from ..runs.jobs import Group, Job
 from ..runs.resumable_run import lock_output, prepare_run, run_jobs
 from ..runs.run_files import record_files, remove_replaced, write_result
 from ..runs.segmenter import error_message, is_explained
-from .answers import BY_NAME, ObjectFinder, expressions, iterate_answers, prompted
+from .answers import BY_NAME, ObjectFinder
 from .coco_scores import ObjectTruth, score_coco, score_lvis
 from .prompted_scores import compare_object, interactive_totals, referring_totals
+from .track_answers import TRACK_TASKS, TrackFinder
+from .track_scores import check_track_eval, score_hota, score_ytvis
 
 
 PROTOCOLS = ("coco", "lvis")
@@ -37,7 +39,7 @@ SHAPES = {"detection": ("box",), "instance": ("box", "mask")}
 
 @dataclass
 class ImageResult(ExpressionRecord):
-    """An image that was looked at: `video_id` is its id, `expression_id` the task."""
+    """An image or a video that was looked at: `video_id` is its id, `expression_id` the task."""
 
     num_objects: int
     seconds: float
@@ -72,7 +74,7 @@ class ObjectRun:
         """The protocol."""
         return self.protocol or ("lvis" if self.dataset == "lvis" else "coco")
 
-    def settings(self, finder: ObjectFinder) -> dict:
+    def settings(self, finder: ObjectFinder | TrackFinder) -> dict:
         """What the answers depend on."""
         known = {"dataset": self.dataset, "split": self.split, "data_options": dict(self.data_options or {})}
         return {**known, **finder.settings(), **model_settings(finder.pipe.model, self.model_name)}
@@ -89,7 +91,7 @@ def answer_file(row: Mapping) -> str:
 
 
 def evaluate_objects(
-    finder: ObjectFinder,
+    finder: ObjectFinder | TrackFinder,
     rows: Sequence[Mapping],
     output: str | os.PathLike,
     run: ObjectRun,
@@ -106,7 +108,7 @@ def evaluate_objects(
 
     Args:
         finder: the model and the task.
-        rows: of `load_object_dataset`.
+        rows: of `load_object_dataset`; of a `TrackFinder` the `VideoRows` of them.
         output: folder.
         run: names of the dataset and rules of the scores.
         overwrite: replace an earlier run.
@@ -128,8 +130,11 @@ def evaluate_objects(
         0.484
     """
     processes, output = processes or Processes(cpu=finder.pipe.model.device.type == "cpu"), Path(output)
+    unit = "video" if finder.task in TRACK_TASKS else "image"
     if not len(rows):
-        raise UserError("there are no images to evaluate; check the split and the selection of images")
+        raise UserError(f"there are no {unit}s to evaluate; check the split and the selection of {unit}s")
+    if finder.task == "tracking":
+        check_track_eval()
     jobs = [_job(finder, index, row) for index, row in enumerate(rows)]
     places = [{"video_id": job.video_id, "expression_id": job.expression_id} for job in jobs]
     processes.from_main(lambda: _check_output(output, rows, places))
@@ -150,7 +155,7 @@ def evaluate_objects(
         if not shared:
             raise UserError(f"{output}: the processes do not share it; name a folder that all of them see")
         worker = _Worker(finder, rows, output, processes.rank)
-        results, _ = run_jobs(worker, jobs, done, processes, description="evaluating", unit="image", progress=progress)
+        results, _ = run_jobs(worker, jobs, done, processes, description="evaluating", unit=unit, progress=progress)
         if not processes.is_main:
             return None
         summary = _write_results(finder, rows, output, run, settings, results)
@@ -164,10 +169,8 @@ def _check_output(output: Path, rows: Sequence[Mapping], places: Sequence[Mappin
     check_place(OutputFolder(output), folders)
 
 
-def _job(finder: ObjectFinder, index: int, row: Mapping) -> Job:
-    questions = {"referring": expressions, "interactive": prompted}
-    count = len(questions[finder.task](row)) if finder.task in questions else 1
-    return Job(index, row["image_id"], finder.task, finder.digest(row), max(count, 1), None)
+def _job(finder: ObjectFinder | TrackFinder, index: int, row: Mapping) -> Job:
+    return Job(index, row["image_id"], finder.task, finder.digest(row), max(finder.num_questions(row), 1), None)
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ class _Options:
 class _Worker:
     """Does the images of one process."""
 
-    finder: ObjectFinder
+    finder: ObjectFinder | TrackFinder
     rows: Sequence[Mapping]
     output: Path
     rank: int
@@ -190,14 +193,16 @@ class _Worker:
         for job in jobs:
             begin, row = time.perf_counter(), self.rows[job.index]
             try:
-                ((_, found),) = iterate_answers(self.finder, [row])
+                found = self.finder.answer(row)
             except Exception as error:
                 if not is_explained(error):
-                    error.add_note(f"while looking at image {job.video_id}")
+                    error.add_note(f"while looking at {job.video_id}")
                     raise
-                raise UserError(f"image {job.video_id}: {error_message(error)}") from error
+                unit = "video" if self.finder.task in TRACK_TASKS else "image"
+                raise UserError(f"{unit} {job.video_id}: {error_message(error)}") from error
             name = answer_file({"video_id": job.video_id, "expression_id": job.expression_id})
-            content = json_text({"image_id": job.video_id, "objects": found}, ensure_ascii=False) + "\n"
+            key = "video_id" if self.finder.task in TRACK_TASKS else "image_id"
+            content = json_text({key: job.video_id, "objects": found}, ensure_ascii=False) + "\n"
             write_whole(self.output, name, content.encode(), partial(record_files, self.output, self.rank))
             seconds = round(time.perf_counter() - begin, 3)
             on_finished(ImageResult(*job.key, job.digest, len(found), seconds))
@@ -210,19 +215,22 @@ class _Worker:
 def _write_results(finder, rows, output: Path, run: ObjectRun, settings: dict, results: Mapping) -> dict:
     has_truth = all(row["objects"] is not None for row in rows)
     read = partial(_answers, output, rows, finder.task)
-    if finder.task in BY_NAME:
-        totals = _totals_by_name(finder, rows, read, run) if has_truth else None
-        records = [{"image_id": row["image_id"]} for row in rows]
+    unit = "video_id" if finder.task in TRACK_TASKS else "image_id"
+    protocol = {"vis": "ytvis", "tracking": "hota"}.get(finder.task, finder.task)
+    if finder.task in (*BY_NAME, *TRACK_TASKS):
+        protocol = run.rules if finder.task in BY_NAME else protocol
+        score = _totals_by_name if finder.task in BY_NAME else _totals_of_tracks
+        totals = score(finder, rows, read, run) if has_truth else None
+        records = [{unit: row["image_id"]} for row in rows]
     else:
         records = [_compared(row, found, finder.task) for row, found in read()]
         compared = [each for record in records for each in record["objects"]]
         totals = referring_totals(compared) if finder.task == "referring" else interactive_totals(compared)
     for record in records:
-        record["num_found"] = results[record["image_id"], finder.task].num_objects
+        record["num_found"] = results[record[unit], finder.task].num_objects
     write_result(output / "results.jsonl", "".join(json_text(each, ensure_ascii=False) + "\n" for each in records))
-    counts = {"num_images": len(records), "num_found": sum(record["num_found"] for record in records)}
-    summary = {"settings": settings, "protocol": run.rules if finder.task in BY_NAME else finder.task}
-    summary |= {**counts, "totals": totals}
+    counts = {f"num_{unit[:-3]}s": len(records), "num_found": sum(record["num_found"] for record in records)}
+    summary = {"settings": settings, "protocol": protocol, **counts, "totals": totals}
     write_result(output / "summary.json", json_text(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
 
@@ -246,6 +254,21 @@ def _totals_by_name(finder: ObjectFinder, rows, read: Callable, run: ObjectRun) 
         else:
             totals[shape] = score_coco(truth, found, shape)
     return totals
+
+
+def _totals_of_tracks(finder: TrackFinder, rows, read: Callable, run: ObjectRun) -> dict:
+    videos = []
+    for row, found in read():
+        named = _with_names(row)
+        if run.some_names:
+            named["objects"] = [each for each in named["objects"] if each["name"] in finder.names]
+        videos.append((named, found))
+    has_masks = any(mask for row, _ in videos for each in row["objects"] for mask in each["masks"])
+    if finder.task == "tracking":
+        return score_hota(videos, finder.names, "mask" if has_masks else "box")
+    if not has_masks:
+        raise UserError("the objects of the dataset have boxes alone; use --task tracking")
+    return score_ytvis(videos, finder.names)
 
 
 def _with_names(row: Mapping) -> dict:

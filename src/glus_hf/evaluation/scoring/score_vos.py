@@ -60,6 +60,9 @@ def _means(pairs: list[tuple[float, float]]) -> dict:
 def vos_totals(records: Iterable[Mapping]) -> dict[str, dict]:
     """Means over objects, as in the DAVIS evaluation, per convention.
 
+    Where records say whether the category of an object was `seen` in training, there are also `Js` and `Fs` of seen
+    and `Ju` and `Fu` of unseen objects, and their mean `G`, as in YouTube-VOS. (Xu et al., "YouTube-VOS", 2018.)
+
     Example:
         >>> records = [{"all": {"frames": 1, "J": 0.5, "F": 1.0, "J&F": 0.75}}]
         >>> vos_totals(records)
@@ -70,8 +73,21 @@ def vos_totals(records: Iterable[Mapping]) -> dict[str, dict]:
         rows = [record[convention] for record in records if convention in record]
         if rows:
             means = {name: float(np.mean([row[name] for row in rows])) for name in ("J", "F")}
-            totals[convention] = {"objects": len(rows), **means, "J&F": (means["J"] + means["F"]) / 2}
+            both = {"objects": len(rows), **means, "J&F": (means["J"] + means["F"]) / 2}
+            totals[convention] = both | _by_category([each for each in records if convention in each], convention)
     return totals
+
+
+def _by_category(records: list[Mapping], convention: str) -> dict[str, float]:
+    groups = {"s": [], "u": []}
+    for record in records:
+        if record.get("seen") is not None:
+            groups["s" if record["seen"] else "u"].append(record[convention])
+    kinds = {kind: rows for kind, rows in groups.items() if rows}
+    scores = {
+        name + kind: float(np.mean([row[name] for row in rows])) for kind, rows in kinds.items() for name in "JF"
+    }
+    return scores | ({"G": float(np.mean(list(scores.values())))} if len(kinds) == 2 else {})
 
 
 __all__ = ["CONVENTIONS", "score_vos_video", "vos_totals"]

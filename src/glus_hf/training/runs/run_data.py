@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from ...data.load_dataset import load_referring_dataset
 from ...data.objects.load_objects import load_object_dataset, object_names
+from ...data.objects.seeded_subset import SeededSubset
+from ...rows import column, select_rows
 from ..samples.mixture import MixtureDataset
 from ..samples.resumable_sampler import EpochDataset
 
@@ -20,6 +22,20 @@ def load_objects(data, dataset) -> tuple:
     where = dataset.name, _folder(data, dataset), dataset.split
     options = _options(data, dataset)
     return load_object_dataset(*where, **options), object_names(*where, **options)
+
+
+def part_of_rows(rows, share: float, seed: int):
+    """A share of the videos of a dataset with all their rows, or of its images: one at least. It follows from the seed
+    and the ids."""
+    if share == 1:
+        return rows
+    videos = column(rows, "video_id")
+    ids = column(rows, "image_id") if "image_id" in rows.column_names else videos
+    groups = [image if video is None else video for video, image in zip(videos, ids, strict=True)]
+    known = dict.fromkeys(groups)
+    chosen = SeededSubset(known, max(round(share * len(known)), 1), seed)
+    kept = {group for group in known if group in chosen}
+    return select_rows(rows, [index for index, group in enumerate(groups) if group in kept])
 
 
 def _folder(data, dataset) -> str | None:
@@ -42,4 +58,4 @@ def one_or_mixture(data, make: Callable[..., EpochDataset], seed: int) -> EpochD
     return MixtureDataset(parts, weights, data.samples_per_epoch, seed)
 
 
-__all__ = ["load_objects", "load_rows", "one_or_mixture"]
+__all__ = ["load_objects", "load_rows", "one_or_mixture", "part_of_rows"]
