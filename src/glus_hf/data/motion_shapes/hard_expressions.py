@@ -32,7 +32,8 @@ def sample_hard_expressions(rng, scene: Scene, count: int, weights: dict[str, fl
 
         >>> from glus_hf.data.motion_shapes.hard_scenes import sample_hard_scene
         >>> rng = np.random.default_rng(0)
-        >>> {expression.kind for expression in sample_hard_expressions(rng, sample_hard_scene(rng), 6)} <= {*HARD_KINDS}
+        >>> sampled = sample_hard_expressions(rng, sample_hard_scene(rng), 6)
+        >>> {expression.kind for expression in sampled} <= {*HARD_KINDS}
         True
     """
     weights = HARD_WEIGHTS if weights is None else weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .sample_scenes import gap_to
 from .scenes import COLORS, SHAPES, Scene, Sprite
 
 
@@ -108,13 +109,7 @@ def _place(rng, look, motion: str, others: list[Sprite]) -> Sprite:
     times, best, best_gap = np.linspace(0, 1, 21), None, -np.inf
     for _ in range(40):
         sprite = _sample_path(rng, look, motion)
-        gaps = [
-            np.linalg.norm(sprite.position(times) - other.position(times), axis=-1).min()
-            - sprite.radius
-            - other.radius
-            for other in others
-        ]
-        gap = min(gaps, default=1.0)
+        gap = gap_to(sprite, others, times)
         if gap > best_gap:
             best, best_gap = sprite, gap
         if gap > 0.01:

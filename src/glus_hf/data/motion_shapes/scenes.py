@@ -59,7 +59,7 @@ class Scene:
     """Sprites in painting order (the last one is in front) on a background.
 
     From `veil[0]` to `veil[1]` (times in [0, 1]) frosted glass hides the colours: every sprite is a grey silhouette.
-    With `drift` the texture, which then repeats, moves by so many of its cells (x, y) from the first to the last frame.
+    With `drift` the texture, which then repeats, moves by so many of its cells (x, y) from first to last frame.
     """
 
     sprites: list[Sprite]
