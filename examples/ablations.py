@@ -179,7 +179,7 @@ def run_all(args: argparse.Namespace, budget: Budget) -> None:
 def check_budget(file: Path, budget: Budget) -> None:
     """A finished run is kept; one of another length would get into the same table."""
     done = json.loads(file.read_text())["budget"]
-    for name in ("steps", "test_videos"):
+    for name in ("steps", "test_videos", "batch", "curve_every"):
         if done[name] != getattr(budget, name):
             option = f"--{name.replace('_', '-')}"
             sys.exit(f"error: {file}: was made with {option} {done[name]}; pass that, or choose another --output")

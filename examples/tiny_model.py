@@ -21,8 +21,8 @@ CROSS_ATTENTIONS = ("cross_attn_token_to_image", "cross_attn_image_to_token")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What kinds of a tiny GLUS there are. glus-tiny is the default; the other is for the ablations: hard scenes, windows
-    of four frames, and no frame times, as in the paper's model."""
+    """What kind of tiny GLUS it is: by default glus-tiny. For the ablations: hard scenes, windows of four frames and
+    no frame times, as in the paper's model."""
 
     scenes: str = "plain"
     window: int = 2

@@ -4,6 +4,8 @@ python examples/train_tiny.py --stage mask --output runs/tiny/mask --minutes 20
 python examples/train_tiny.py --stage read --output runs/tiny/read --minutes 42
 python examples/train_tiny.py --stage join --output runs/tiny/join --minutes 35 --from runs/tiny/mask runs/tiny/read
 python examples/train_tiny.py --stage memory --output runs/tiny/memory --minutes 20 --start runs/tiny/join
+
+The start of ablate_parts.py is of another kind: give --scenes hard --window 4 --no-frame-times to the first stages.
 """
 
 from __future__ import annotations
