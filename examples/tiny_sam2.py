@@ -74,7 +74,21 @@ def build_tiny_sam2(seed: int = 0) -> Sam2VideoModel:
     torch.manual_seed(seed)
     model = Sam2VideoModel(tiny_sam2_config())
     initialize_mask_branch(model)
+    _look_at_own_place(model)
     return model
+
+
+@torch.no_grad()
+def _look_at_own_place(model: Sam2VideoModel) -> None:
+    """A cell starts by reading what the memories hold at its own place. The rotary encoding alone tells places apart
+    there: the same bias of queries and keys, at its fast frequencies, is largest where both places are one. Without it
+    nothing was learned in 300 steps but the union of all sprites."""
+    half, fast = HIDDEN // 2, 24
+    for layer in model.memory_attention.layers:
+        for projection in (layer.cross_attn_image.q_proj, layer.cross_attn_image.k_proj):
+            projection.bias.zero_()
+            for axis in (0, half):
+                projection.bias[axis : axis + fast : 2] = 3.5
 
 
 class Features:

@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -5,6 +6,17 @@ import pytest
 
 # before torch is imported: on two cores, two test processes of two threads each are slower than of one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+gc.disable()  # what is imported stays: to look through it for garbage took seconds, and again after every training
+
+
+def pytest_collection_finish(session):
+    """From here on only what tests make is looked through."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure(config):
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

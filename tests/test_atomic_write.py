@@ -26,6 +26,7 @@ from tests.models.glus.upstream_folders import (
     load_folder,
     upstream_weights,
 )
+from tests.warm_python import warm_python
 
 
 pytest.importorskip("sentencepiece")
@@ -118,7 +119,7 @@ def test_a_disk_that_gets_full(tmp_path):
     code += "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); from glus_hf.cli.main import main; main()"
     command = ["convert", "--source", CHECKPOINT, "--clip", CLIP, "--sam2-config", SAM2_CONFIG, "-o", tmp_path / "out"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # it writes
-    program = [sys.executable, "-c", code, *map(str, command), "-q"]
+    program = [*warm_python(), "-c", code, *map(str, command), "-q"]
     done = subprocess.run(program, capture_output=True, text=True, env=environment)
     assert done.returncode == 2 and done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1, done.stderr
     assert "File too large" in done.stderr and not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import pytest
 
 import glus_hf
 from glus_hf.model_families import ALL_FAMILIES
+from tests.warm_python import warm_python
 
 
 NOT_IMPORTED = [
@@ -51,10 +52,10 @@ ORDERS = {
 }
 
 
-def run(code):
+def run(code, python=(sys.executable,)):
     """Standard output of `code` in a fresh process."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    result = subprocess.run([*python, "-c", code], capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -76,7 +77,7 @@ QUICK = ("transformers first",)
 
 @pytest.mark.parametrize("order", [order if order in QUICK else slow(order) for order in ORDERS])
 def test_registration_in_every_order(order):
-    run(ORDERS[order] + USE)
+    run(ORDERS[order] + USE, warm_python())
 
 
 @pytest.mark.parametrize("name", [slow("LlamaModel"), slow("Sam2VideoConfig"), slow("Trainer")])
@@ -86,7 +87,7 @@ def test_half_imported_transformers_is_left_alone(name):
 
 @pytest.mark.parametrize("name", ["AutoModelForReferringVideoSegmentation", slow("GLUSProcessor"), slow("pipeline")])
 def test_a_name_can_be_imported_first(name):
-    run(f"from glus_hf import {name}")
+    run(f"from glus_hf import {name}", warm_python())
 
 
 def test_every_name_is_there():

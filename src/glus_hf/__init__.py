@@ -20,6 +20,7 @@ _EXPORTS = {
     "ChatUniViModel": "models.glus_selector.modeling_chat_univi",
     "ChatUniViProcessor": "models.glus_selector.processing_chat_univi",
     "CheckpointError": "errors",
+    "ClipDataset": "training.samples.clip_dataset",
     "GLEECollator": "training.samples.glee_collator",
     "GLEEConfig": "models.glee.configuration_glee",
     "GLEEForVideoSegmentation": "models.glee.modeling_glee",

@@ -9,9 +9,16 @@ from pathlib import Path
 
 import pytest
 
+import glus_hf
+from glus_hf.data.motion_shapes import generate_clip
+from glus_hf.media.video import write_video
+
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SHOTS = Path(os.environ.get("GLUS_HF_SCREENSHOTS", ""))
+CLIP = generate_clip(0, split="test", size=128, num_frames=12)
+TEXTS = ["the blue circle", "the three red squares"]
+WAIT = 120_000
 
 
 @pytest.fixture(scope="session")
@@ -65,15 +72,59 @@ def served(app):
         listener.close()
 
 
-def screenshot(page, name):
-    """The whole page as a picture, kept where GLUS_HF_SCREENSHOTS says; its pixels `[height, width, 3]`."""
+def screenshot(page, name, part=None):
+    """The whole page, or a part of it, as a picture, kept where GLUS_HF_SCREENSHOTS says; its pixels
+    `[height, width, 3]`."""
     import io
 
     import numpy as np
     from PIL import Image
 
-    content = page.screenshot(full_page=True)
+    content = page.locator(part).screenshot() if part else page.screenshot(full_page=True)
     if SHOTS.name:
         SHOTS.mkdir(parents=True, exist_ok=True)
         (SHOTS / f"{name}.png").write_bytes(content)
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return glus_hf.pipeline(model="glus-tiny")
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    file = tmp_path_factory.mktemp("video") / "clip.mp4"
+    write_video(file, CLIP.frames, 8)
+    return file
+
+
+@pytest.fixture
+def site(pipe, monkeypatch, tmp_path):
+    """Address of the page; its store is `site.store`."""
+    pytest.importorskip("gradio")
+    from glus_hf.webapp import app as module
+
+    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
+
+    class Site(str):
+        pass
+
+    stores, make = [], module.JobStore
+    monkeypatch.setattr(module, "JobStore", lambda *arguments: stores.append(make(*arguments)) or stores[-1])
+    with module.web_application(pipe, "glus-tiny") as app, served(app) as address:
+        site = Site(address)
+        site.store = stores[0]
+        yield site
+    assert not list(tmp_path.glob("glus-hf-serve-*"))
+
+
+def ask(page, video, texts=TEXTS, start=""):
+    page.wait_for_selector("#run", timeout=WAIT)
+    if video is not None:
+        page.set_input_files("#video input[type=file]", video)
+        page.wait_for_selector("#video a, #video .file-preview, #video td", timeout=WAIT)
+    page.fill("#texts textarea", "\n".join(texts))
+    if start:
+        page.fill("#start input, #start textarea", start)
+    page.click("#run")

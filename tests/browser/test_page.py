@@ -8,60 +8,11 @@ import zipfile
 import numpy as np
 import pytest
 
-import glus_hf
-from glus_hf.data.motion_shapes import generate_clip
-from glus_hf.media.video import write_video
 from glus_hf.visualization import palette
-from tests.browser.conftest import screenshot, served
+from tests.browser.conftest import TEXTS, WAIT, ask, screenshot
 
 
 pytestmark = pytest.mark.browser
-CLIP = generate_clip(0, split="test", size=128, num_frames=12)
-TEXTS = ["the blue circle", "the three red squares"]
-WAIT = 120_000
-
-
-@pytest.fixture(scope="module")
-def pipe():
-    return glus_hf.pipeline(model="glus-tiny")
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory):
-    file = tmp_path_factory.mktemp("video") / "clip.mp4"
-    write_video(file, CLIP.frames, 8)
-    return file
-
-
-@pytest.fixture
-def site(pipe, monkeypatch, tmp_path):
-    """Address of the page; its store is `site.store`."""
-    pytest.importorskip("gradio")
-    from glus_hf.webapp import app as module
-
-    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
-
-    class Site(str):
-        pass
-
-    stores, make = [], module.JobStore
-    monkeypatch.setattr(module, "JobStore", lambda *arguments: stores.append(make(*arguments)) or stores[-1])
-    with module.web_application(pipe, "glus-tiny") as app, served(app) as address:
-        site = Site(address)
-        site.store = stores[0]
-        yield site
-    assert not list(tmp_path.glob("glus-hf-serve-*"))
-
-
-def ask(page, video, texts=TEXTS, start=""):
-    page.wait_for_selector("#run", timeout=WAIT)
-    if video is not None:
-        page.set_input_files("#video input[type=file]", video)
-        page.wait_for_selector("#video a, #video .file-preview, #video td", timeout=WAIT)
-    page.fill("#texts textarea", "\n".join(texts))
-    if start:
-        page.fill("#start input, #start textarea", start)
-    page.click("#run")
 
 
 def test_a_video_is_segmented_shown_and_taken_away(site, new_page, video, pipe, tmp_path):

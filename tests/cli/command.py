@@ -4,10 +4,8 @@ import functools
 import os
 import signal
 import subprocess
-import sys
 
-
-COMMAND = [sys.executable, "-m", "glus_hf.cli"]
+from tests.warm_python import warm_python
 
 
 def start(folder, *arguments):
@@ -15,7 +13,14 @@ def start(folder, *arguments):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     # a job in the background ignores Ctrl-C, and its children with it: take that back
     listen = None if os.name == "nt" else functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=environment, text=True, preexec_fn=listen, **pipes)
+    return subprocess.Popen(
+        [*warm_python(), "-m", "glus_hf.cli", *arguments],
+        cwd=folder,
+        env=environment,
+        text=True,
+        preexec_fn=listen,
+        **pipes,
+    )
 
 
 def run(folder, *arguments):

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -21,6 +20,7 @@ from tests.models.glus.upstream_folders import (
     make_sam2_file,
     upstream_weights,
 )
+from tests.warm_python import warm_python
 
 
 pytest.importorskip("sentencepiece")
@@ -110,7 +110,7 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job ignores Ctrl-C
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_DISK, *arguments], env=environment, preexec_fn=listen, **pipes
+        [*warm_python(), "-c", SLOW_DISK, *arguments], env=environment, preexec_fn=listen, **pipes
     )
     assert process.stdout.readline() == "wrote\n"
     assert len(list(tmp_path.iterdir())) == 2  # a folder and its lock

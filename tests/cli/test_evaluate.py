@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import zipfile
 
 import pytest
@@ -13,6 +12,7 @@ from glus_hf.cli.main import app
 from tests.evaluation.evaluation_data import DATASETS, tree
 from tests.models.grounded.small_grounded import parts
 from tests.paths import EXAMPLES
+from tests.warm_python import warm_python
 
 
 SMALL = ["--dataset", "motion_shapes", "--split", "test", "--device", "cpu"]
@@ -43,7 +43,7 @@ def test_the_promised_command(tmp_path, cache):
     command = "evaluate --dataset motion_shapes --split test --seed 0 --num-videos 4 --model glus-tiny --json"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(cache)}
     result = subprocess.run(
-        [sys.executable, "-m", "glus_hf.cli", *command.split()],
+        [*warm_python(), "-m", "glus_hf.cli", *command.split()],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

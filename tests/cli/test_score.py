@@ -3,13 +3,13 @@
 import json
 import shutil
 import subprocess
-import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from glus_hf.cli.main import app
 from tests.paths import FIXTURES
+from tests.warm_python import warm_python
 
 
 DATASETS = FIXTURES / "datasets"
@@ -120,7 +120,7 @@ def test_wrong_arguments_give_one_line(change, words):
 
 def test_as_a_program_with_several_processes(tmp_path):
     mevis = ("--dataset", "mevis", "--data-dir", DATASETS / "mevis", "--split", "valid_u")
-    command = [sys.executable, "-m", "glus_hf.cli", "score", *mevis, "--num-workers", "2", "--json", "--quiet"]
+    command = [*warm_python(), "-m", "glus_hf.cli", "score", *mevis, "--num-workers", "2", "--json", "--quiet"]
     command += ["--predictions", DATASETS / "pred" / "mevis_valid_u"]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -321,3 +321,14 @@ def make_tree(name, folder) -> Path:
     root.mkdir(parents=True)
     MAKERS[name](root)
     return root
+
+
+def glee_trees(folder) -> Path:
+    """All trees in one folder, by names that the builders look for."""
+    folder = Path(folder)
+    coco(folder / "coco")
+    for name in MAKERS.keys() - {"coco", "uvo_dense"}:
+        make_tree(name, folder)
+    uvo_dense(folder / "uvo")
+    (folder / "Refer-YouTube-VOS").symlink_to(TREES / "Refer-YouTube-VOS")
+    return folder

@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import datasets
@@ -13,6 +12,7 @@ from glus_hf import load_referring_dataset
 from glus_hf.data.load_dataset import builder_class
 from glus_hf.errors import DatasetFileError
 from tests.data.dataset_trees import TREES, copy_tree, load
+from tests.warm_python import warm_python
 
 
 ROOT = Path(glus_hf.__file__).parents[2]
@@ -150,7 +150,7 @@ def test_a_clone_on_the_path_finds_its_builders(tmp_path):
     shutil.copytree(ROOT / "datasets_scripts", clone / "datasets_scripts")
     environment = {**os.environ, "PYTHONPATH": str(clone / "src"), "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path
+        [*warm_python(), "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "15"

@@ -114,7 +114,12 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+SLOW_BOMBS = ("lists",)  # as objects, of 10 seconds
+
+
+@pytest.mark.parametrize(
+    "bomb", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_BOMBS)) for name in BOMBS]
+)
 def test_what_takes_far_more_memory_than_its_file(bomb, tmp_path):
     (tmp_path / "a.json").write_bytes(BOMBS[bomb]())
     (tmp_path / "b.json").write_bytes(b'{"a":' + BOMBS[bomb]() + b"}")

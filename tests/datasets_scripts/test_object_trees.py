@@ -8,7 +8,7 @@ from glus_hf.data.frames import read_frame
 from glus_hf.data.objects.load_objects import available_object_datasets, object_names
 from glus_hf.data.objects.object_schema import OBJECT_FEATURES
 from glus_hf.media.rle import decode_rle
-from tests.data.object_trees import MAKERS, TEXTS, corners, make_tree, mask, sa1b
+from tests.data.object_trees import MAKERS, TEXTS, corners, lvis, make_tree, mask, sa1b
 
 
 PLAIN = {1: "hot dog", 2: "car"}
@@ -43,6 +43,14 @@ EXPECTED = {
 
 def load(name, root, split, tmp_path, **options):
     return load_object_dataset(name, root, split, cache_dir=tmp_path / "cache", **options)
+
+
+@pytest.mark.parametrize("name", ["sa1b", "grit"])
+def test_shards_are_found_beside_other_datasets(name, tmp_path):
+    """Whose folders hold JSON files, as shards that were unpacked do."""
+    lvis(tmp_path / "lvis")
+    make_tree(name, tmp_path)
+    assert {row["dataset"] for row in load(name, tmp_path, "train", tmp_path)} == {name}
 
 
 def test_every_dataset_has_a_tree():

@@ -1,4 +1,4 @@
-"""Run by test_evaluator_processes.py under torchrun: one evaluation by several processes.
+"""Run by test_evaluator_processes.py: one evaluation by several processes.
 
     torchrun --nproc_per_node 2 -m tests.evaluation.evaluate_in_processes FOLDER [MODE]
 

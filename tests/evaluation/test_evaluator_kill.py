@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
 from tests.evaluation.evaluation_data import shape_rows, tree
 from tests.paths import ROOT
+from tests.warm_python import warm_python
 
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs fork and SIGKILL")
@@ -28,7 +28,7 @@ def done(output):
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_runs_end_like_an_undisturbed_one(tmp_path, seed):
-    command = [sys.executable, "-m", "tests.evaluation.evaluate_and_be_killed", str(tmp_path), str(seed)]
+    command = [*warm_python(), "-m", "tests.evaluation.evaluate_and_be_killed", str(tmp_path), str(seed)]
     result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=500)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["kills"] >= 4
@@ -45,7 +45,7 @@ def test_killed_runs_end_like_an_undisturbed_one(tmp_path, seed):
 def test_the_command_is_killed_and_started_again(tmp_path):
     options = ["--dataset", "motion_shapes", "--split", "test", "--num-videos", "3", "--quiet", "--json"]
     options += ["--data-option", "size=96", "--data-option", "num_frames=10", "--device", "cpu"]
-    command = [sys.executable, "-m", "glus_hf.cli", "evaluate", *options, "--output"]
+    command = [*warm_python(), "-m", "glus_hf.cli", "evaluate", *options, "--output"]
     env = environment(HF_DATASETS_CACHE=str(tmp_path / "cache"))
     full = subprocess.run([*command, "full"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert full.returncode == 0, full.stderr

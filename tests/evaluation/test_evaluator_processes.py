@@ -1,29 +1,24 @@
-"""Two processes: every expression once, the same files as from one process; and what happens when one fails.
-
-`accelerate launch --cpu --num_processes 2` starts one process unless there is MPI, so these tests use torchrun.
-"""
+"""Two processes: every expression once, the same files as from one process; and what happens when one fails."""
 
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch.distributed
 
 from tests.evaluation.evaluation_data import tree
 from tests.paths import ROOT
+from tests.warm_ranks import run_ranks
 
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
 
 
 def run(folder, mode, num_processes):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}"]
-    command += ["-m", "tests.evaluation.evaluate_in_processes", str(folder), mode]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    command = ["-m", "tests.evaluation.evaluate_in_processes", str(folder), mode]
+    return run_ranks(num_processes, command, cwd=ROOT, env=environment)
 
 
 def done(output):

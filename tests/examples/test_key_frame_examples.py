@@ -19,6 +19,7 @@ from tiny_selector import build_selector  # noqa: E402
 import glus_hf  # noqa: E402
 from glus_hf.data.motion_shapes import generate_clip  # noqa: E402
 from glus_hf.inference.frame_selector import load_selector  # noqa: E402
+from tests.warm_python import warm_python
 
 
 def test_clips_that_count():
@@ -96,7 +97,7 @@ def write_results(folder, confidences, has_target, **more):
 def test_the_calibration(tmp_path):
     validation = write_results(tmp_path / "validation", [0.1, 0.3, 0.7, 0.8], [False, False, True, True])
     test = write_results(tmp_path / "test", [0.2, 0.6, 0.4, 0.9], [False, False, True, True])
-    command = [sys.executable, str(EXAMPLES / "calibrate_no_target.py"), str(validation), "--test", str(test)]
+    command = [*warm_python(), str(EXAMPLES / "calibrate_no_target.py"), str(validation), "--test", str(test)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])

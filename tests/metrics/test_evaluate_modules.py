@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 
 import evaluate
 import numpy as np
@@ -15,6 +14,7 @@ from glus_hf.metrics.iou import giou_ciou
 from glus_hf.metrics.j_and_f import j_and_f
 from glus_hf.metrics.robustness import pixel_accuracy, robustness
 from glus_hf.metrics.temporal_iou import temporal_iou
+from tests.warm_python import warm_python
 
 
 def clips(count=3, frames=4, size=(24, 37)):
@@ -184,6 +184,6 @@ def test_loads_offline_in_a_fresh_process(tmp_path):
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "HTTP_PROXY": "http://127.0.0.1:9",
     }
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    result = subprocess.run([*warm_python(), "-c", code], capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == list(metrics.NAMES)

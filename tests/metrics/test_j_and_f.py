@@ -1,6 +1,5 @@
 import json
 import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 from glus_hf.media.rle import decode_rle
 from glus_hf.metrics.j_and_f import ScoredMask, contour_accuracy, j_and_f, region_similarity
 from tests.paths import ROOT
+from tests.warm_python import warm_python
 
 
 DATASETS = ROOT / "tests" / "fixtures" / "datasets"
@@ -132,7 +132,7 @@ def test_prepared_masks_must_fit():
 
 
 def test_benchmark_compares_equal_scores():
-    command = [sys.executable, ROOT / "benchmarks" / "j_and_f.py", "--rounds", "1", "--sizes", "48x64"]
+    command = [*warm_python(), ROOT / "benchmarks" / "j_and_f.py", "--rounds", "1", "--sizes", "48x64"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = [line for line in result.stdout.splitlines() if line.startswith("| 48x64")]
     assert len(rows) == 4 and all(row.count("|") == 8 for row in rows)

@@ -27,6 +27,7 @@ from glus_hf.training.samples.collators import GLUSCollator
 from glus_hf.training.selector_trainer import prepare_selector
 from tests.paths import ROOT
 from tests.training.small_training import QUICK, videos
+from tests.warm_python import warm_python
 
 
 def logits(model) -> torch.Tensor:
@@ -93,7 +94,7 @@ def test_a_run_loads_on_another_machine(run, tmp_path):
     home = {"HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "home" / "hf"), "HF_HUB_OFFLINE": "1"}
     paths = os.pathsep.join([str(tmp_path / "packages"), *(path for path in sys.path if "packages" in path)])
     environment = {**os.environ, **home, "PYTHONPATH": paths}
-    command = [sys.executable, "-c", code]
+    command = [*warm_python(), "-c", code]
     done = subprocess.run(command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True)
     assert done.stdout.splitlines() == [str(package / "__init__.py"), "2", "2"], done.stderr
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from glus_hf.predictions.prediction_tree import expression_folder, read_predicti
 from tests.evaluation.evaluation_data import shape_rows, tree
 from tests.models.tiny_family import TinyConfig, TinyForVideoSegmentation, TinyProcessor, registered
 from tests.paths import ROOT
+from tests.warm_python import warm_python
 
 
 TASK = "referring-video-segmentation"
@@ -207,7 +207,7 @@ def test_names_in_two_tables_are_enough(pipe, rows, tmp_path):
     environment |= {"OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")}
     data = ["--dataset", "motion_shapes", "--split", "test", "--num-videos", "2"]
     data += ["--data-option", "size=48", "--data-option", "num_frames=4"]
-    call = [sys.executable, "-c", EVALUATE, *data]
+    call = [*warm_python(), "-c", EVALUATE, *data]
     done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

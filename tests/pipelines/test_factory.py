@@ -1,6 +1,7 @@
 """Models in memory, as users of torch and peft make them."""
 
 import copy
+import shutil
 import warnings
 
 import numpy as np
@@ -88,3 +89,18 @@ def test_what_does_not_go_is_one_line(causal, processor, model):
         pipeline(TASK, model=model)
     with pytest.raises(UserError, match="model is a int"):
         glus_hf.pipeline(model=5, processor=processor, task=TASK)
+
+
+def test_a_broken_tokenizer_is_refused_before_the_weights_are_read(tmp_path, monkeypatch):
+    folder = shutil.copytree(glus_hf.resolve_checkpoint("glus-tiny"), tmp_path / "model")
+    (folder / "tokenizer.json").write_text("{")
+    monkeypatch.setattr(GLUSForVideoSegmentation, "__init__", lambda *_: pytest.fail("a model was built"))
+    for make in (pipeline, glus_hf.pipeline):
+        with pytest.raises(UserError, match="tokenizer.json"):
+            make(TASK, model=str(folder), device="cpu")
+
+
+def test_a_folder_without_a_model_is_named_as_such_before_its_processor_is_missed(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(UserError, match="holds a 'llama' model"):
+        pipeline(TASK, model=str(tmp_path), device="cpu")

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from glus_hf.media.video import write_video
 from glus_hf.publishing.model_card import CardOptions
 from glus_hf.publishing.push import PushOptions, push_folder, push_results
 from glus_hf.publishing.run_results import results_of
+from tests.warm_python import warm_python
 from tests.writable_hub import PART, TOKEN, WritableHub
 
 
@@ -167,7 +167,7 @@ def test_a_killed_push_changes_nothing(hub, tmp_path):
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_OFFLINE": "0",
     }
-    command = [sys.executable, "-m", "glus_hf.cli", "push", str(TINY), "me/shapes"]
+    command = [*warm_python(), "-m", "glus_hf.cli", "push", str(TINY), "me/shapes"]
     child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 120
     while hub.bytes_of_large < 2 * PART and child.poll() is None and time.monotonic() < until:
@@ -306,7 +306,7 @@ def test_with_its_code_it_runs_without_the_package(hub, tmp_path, masks):
     push_folder(TINY, "me/shapes", PushOptions(with_code=True))
     np.save(tmp_path / "clip.npy", CLIP.frames)
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    command = [sys.executable, "-c", WITHOUT_THE_PACKAGE, tmp_path / "clip.npy", TEXT, tmp_path / "masks.npy"]
+    command = [*warm_python(), "-c", WITHOUT_THE_PACKAGE, tmp_path / "clip.npy", TEXT, tmp_path / "masks.npy"]
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert np.array_equal(np.load(tmp_path / "masks.npy"), masks)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ import torch
 
 from tests.paths import ROOT
 from tests.training.small_training import saved_model, tiny_run
+from tests.warm_python import warm_python
+from tests.warm_ranks import free_port, run_ranks
 
 
 SCRIPT = ROOT / "tests" / "training" / "run_ranks.py"
@@ -19,23 +20,21 @@ CONFIGS = ROOT / "examples" / "accelerate"
 OPTIONS = {"max_steps": 3, "optim": "sgd", "learning_rate": 0.1, "contrastive_gather": True}
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 def python_path() -> str:
     return os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
 
 
-def launch(launcher: list[str], output: Path, **options) -> dict:
-    """Run the script; its record and what it trained."""
+def launch(launcher: list[str] | int, output: Path, **options) -> dict:
+    """Run the script with a launcher, or in as many processes without one; its record and what it trained."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path()}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(output / "cache")}
     output.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, *launcher, str(SCRIPT), str(output), json.dumps({**OPTIONS, **options})]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
+    command = [str(SCRIPT), str(output), json.dumps({**OPTIONS, **options})]
+    if isinstance(launcher, int):
+        done = run_ranks(launcher, command, cwd=ROOT, env=environment)
+    else:
+        command = [sys.executable, *launcher, *command]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     record = json.loads((output / "record.json").read_text())
     return record | {"trained": torch.load(output / "trained.pt", weights_only=True)}
@@ -55,7 +54,7 @@ def accelerate(config: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def one_rank(tmp_path_factory):
-    return launch([], tmp_path_factory.mktemp("one"), total_train_batch_size=4)
+    return launch(1, tmp_path_factory.mktemp("one"), total_train_batch_size=4)
 
 
 def assert_alike(found, expected):
@@ -68,15 +67,16 @@ def assert_alike(found, expected):
     ("launcher", "batch_size"),
     [
         *(pytest.param(torchrun, size, marks=pytest.mark.slow) for size in (1, 2)),
-        (lambda: accelerate("multi_cpu.yaml"), 1),
+        pytest.param(lambda: accelerate("multi_cpu.yaml"), 1, marks=pytest.mark.slow),
+        (lambda: 2, 1),
     ],
-    ids=["torchrun-1", "torchrun-2", "accelerate-1"],
+    ids=["torchrun-1", "torchrun-2", "accelerate-1", "processes-1"],
 )
 def test_two_ranks_equal_one(tmp_path, one_rank, launcher, batch_size):
     """The same four videos per step, as 1 x 2 x 2 and 2 x 2 x 1 instead of 2 x 1 x 2; contrastive bank shared."""
     assert (one_rank["ranks"], one_rank["accumulation"]) == (1, 2)
     # one batch per step: then the contrastive bank fills up in the same order
-    reference = one_rank if batch_size == 1 else launch([], tmp_path / "one", per_device_train_batch_size=4)
+    reference = one_rank if batch_size == 1 else launch(1, tmp_path / "one", per_device_train_batch_size=4)
     two = launch(launcher(), tmp_path / "two", total_train_batch_size=4, per_device_train_batch_size=batch_size)
     assert two["ranks"] == 2 and two["accumulation"] == 2 // batch_size
     assert max(two["contrastive_loss"]) > 0
@@ -87,7 +87,7 @@ def test_two_ranks_equal_one(tmp_path, one_rank, launcher, batch_size):
 def test_two_ranks_share_the_negatives_of_the_batch(tmp_path):
     """One process with four videos and two with two each: the gradient of a token comes from the anchors of both."""
     options = {"contrastive_negatives": "batch", "contrastive_loss_weight": 1.0, "total_train_batch_size": 4}
-    one = launch([], tmp_path / "one", **options, per_device_train_batch_size=4)
+    one = launch(1, tmp_path / "one", **options, per_device_train_batch_size=4)
     two = launch(torchrun(), tmp_path / "two", **options, per_device_train_batch_size=2)
     assert max(two["contrastive_loss"]) > 0
     assert_alike(two, one)
@@ -106,17 +106,17 @@ def test_two_ranks_resume(tmp_path):
 @pytest.mark.slow
 def test_two_ranks_evaluate_together(tmp_path):
     options = {"max_steps": 1, "eval_steps": 1, "validate": True, "per_device_train_batch_size": 1}
-    one = launch([], tmp_path / "one", **options, total_train_batch_size=2)
+    one = launch(1, tmp_path / "one", **options, total_train_batch_size=2)
     two = launch(torchrun(), tmp_path / "two", **options, total_train_batch_size=2)
     assert len(two["eval_J&F"]) == 1
     assert two["eval_J&F"] == pytest.approx(one["eval_J&F"], abs=0.5)
 
 
-def run(command: list[str], **environment) -> subprocess.CompletedProcess:
+def run(command: list[str], python=(sys.executable,), **environment) -> subprocess.CompletedProcess:
     variables = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     variables["PYTHONPATH"] = python_path()
     return subprocess.run(
-        [sys.executable, *command],
+        [*python, *command],
         cwd=ROOT,
         env={**os.environ, **variables, **environment},
         capture_output=True,
@@ -148,7 +148,7 @@ def test_zero2(tmp_path):
     options = {"gradient_accumulation_steps": 2, "use_cpu": False}
     launcher = [*accelerate("zero2.yaml"), "--num_processes", "1", "--mixed_precision", "no"]
     found = launch(launcher, tmp_path / "zero2", optim="adamw_torch", learning_rate=1e-3, **options)
-    plain = launch([], tmp_path / "plain", optim="adamw_torch", learning_rate=1e-3, gradient_accumulation_steps=2)
+    plain = launch(1, tmp_path / "plain", optim="adamw_torch", learning_rate=1e-3, gradient_accumulation_steps=2)
     assert found["strategy"] == "DistributedType.DEEPSPEED"
     for name in ("loss", "ce_loss", "mask_bce_loss", "mask_dice_loss"):
         assert found[name] == pytest.approx(plain[name], rel=1e-3), name
@@ -170,6 +170,7 @@ def base(tmp_path_factory):
 
 
 LAUNCHERS = {
+    "python": [TRAIN, TINY],
     "torchrun": [*torchrun(), TRAIN, TINY],
     "accelerate": [*accelerate("multi_cpu.yaml"), TRAIN, TINY],
     "command": [*accelerate("multi_cpu.yaml"), "--no_python", COMMAND, "train", "tiny"],
@@ -180,8 +181,9 @@ LAUNCHERS = {
 def test_the_command_and_the_script_under_every_launcher(tmp_path, base, names):
     """python, torchrun and accelerate train the same model and export it; a stopped run goes on."""
     found = {}
-    for name, launcher in {"python": [TRAIN, TINY], **{name: LAUNCHERS[name] for name in names}}.items():
-        done = run([*launcher, *tiny_run(tmp_path / name, base, "training.contrastive_loss_weight=0")])
+    for name in ("python", *names):
+        python = warm_python() if name == "python" else (sys.executable,)
+        done = run([*LAUNCHERS[name], *tiny_run(tmp_path / name, base, "training.contrastive_loss_weight=0")], python)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
         found[name] = losses(tmp_path / name)
         assert (tmp_path / name / "model" / "model.safetensors").is_file()
@@ -190,6 +192,6 @@ def test_the_command_and_the_script_under_every_launcher(tmp_path, base, names):
         assert found[name] == pytest.approx(found["python"], rel=1e-4), name
     again = tiny_run(tmp_path / "python", base, "training.contrastive_loss_weight=0")
     checkpoint = tmp_path / "python" / "run" / "checkpoint-1"
-    done = run([TRAIN, TINY, *again, "--export", str(tmp_path / "again"), "--resume", str(checkpoint)])
+    done = run([TRAIN, TINY, *again, "--export", str(tmp_path / "again"), "--resume", str(checkpoint)], warm_python())
     assert done.returncode == 0, done.stderr[-4000:]
     assert losses(tmp_path / "python") == found["python"]

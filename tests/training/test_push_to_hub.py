@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import yaml
 
 from tests.paths import ROOT
 from tests.training.small_training import saved_model
+from tests.warm_python import warm_python
 from tests.writable_hub import TOKEN, WritableHub
 
 
@@ -43,7 +43,7 @@ def push(tmp_path, base, is_public=False):
         environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
         environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "HF_TOKEN": TOKEN}
         environment |= {"HF_HOME": str(tmp_path / "home")}
-        command = [sys.executable, "-c", PUSH, base, str(tmp_path / "run"), str(tmp_path / "merged")]
+        command = [*warm_python(), "-c", PUSH, base, str(tmp_path / "run"), str(tmp_path / "merged")]
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-4000:]
         assert list(hub.messages.values()) == ["End of training"] * 2

@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
 from tests.paths import ROOT
+from tests.warm_python import warm_python
 
 
 THREADS = "OMP_NUM_THREADS=1"
@@ -22,7 +22,7 @@ def train(folder, *more, threads: str = THREADS) -> dict:
         *("training.lr_scheduler_type=constant", "training.warmup_steps=0"),  # the same at 2 and at 4 steps
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **dict([threads.split("=")])}
-    command = [sys.executable, "-m", "glus_hf.cli", "train", "tiny", *overrides, *more]
+    command = [*warm_python(), "-m", "glus_hf.cli", "train", "tiny", *overrides, *more]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     log = json.loads((folder / "trainer_state.json").read_text())["log_history"]

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from tests.evaluation.evaluation_data import shape_rows
 from tests.models.glus_selector.small_selector import small_selector
 from tests.paths import EXAMPLES
 from tests.training.samples.label_folders import write_labels
+from tests.warm_python import warm_python
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_the_table_b_configuration_takes_a_step(data, start, tmp_path):
     assert {dataset.name: dataset.weight for dataset in config.data.train} == {"mevis": 4, "refer_youtube_vos": 15}
     two_sets = "[{name: motion_shapes, split: test, weight: 4, options: {num_videos: 4, size: 48, num_frames: 6}}, "
     two_sets += "{name: motion_shapes, split: test, weight: 15, options: {num_videos: 4, size: 48, num_frames: 6}}]"
-    command = [sys.executable, str(EXAMPLES / "train_selector.py"), str(EXAMPLES / "configs" / "selector.yaml")]
+    command = [*warm_python(), str(EXAMPLES / "train_selector.py"), str(EXAMPLES / "configs" / "selector.yaml")]
     command += [
         f"model.pretrained={start}",
         f"data.labels={data[1]}",

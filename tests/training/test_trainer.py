@@ -78,6 +78,17 @@ def test_gradient_checkpointing_changes_nothing(tmp_path):
     torch.testing.assert_close(trained(checkpointed.model), trained(plain.model), rtol=1e-5, atol=1e-6)
 
 
+def test_packed_expressions_train_alike(tmp_path):
+    runs = [quick_trainer(tmp_path, pack_expressions=pack, optim="sgd", learning_rate=0.1) for pack in (True, False)]
+    packs = [trainer.model.get_base_model().model.packs_expressions for trainer in runs]
+    for trainer in runs:
+        trainer.train()
+    assert packs == [True, False]
+    packed, single = runs
+    assert history(packed) == pytest.approx(history(single), rel=1e-6)
+    torch.testing.assert_close(trained(packed.model), trained(single.model), rtol=1e-5, atol=1e-6)
+
+
 def test_gradient_through_memory(tmp_path):
     """The option changes gradients, not the first loss."""
     runs = [quick_trainer(tmp_path, max_steps=1, memory_gradient=flag) for flag in (False, True)]

@@ -5,75 +5,15 @@ import json
 import threading
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-import glus_hf
-from glus_hf.data.motion_shapes import generate_clip
-from glus_hf.media.video import load_video, write_video
-from glus_hf.webapp.engine import Engine
-from glus_hf.webapp.guard import Access, Guard
-from glus_hf.webapp.jobs import JobStore
-from glus_hf.webapp.limits import ServiceLimits
-from glus_hf.webapp.service import make_service
-
-
-CLIP = generate_clip(0, split="test", size=64, num_frames=6)
-TEXTS = [expression.text for expression in CLIP.expressions[:2]]
-
-
-@pytest.fixture(scope="module")
-def pipe():
-    return glus_hf.pipeline(model="glus-tiny")
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory):
-    file = tmp_path_factory.mktemp("video") / "clip.mp4"
-    write_video(file, CLIP.frames, 8)
-    return file
-
-
-@pytest.fixture
-def serve(pipe, tmp_path):
-    """Clients of services that are closed at the end."""
-    stores = []
-
-    def make(access=None, **limits):
-        root = tmp_path / f"served-{len(stores)}"
-        root.mkdir()
-        limits = ServiceLimits(**limits)
-        engine = Engine(pipe, None, limits, "glus-tiny")
-        store = JobStore(engine, root, limits)
-        stores.append(store)
-        access = access or Access(body_bytes=limits.file_bytes)
-        client = TestClient(Guard(make_service(engine, store), access), base_url="http://127.0.0.1")
-        client.root, client.store = root, store
-        return client
-
-    yield make
-    for store in stores:
-        store.close()
-        assert [path for path in store.root.iterdir()] == []
-
-
-def post(client, video, texts=TEXTS, name="clip.mp4", **more):
-    files = {"video": (name, video if isinstance(video, bytes) else Path(video).read_bytes())}
-    return client.post("/api/jobs", data={"expressions": texts, **more}, files=files)
-
-
-def finished(client, answer):
-    assert answer.status_code == 202, answer.text
-    until = time.monotonic() + 120
-    while (job := client.get(f"/api/jobs/{answer.json()['id']}").json())["state"] in ("queued", "running"):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return job
+from glus_hf.media.video import load_video
+from glus_hf.webapp.guard import Access
+from tests.webapp.service_jobs import TEXTS, finished, post
 
 
 def test_the_masks_are_those_of_the_pipeline(serve, pipe, video):
@@ -234,6 +174,6 @@ def test_other_names_and_other_sites_are_refused(serve, video):
 def test_the_api_page_has_every_call_and_nothing_from_elsewhere(serve):
     client = serve()
     page, schema = client.get("/docs").text, client.get("/openapi.json").json()
-    assert len(schema["paths"]) == 6
+    assert len(schema["paths"]) == 7
     assert all(f"{path}</code>" in page for path in schema["paths"]) and "same_video_as" in page
     assert "http://" not in page and "https://" not in page and "<script" not in page

@@ -34,10 +34,10 @@ def find_root(
         raise DatasetFileError(f"{name}: data_dir {root}: no such folder: pass the folder that holds the splits")
     inside = [os.path.join(root, folder) for folder in folders]
     problems = {}
-    for candidate in [root, *(folder for folder in inside if os.path.isdir(folder))]:
+    # a folder with the dataset's own name goes first: its parent may hold files of others that look like its own
+    for candidate in [*(folder for folder in inside if os.path.isdir(folder)), root]:
         try:
             return candidate, source_files(candidate)
         except DatasetFileError as error:
             problems[candidate] = error
-    # a folder with the dataset's own name says more about what is wrong than its parent
-    raise list(problems.values())[1 if len(problems) > 1 else 0]
+    raise next(iter(problems.values()))

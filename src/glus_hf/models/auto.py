@@ -53,16 +53,29 @@ class AutoModelForReferringVideoSegmentation(_BaseAutoModelClass):
         name = resolve_name(pretrained_model_name_or_path, kwargs.get("revision"))
         kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # None would ask on the terminal
         kwargs = without_waiting(name, kwargs)
-        if kwargs.get("config") is None:
-            if not kwargs["trust_remote_code"]:  # whose families we cannot know
-                check_folder(name, kwargs.get("subfolder") or "")
-            check_files(name, kwargs, of_model=True)
+        check_configuration(name, kwargs)
         with readable_errors(name):
             if kwargs.get("config") is None and (base := base_of(name, kwargs)) is not None:
                 config = AutoConfig.from_pretrained(resolve_name(base), trust_remote_code=False)
                 model_class = cls._model_mapping[type(config)]
                 return model_class.from_pretrained(name, *model_args, **kwargs)
             return super().from_pretrained(name, *model_args, **kwargs)
+
+
+def check_configuration(name_or_path: str | os.PathLike, options: dict) -> None:
+    """Check what `from_pretrained` with these options reads before it builds a model.
+
+    Raises:
+        CheckpointError: there is no model of this kind, or its configuration is damaged; one line.
+
+    Example:
+        >>> from glus_hf import resolve_checkpoint
+        >>> check_configuration(resolve_checkpoint("glus-tiny"), {})
+    """
+    if options.get("config") is None:
+        if not options.get("trust_remote_code"):  # whose families we cannot know
+            check_folder(name_or_path, options.get("subfolder") or "")
+        check_files(name_or_path, options, of_model=True)
 
 
 def check_folder(name_or_path: str | os.PathLike, subfolder: str = "") -> str:
@@ -76,4 +89,4 @@ def check_folder(name_or_path: str | os.PathLike, subfolder: str = "") -> str:
     return name
 
 
-__all__ = ["AutoModelForReferringVideoSegmentation"]
+__all__ = ["AutoModelForReferringVideoSegmentation", "check_configuration"]

@@ -71,7 +71,12 @@ class SamMaskBranch:
         active = [True] * len(owner)
         masks = [
             self.decode_frame(
-                features.select(owner * num_frames + frame), seg_embeddings[:, frame].to(device), bank, frame, active
+                features.select(owner * num_frames + frame),
+                seg_embeddings[:, frame].to(device),
+                bank,
+                frame,
+                active,
+                is_last=frame == num_frames - 1,
             )
             for frame in range(num_frames)
         ]
@@ -87,9 +92,17 @@ class SamMaskBranch:
         return self._mask_features(pixel_values.to(device, self.dtype))
 
     def _mask_features(self, pixel_values: Tensor) -> GLUSMaskFeatures:
-        maps = self._image_maps(pixel_values)
+        with torch.set_grad_enabled(
+            torch.is_grad_enabled() and (pixel_values.requires_grad or self._encoder_trains())
+        ):
+            maps = self._image_maps(pixel_values)
         position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
         return GLUSMaskFeatures(maps[-1].flatten(2).permute(2, 0, 1), position, maps[:2])
+
+    def _encoder_trains(self) -> bool:
+        decoder = self.mask_model.mask_decoder
+        parts = (self.mask_model.vision_encoder, decoder.conv_s0, decoder.conv_s1)
+        return any(parameter.requires_grad for part in parts for parameter in part.parameters())
 
     def _image_maps(self, pixel_values: Tensor) -> list[Tensor]:
         """Maps `[n, c, h, w]` of the images, from the finest to the coarsest."""
@@ -120,6 +133,7 @@ class SamMaskBranch:
         frame: int,
         active: list[bool],
         given: Mapping[int, Tensor] | None = None,
+        is_last: bool = False,
     ) -> Tensor:
         """Decode the masks of one frame and write its memory.
 
@@ -130,6 +144,7 @@ class SamMaskBranch:
             frame: position in the pass.
             active: expressions whose [SEG] was emitted; the others write no memory.
             given: masks `[height, width]` of bool that take the place of the decoded ones, by expression.
+            is_last: no later frame follows, so no memory is written.
 
         Returns:
             `[n, h, w]` low-resolution mask logits (a quarter of the mask branch's image size).
@@ -138,12 +153,11 @@ class SamMaskBranch:
         masks = self.decode_masks(conditioned, features.high_resolution, seg_embeddings)
         for index, mask in (given or {}).items():
             masks[index] = given_logits(mask, masks.shape[-2:]).to(masks)
-        if bank.num_maskmem > 0:
+        if bank.num_maskmem > 0 and not is_last:
             raw = self._to_map(features.embedding, self.mask_model.backbone_feature_sizes[-1])
             source = conditioned if self.config.memory_features == "conditioned" else raw
-            memory, position = self.encode_memory(source, masks)
-            if self.config.detach_memory:
-                memory, position = memory.detach(), position.detach()
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.detach_memory):
+                memory, position = self.encode_memory(source, masks)
             bank.write(frame, memory, position, active)
         return masks
 

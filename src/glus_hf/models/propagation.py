@@ -160,7 +160,8 @@ def decode_read_frame(
     logits, scores = resize_and_score(low, size, predictions.probabilities, emitted, order)
     for row, index in enumerate(order):
         if index in given:  # exactly, not by way of the mask decoder's size
-            logits[row], scores[row] = (2.0 * given[index].to(logits) - 1) * GIVEN_LOGIT, 1.0
+            logits[row] = (2.0 * given[index].to(logits) - 1) * GIVEN_LOGIT
+            scores[row] = float(given[index].any())
     return GLUSVideoSegmentationOutput(
         frame_idx=frame_idx,
         text_indices=sorted(texts),

@@ -32,6 +32,7 @@ class RecipeProcessor:
     overlap: str
     questions: Sequence[str]
     answers: Sequence[str]
+    takes_corrections = True
 
     @property
     def seg_token_id(self) -> int:

@@ -10,6 +10,10 @@ A family has
 A family may also take frames that come one by one: `processor.init_live_session(text, ...)` and
 `model.push_frame(session, frame)`, which gives the output of that frame.
 
+A family may also take corrected masks: `processor.takes_corrections` is true, and its sessions have
+`add_prompt(frame_idx, text, mask=bool [height, width])`, after which a propagation gives that mask for that frame and
+follows it.
+
 Every frame comes exactly once for every expression, from its key frame forward to the end, then backward to the start.
 Expressions with different key frames reach a frame at different times, so a frame may come in several outputs, each
 for some of the expressions. All state lies in the session, none on the model: two sessions can share one model.

@@ -34,6 +34,8 @@ class VideoPrompt:
 class TakesPrompts:
     """A session with `prompts: list[VideoPrompt]`."""
 
+    takes_empty_masks = False
+
     def add_prompt(self, frame_idx: int, object_id: int, *, mask=None, box=None, points=None, scribble=None) -> None:
         """Say where an object is on a frame; the next propagation takes it. A second prompt of the object on the same
         frame replaces the first.
@@ -61,6 +63,8 @@ class TakesPrompts:
         self._check_numbers(frame_idx, object_id)
         read = {BOX: _read_box, POINTS: _read_points}.get(kind, _read_map)
         prompt = VideoPrompt(int(frame_idx), int(object_id), kind, read(values, (self.height, self.width), kind))
+        if not prompt.values.any() and kind in (MASK, SCRIBBLE) and not self.takes_empty_masks:
+            raise UserError(f"the {kind} marks nothing; mark the object on a frame that shows it")
         self.check_prompt(prompt)
         key = prompt.frame_idx, prompt.object_id
         self.prompts[:] = [each for each in self.prompts if (each.frame_idx, each.object_id) != key] + [prompt]
@@ -75,12 +79,33 @@ class TakesPrompts:
             raise UserError(f"object_id must be an integer, got {object_id!r}")
 
 
+class TakesCorrections(TakesPrompts):
+    """A session with expressions, whose prompts are corrections: a mask for a frame takes the place of the model's
+    own, in the result and in the memory. `object_id` is the number of the expression. An empty mask says that the
+    frame does not show what the expression means.
+
+    Example:
+
+        >>> session.add_prompt(12, 0, mask=mask)  # doctest: +SKIP
+    """
+
+    takes_empty_masks = True
+
+    def check_prompt(self, prompt: VideoPrompt) -> None:
+        if prompt.kind != MASK:
+            raise UserError(f"a session with expressions is corrected by masks; pass mask=, not {prompt.kind}=")
+        if not 0 <= prompt.object_id < len(self.texts):
+            raise UserError(f"object_id is the number of an expression, 0..{len(self.texts) - 1}")
+
+    def given_masks(self, frame_idx: int) -> dict[int, np.ndarray]:
+        """By number of the expression, the masks that were given for a frame."""
+        return {prompt.object_id: prompt.values for prompt in self.prompts if prompt.frame_idx == frame_idx}
+
+
 def _read_map(values, size: tuple[int, int], kind: str) -> np.ndarray:
     mask = np.asarray(values)
     if mask.dtype != np.bool_ or mask.shape != size:
         raise UserError(f"the {kind} must be bool {list(size)}, like the frames, got {mask.dtype} {list(mask.shape)}")
-    if not mask.any():
-        raise UserError(f"the {kind} marks nothing; mark the object on a frame that shows it")
     return mask
 
 
@@ -113,4 +138,4 @@ def _numbers(values, kind: str) -> np.ndarray:
     return numbers
 
 
-__all__ = ["TakesPrompts", "VideoPrompt"]
+__all__ = ["TakesCorrections", "TakesPrompts", "VideoPrompt"]

@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..hub import DEFAULT_MODEL, is_alias
 from ..hub_access import split_revision, without_waiting
 from ..model_families import ALL_FAMILIES, DETECTION_TASK, FINDS_NAMES, PROMPT_TASK, TAKES_PROMPTS, TASK
-from ..models.auto import AutoModelForReferringVideoSegmentation
+from ..models.auto import AutoModelForReferringVideoSegmentation, check_configuration
 from ..models.checkpoint_loading import check_files, model_type_of, readable_errors, resolve_name
 
 
@@ -91,8 +91,6 @@ def load_components(arguments: dict) -> dict:
 
     `transformers.pipeline` would load the model itself, but hides the reason of a failure in a traceback.
     """
-    from transformers import AutoProcessor
-
     arguments = {**arguments, "task": TASK}
     arguments["trust_remote_code"] = bool(arguments.get("trust_remote_code"))  # None would ask on the terminal
     model, compat = arguments.get("model"), arguments.pop("compat", None)
@@ -116,16 +114,25 @@ def load_components(arguments: dict) -> dict:
         load["device_map"] = arguments.pop("device_map")
     load.update(arguments.pop("model_kwargs", None) or {})
     preset = {} if compat is None else {"compat": compat}
+    if arguments.get("processor") is None:  # first: it takes no memory, and can be as damaged as weights
+        arguments["processor"] = _load_processor(name, load, preset)
     arguments["model"] = AutoModelForReferringVideoSegmentation.from_pretrained(name, **preset, **load)
-    if arguments.get("processor") is None:
-        hub = {key: load[key] for key in ("revision", "token", "trust_remote_code") if key in load}
-        hub = without_waiting(name, hub)
-        trusted = bool(hub.pop("trust_remote_code", False))  # None would ask on the terminal
-        check_files(name, hub, of_model=False)
-        with readable_errors(name):
-            arguments["processor"] = AutoProcessor.from_pretrained(name, trust_remote_code=trusted, **preset, **hub)
-            _check_processor(arguments["processor"])
     return arguments
+
+
+def _load_processor(name, load: dict, preset: dict):
+    """The processor beside a model's weights, which are looked at only as far as its configuration."""
+    from transformers import AutoProcessor
+
+    load = without_waiting(name, load)
+    check_configuration(name, load)
+    hub = {key: load[key] for key in ("revision", "token", "local_files_only") if key in load}
+    check_files(name, hub, of_model=False)
+    with readable_errors(name):
+        trusted = load["trust_remote_code"]
+        processor = AutoProcessor.from_pretrained(name, trust_remote_code=trusted, **preset, **hub)
+        _check_processor(processor)
+    return processor
 
 
 def _check_model(model) -> None:

@@ -18,7 +18,7 @@ from ..media.video_sources import is_decoder, is_file_row, is_frame, is_to_copy
 from .dataset_videos import say_what_decodes, undecoded
 
 
-SAMPLE_KEYS = ("video", "text", "key_frame", "context_frames")
+SAMPLE_KEYS = ("video", "text", "key_frame", "context_frames", "corrections")
 NEEDS_TEXT = "pass a text with the video, or dicts {'video': ..., 'text': ...}"
 
 
@@ -97,9 +97,8 @@ def checked_sample(sample: Mapping) -> Mapping:
     missing = [repr(key) for key in ("video", "text") if sample.get(key) is None]
     if unknown or missing:
         problem = f"has no {' and no '.join(missing)}" if missing else f"has the unknown key {', '.join(unknown)}"
-        raise UserError(
-            f"an input {problem}: pass a dict with 'video' and 'text', and perhaps 'key_frame', 'context_frames'"
-        )
+        optional = ", ".join(repr(key) for key in SAMPLE_KEYS[2:])
+        raise UserError(f"an input {problem}: pass a dict with 'video' and 'text', and perhaps {optional}")
     _refuse_nested(_checked_text(sample["text"]))
     return sample
 

@@ -16,6 +16,7 @@ from ..models.sessions import WINDOWS
 PREPROCESS_PARAMETERS = (
     "key_frame",
     "context_frames",
+    "corrections",
     "max_frames",
     "limits",
     "selector",
@@ -74,6 +75,10 @@ _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "max_frames": (_is_count, "a positive integer or None"),
     "limits": (lambda value: value is None or isinstance(value, DecodeLimits), "a DecodeLimits or None"),
     "context_frames": (_is_context, "the name of a strategy or a list of frame numbers"),
+    "corrections": (
+        lambda value: value is None or isinstance(value, (list, tuple)),
+        "a list of (frame, number of the expression, mask)",
+    ),
     "threshold": (_is_number, "a finite number"),
     "window": (lambda value: value in WINDOWS, f"one of {', '.join(WINDOWS)}"),
     "frame_stride": (lambda value: value is not None and _is_count(value), "a whole number of at least 1"),

@@ -10,6 +10,7 @@ from transformers.pipelines.base import Pipeline
 from transformers.utils import logging
 
 from ..errors import UserError
+from ..inference.corrections import add_corrections
 from ..inference.expression_notes import add_notes, describe_notes, unknown_words
 from ..inference.frame_masks import MISSING_FRAMES, add_missing, iterate_frame_masks
 from ..inference.frame_selector import (
@@ -84,13 +85,16 @@ class ReferringVideoSegmentationPipeline(Pipeline):
 
         Args:
             video: see the table; files, arrays and images are as for [`~glus_hf.load_video`]. A dict may also hold its
-                own `key_frame` or `context_frames`.
+                own `key_frame`, `context_frames` or `corrections`.
             text (`str`, `list[str]` or `list[list[str]]`): the expression(s). Many share the video's features.
             key_frame (`int`, `"auto"` or a list of them, *optional*): frame to start from, 0..T-1; forward to the end,
                 then backward to the start. "auto" is the frame that the selector likes best. A list, array or tensor
                 has one per expression. Default: "auto" with a selector, else the first frame.
             context_frames (`str` or `list[int]`, *optional*): how the frames that stand for the whole video are
                 chosen; see the processor's `init_video_session`.
+            corrections (`list[tuple]`, *optional*): masks of yours, each `(frame, number of the text, mask)`; the
+                mask is bool `[height, width]`. They take the place of the model's own, and the frames after them
+                follow. For models whose processor has `takes_corrections`; docs/memory-and-windows.md.
             max_frames (`int`, *optional*): read only this many frames, from the start.
             limits ([`~glus_hf.media.decode_limits.DecodeLimits`], *optional*): what a video may ask for: memory of its
                 frames, pixels of a frame, duration, size of the file.
@@ -164,6 +168,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         sample: Mapping,
         key_frame=None,
         context_frames=None,
+        corrections=None,
         max_frames=None,
         limits=None,
         selector=None,
@@ -176,7 +181,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
     ) -> dict:
         """Read the video, let the selector score it, and open a session. `frame_scores` are those of the selector, or
         None; `starts` has a frame per text."""
-        sample = {"key_frame": key_frame, "context_frames": context_frames, **checked_sample(sample)}
+        settings = {"key_frame": key_frame, "context_frames": context_frames, "corrections": corrections}
+        sample = {**settings, **checked_sample(sample)}
         texts = sample["text"]
         is_single = isinstance(texts, str)
         texts = as_expressions(texts)
@@ -192,6 +198,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             starts = [best[row] if start == AUTO else start for row, start in enumerate(starts)]
         context = {} if sample["context_frames"] is None else {"context_frames": sample["context_frames"]}
         session = self.processor.init_video_session(video, texts, **context)
+        corrections = list(sample["corrections"] or ())
+        add_corrections(self.processor, session, corrections)
         return {
             "texts": texts,
             "is_single": is_single,
@@ -203,6 +211,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             "starts": [start or 0 for start in starts],
             "frame_scores": frame_scores,
             "no_target_threshold": no_target_threshold,
+            "corrected": {expression for _, expression, mask in corrections if np.any(mask)},
         }
 
     def _frame_selector(self, selector, processor) -> FrameSelector:
@@ -250,7 +259,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         if outputs["frame_scores"] is not None:
             columns = zip(results, outputs["starts"], outputs["frame_scores"], strict=True)
             for index, (result, start, scores) in enumerate(columns):
-                _add_selector_result(result, start, scores, outputs["no_target_threshold"])
+                threshold = None if index in outputs["corrected"] else outputs["no_target_threshold"]
+                _add_selector_result(result, start, scores, threshold)
                 if result["no_target"]:
                     kept.clear(index)
                     result |= {**kept.result(index), "scores": np.zeros_like(result["scores"])}

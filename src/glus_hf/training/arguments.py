@@ -37,6 +37,9 @@ class GLUSTrainingArguments(RecipeArguments):
         language_model_training, embedding_training, mask_branch_training, train_projections: see [`prepare_model`].
         train_vision_tower, memory_gradient: see [`prepare_model`].
         lora_rank, lora_alpha, lora_dropout, lora_targets: see [`prepare_model`].
+        pack_expressions: read the expressions of a video behind one copy of the system prompt, the context frames and
+            the first query frame (GLUS with the attention "sdpa" only; other models read them one by one). Losses and
+            gradients are equal up to rounding; LoRA's dropout draws once for that copy, not once per expression.
         supervised_text: "seg" computes the cross entropy on [SEG] only, as GLUS; "answer" on whole answers.
         early_stopping_patience: stop when the validation J&F (or `metric_for_best_model`) did not improve for so many
             evaluations, and load the best checkpoint at the end.
@@ -89,6 +92,7 @@ class GLUSTrainingArguments(RecipeArguments):
     train_projections: bool = default(True, "Train the projections of images and of [SEG].")
     train_vision_tower: bool = default(False, "Train CLIP.")
     memory_gradient: bool | None = default(None, "Let gradients pass through the memory bank; as the model says.")
+    pack_expressions: bool = default(True, "Read what the expressions of a video begin with once, where possible.")
     supervised_text: str = default("seg", "seg or answer.")
     early_stopping_patience: int | None = default(None, "Evaluations without improvement before training stops.")
 

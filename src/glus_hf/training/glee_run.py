@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DatasetContentError, DatasetFileError
 from ..models.glee.configuration_glee import GLEEConfig
 from ..models.glee.modeling_glee import GLEEForVideoSegmentation
 from ..models.glee.processing_glee import GLEEProcessor
@@ -18,7 +17,8 @@ from .glee_arguments import GLEETrainingArguments
 from .glee_trainer import GLEETrainer
 from .runs.config_file import arguments, check_choice, check_keys, read_config, section, sections
 from .runs.library_errors import make_arguments
-from .runs.run_data import load_rows
+from .runs.run_data import load_objects, load_rows
+from .samples.clip_dataset import ClipDataset
 from .samples.glee_collator import GLEECollator
 from .samples.image_augmentation import AUGMENTATIONS
 from .samples.instance_dataset import LABELS, InstanceDataset
@@ -35,40 +35,44 @@ class GLEEModelSection:
         dtype: of the weights that are loaded.
         distill: hold a frozen copy of the text tower, and keep the trained one near it; a checkpoint that has the copy
             goes on with that.
+        prompter: take visual prompts; a checkpoint without a prompter gets one of new weights.
         options: fields of `GLEEConfig` to change, such as `distill_loss: mse`.
     """
 
     pretrained: str = ""
     dtype: str = "float32"
     distill: bool = False
+    prompter: bool = False
     options: dict = field(default_factory=dict)
 
 
 @dataclass
 class GLEEDataset:
-    """One dataset: of images with instances where it has `annotations`, else of videos with expressions.
+    """One dataset: of objects where it has `labels`, else of videos with expressions.
 
     Args:
-        name: of instances any name; of videos as of `load_referring_dataset`.
+        name: as of `load_object_dataset`, or without `labels` as of `load_referring_dataset`.
         weight: how often its samples are drawn, relative to the others, whatever their number.
-        annotations: file in the format of COCO or YouTube-VIS, or a list of them, below `data.root`.
-        images: folder of the images, below `data.root`.
+        data_dir, split, options: as of the same function; `data_dir` is `data.root` by default.
         labels: "categories", "descriptions", "expressions" or "objects", see [`InstanceDataset`].
         num_names: least names of a batch; all by default.
         masks: false trains class and box alone.
-        data_dir, split, options: of videos, as of `load_referring_dataset`.
+        prompts: share of batches in which one object of each image, or clip, is meant by a visual prompt.
+        frames: of a clip, for datasets of videos; 1 takes frames as images.
+        frame_range: how many frames apart the first and the others of a clip are at most.
     """
 
     name: str = ""
     weight: float = 1.0
-    annotations: str | list[str] | None = None
-    images: str | None = None
-    labels: str = "categories"
-    num_names: int | None = None
-    masks: bool = True
     data_dir: str | None = None
     split: str = "train"
     options: dict = field(default_factory=dict)
+    labels: str | None = None
+    num_names: int | None = None
+    masks: bool = True
+    prompts: float = 0.0
+    frames: int = 1
+    frame_range: int = 10
 
 
 @dataclass
@@ -77,11 +81,12 @@ class GLEEDataSection:
 
     Args:
         train: list of [`GLEEDataset`], drawn from by weight; every batch is of one of them.
-        root: folder of the data.
-        augmentation: "none", "shortest_edge" (Lite and Plus) or "large_scale_jitter" (Pro).
+        root: folder that holds the folders of the datasets.
+        augmentation: a name of [`AUGMENTATIONS`]: "none", "shortest_edge" (Lite and Plus), "large_scale_jitter" (Pro)
+            or, of clips, "clip" and "small_clip".
         max_expressions: most expressions of a video in a sample.
         on_error: "raise" or "skip" samples that cannot be read.
-        cache_dir: where rows of videos are kept.
+        cache_dir: where rows are kept.
     """
 
     train: list[GLEEDataset] = sections(GLEEDataset)
@@ -125,9 +130,9 @@ def load_glee_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> 
         file, GLEERunConfig, "model.options", config.model.options, [entry.name for entry in fields(GLEEConfig)]
     )
     for index, dataset in enumerate(config.data.train):
-        check_choice(file, f"data.train.{index}.labels", dataset.labels, LABELS)
-        if dataset.annotations and not dataset.images:
-            raise ConfigError(f"{file}: data.train.{index} has annotations but no folder of images; set images")
+        check_choice(file, f"data.train.{index}.labels", dataset.labels, (*LABELS, None))
+        if dataset.labels is None and (dataset.prompts or dataset.frames != 1):
+            raise ConfigError(f"{file}: data.train.{index} has prompts or frames, but is of expressions; set labels")
     if not config.training.get("max_steps", 0) > 0:
         raise ConfigError(f"{file}: training.max_steps is missing; add it: data that is drawn from has no end")
     return config
@@ -141,47 +146,69 @@ def build_glee_trainer(config: GLEERunConfig) -> GLEETrainer:
     """
     args = make_arguments(GLEETrainingArguments, config.training)
     processor = GLEEProcessor.from_pretrained(config.model.pretrained)
+    model = load_model(config.model, args.seed)
+    _check_prompts(config, model)
     with args.main_process_first(desc="reading the datasets"):  # the others find them in the cache
         mixture = _mixture(config, args)
     collator = GLEECollator(processor, AUGMENTATIONS[config.data.augmentation])
-    return GLEETrainer(load_model(config.model), args, collator, train_dataset=mixture, processing_class=processor)
+    return GLEETrainer(model, args, collator, train_dataset=mixture, processing_class=processor)
 
 
-def load_model(model_section: GLEEModelSection) -> GLEEForVideoSegmentation:
-    """The model to start from."""
+def load_model(model_section: GLEEModelSection, seed: int = 0) -> GLEEForVideoSegmentation:
+    """The model to start from; `seed` is that of new weights."""
     dtype = getattr(torch, model_section.dtype)
     model = GLEEForVideoSegmentation.from_pretrained(model_section.pretrained, dtype=dtype, **model_section.options)
     if model_section.distill:
         model.add_text_teacher()
+    if model_section.prompter:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model.add_visual_prompter()
     return model
+
+
+def _check_prompts(config: GLEERunConfig, model: GLEEForVideoSegmentation) -> None:
+    prompted = [dataset.name for dataset in config.data.train if dataset.prompts]
+    if prompted and model.config.visual_prompter is None:
+        raise ConfigError(
+            f"{config.model.pretrained} takes no visual prompts, as {prompted[0]} asks for; set model.prompter=true"
+        )
 
 
 def _mixture(config: GLEERunConfig, args: GLEETrainingArguments) -> RatioMixture:
     """All datasets, one epoch long."""
     parts: dict[str, Dataset] = {}
-    weights = {}
+    weights, missing = {}, {}
     for index, dataset in enumerate(config.data.train):
-        name = dataset.name if dataset.name not in parts else f"{dataset.name}.{index}"
-        parts[name], weights[name] = _dataset(config, dataset, args.seed), dataset.weight
+        name = dataset.name if dataset.name not in weights else f"{dataset.name}.{index}"
+        weights[name] = dataset.weight
+        try:
+            parts[name] = _dataset(config, dataset, args.seed)
+        except DatasetContentError:
+            raise
+        except DatasetFileError as error:
+            missing[name] = error
+    if missing:
+        raise _not_there(missing)
     kinds = {name: part.kinds for name, part in parts.items() if isinstance(part, InstanceDataset)}
     num_batches = args.max_steps * args.gradient_accumulation_steps * max(args.world_size, 1)
     return RatioMixture(parts, weights, num_batches, kinds, args.seed)
 
 
+def _not_there(problems: dict[str, DatasetFileError]) -> DatasetFileError:
+    """One line for all datasets that cannot be read."""
+    name, first = next(iter(problems.items()))
+    if len(problems) == 1:
+        return DatasetFileError(f"{name}: {first}; or take it out of data.train")
+    return DatasetFileError(
+        f"{len(problems)} datasets of data.train cannot be read: {', '.join(problems)}. The first: {first}; or take "
+        "them out of data.train"
+    )
+
+
 def _dataset(config: GLEERunConfig, dataset: GLEEDataset, seed: int) -> Dataset:
-    if dataset.annotations:
-        root = Path(config.data.root or ".")
-        files = [dataset.annotations] if isinstance(dataset.annotations, str) else dataset.annotations
-        return InstanceDataset(
-            [root / file for file in files],
-            root / dataset.images,
-            labels=dataset.labels,
-            num_names=dataset.num_names,
-            masks=dataset.masks,
-            name=dataset.name,
-            seed=seed,
-            on_error=config.data.on_error,
-        )
+    if dataset.labels is not None:
+        return _objects(config.data, dataset, seed)
     return ReferringVideoDataset(
         load_rows(config.data, dataset),
         num_context_frames=0,
@@ -191,6 +218,15 @@ def _dataset(config: GLEERunConfig, dataset: GLEEDataset, seed: int) -> Dataset:
         on_error=config.data.on_error,
         prepare_expressions=False,
     )
+
+
+def _objects(data: GLEEDataSection, dataset: GLEEDataset, seed: int) -> InstanceDataset:
+    rows, names = load_objects(data, dataset)
+    options = {name: getattr(dataset, name) for name in ("labels", "num_names", "masks", "prompts")}
+    options |= {"name": dataset.name, "seed": seed, "on_error": data.on_error}
+    if dataset.frames == 1:
+        return InstanceDataset(rows, names, **options)
+    return ClipDataset(rows, names, num_frames=dataset.frames, frame_range=dataset.frame_range, **options)
 
 
 __all__ = ["GLEERunConfig", "build_glee_trainer", "load_glee_config"]

@@ -24,7 +24,8 @@ from .non_finite import stop_at_samples
 from .samples.ratio_mixture import RatioMixture
 
 
-TERMS = ("loss_ce", "loss_mask", "loss_dice", "loss_bbox", "loss_giou", "dist_loss")
+ALWAYS = ("loss_ce", "loss_mask", "loss_dice", "loss_bbox", "loss_giou")
+TERMS = (*ALWAYS, "dist_loss", "loss_conf", "track_loss")
 
 
 class GLEETrainer(StepTrainer):
@@ -79,11 +80,14 @@ class GLEETrainer(StepTrainer):
         return torch.tensor([float(max(targets, 1)), float(len(batch["labels"]))])
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch: Tensor | None = None):
-        """Share of one batch in the loss of the step: that of its targets in those of the whole step."""
+        """Share of one batch in the loss of the step: that of its targets, and of those that the other processes have
+        beside it, in those of the whole step. The model divides by their mean, and gradients are averaged."""
         counts = self._counts(inputs).to(self.args.device)
-        totals = counts if num_items_in_batch is None else num_items_in_batch
-        processes = 1 if num_items_in_batch is None else self.accelerator.num_processes  # gradients are averaged
-        share = counts[0] / totals[0].clamp(min=1) * processes
+        if num_items_in_batch is None:
+            totals = counts
+        else:
+            counts, totals = self.accelerator.reduce(counts, "sum"), num_items_in_batch
+        share = counts[0] / totals[0].clamp(min=1)
         output = model(**{name: value for name, value in inputs.items() if name != "samples"})
         loss = output.loss * share
         if not torch.isfinite(loss):
@@ -96,7 +100,9 @@ class GLEETrainer(StepTrainer):
 
     def _logged_terms(self) -> list[str]:
         has_teacher = self.accelerator.unwrap_model(self.model).config.text_teacher
-        return [name for name in TERMS if has_teacher or name != "dist_loss"]
+        parts = getattr(self.train_dataset, "datasets", [self.train_dataset])
+        extra = {term for part in parts for term in getattr(part, "extra_terms", ())}
+        return [*ALWAYS, *(["dist_loss"] if has_teacher else []), *sorted(extra)]
 
     def create_optimizer(self, *args):
         """AdamW with the rates and decays of [`parameter_groups`]."""

@@ -91,6 +91,7 @@ class GLUSTrainer(StepTrainer):
         if not isinstance(model, PeftModel):
             set_seed(args.seed)  # of the LoRA matrices
             model = prepare_model(model, **_parameter_options(args, processing_class))
+        _pack_expressions(model, args.pack_expressions)
         logger.info(f"what trains:\n{describe_trainable(model)}")
         if data_collator is None:
             data_collator = GLUSCollator(processing_class, labels=args.supervised_text)
@@ -273,6 +274,12 @@ class _BankSaver(TrainerCallback):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if folder.is_dir() and not args.save_only_model:
             self.trainer.save_bank(folder)
+
+
+def _pack_expressions(model: PreTrainedModel | PeftModel, pack: bool) -> None:
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if hasattr(base, "pack_expressions"):
+        base.pack_expressions(pack)
 
 
 def _parameter_options(args: GLUSTrainingArguments, processor) -> dict:

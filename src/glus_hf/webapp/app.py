@@ -80,6 +80,7 @@ def _remove_abandoned() -> None:
 def _mounted(engine: Engine, store: JobStore, examples: dict, limits: ServiceLimits):
     import gradio as gr
 
+    from .editor import SCRIPT, STYLE
     from .page import make_page
     from .service import make_service
 
@@ -92,6 +93,8 @@ def _mounted(engine: Engine, store: JobStore, examples: dict, limits: ServiceLim
         path="/",
         max_file_size=limits.file_bytes,
         footer_links=[],
+        css=STYLE,
+        head=f"<script>{SCRIPT()}</script>",
         run_history=False,
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         ssr_mode=False,

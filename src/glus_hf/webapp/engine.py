@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..inference.corrections import Correction, takes_corrections
 from ..inference.expression_notes import SAME_AS, UNKNOWN_WORDS
 from ..inference.frame_masks import MISSING_FRAMES
 from ..media.mask_png import save_mask_png
+from ..media.rle import decode_rle
 from ..media.video import Video, open_video
 from ..predictions.exports.coco import write_coco
 from ..predictions.exports.video_masks import masks_of_results
 from ..visualization import OverlayFrames, palette, quiet_edge, save_overlay
+from .corrections import read_mask
 from .jobs import Job
 from .limits import ServiceLimits
 
@@ -52,17 +55,39 @@ class Engine:
         """What users of this model must know of its masks."""
         return getattr(self.pipe.model, "notice", None)
 
+    @property
+    def takes_corrections(self) -> bool:
+        """Whether a finished job can be corrected."""
+        return takes_corrections(self.pipe.processor)
+
+    def picture(self, job: Job, frame_idx: int, expression: int) -> tuple[np.ndarray, np.ndarray]:
+        """A frame of a finished job, `uint8 [height, width, 3]`, and the mask of an expression on it, bool.
+
+        Raises:
+            UserError: the job is gone; one line.
+        """
+        clip = open_video(job.source, frame_idx + 1, self.limits.decode_limits())
+        try:
+            with zipfile.ZipFile(job.folder / MASKS) as archive:
+                png = archive.read(f"{expression}/{clip.frame_names[frame_idx]}.png")
+        except FileNotFoundError:
+            raise UserError("the masks of that job are gone; segment the video again") from None
+        return clip.frames[frame_idx], read_mask(png, (clip.height, clip.width))
+
     def __call__(self, job: Job) -> dict:
         """Segment and write; the result for `GET /api/jobs/ID`."""
         clip = open_video(job.source, limits=self.limits.decode_limits())
         if len(clip) > self.limits.frames:
             raise UserError(f"the video has {len(clip)} frames, this service takes {self.limits.frames}")
-        if job.key_frame is not None and job.key_frame >= len(clip):
-            raise UserError(f"the video has {len(clip)} frames: there is no frame {job.key_frame}")
+        if max(_starts(job)) >= len(clip):
+            raise UserError(f"the video has {len(clip)} frames: there is no frame {max(_starts(job))}")
         job.total = len(clip) * len(job.texts)
-        options = {} if self.selector is None else {"selector": self.selector}
+        options = {} if self.selector is None or job.corrections else {"selector": self.selector}
         if job.key_frame is not None:
             options["key_frame"] = job.key_frame
+        if job.corrections:
+            size = clip.height, clip.width
+            options["corrections"] = [Correction(*key, decode_rle(rle, size)) for key, rle in job.corrections.items()]
         results = self.pipe(clip, job.texts, output="file", on_frame=lambda frame: self._step(job, frame), **options)
         self._write(job, clip, results)
         return self._describe(clip, results, job)
@@ -91,18 +116,25 @@ class Engine:
                 "colour": "#{:02x}{:02x}{:02x}".format(*palette(index)),
                 "scores": [round(float(score), 4) for score in result["scores"]],
                 "visible_frames": int(result["masks"].num_visible),
-                "key_frame": int(result.get("key_frame", job.key_frame or 0)),
+                "key_frame": int(result.get("key_frame", start)),
+                "corrected_frames": sorted(frame_idx for frame_idx, number in job.corrections if number == index),
                 "no_target": bool(result.get("no_target", False)),
                 "missing_frames": list(map(int, result[MISSING_FRAMES])),
                 "unknown_words": list(result[UNKNOWN_WORDS]),
                 "same_as": list(result[SAME_AS]),
             }
-            for index, result in enumerate(results)
+            for index, (result, start) in enumerate(zip(results, _starts(job), strict=True))
         ]
         size = {"num_frames": len(clip), "fps": clip.fps, "height": clip.height, "width": clip.width}
         thumbnails = thumbnail_frames(len(clip))
         notes = {"notice": self.notice, "damage": clip.damage, "model": self.name}
+        notes["takes_corrections"] = self.takes_corrections
         return {**size, "expressions": expressions, "thumbnails": thumbnails, "files": list(FILES), **notes}
+
+
+def _starts(job: Job) -> list[int]:
+    """The frame that each expression starts from, as far as the job says."""
+    return job.key_frame if isinstance(job.key_frame, list) else [job.key_frame or 0] * len(job.texts)
 
 
 def thumbnail_frames(num_frames: int) -> list[int]:

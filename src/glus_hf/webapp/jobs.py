@@ -41,7 +41,8 @@ class Job:
         owner: user; bounds how many jobs one may have.
         folder: of its files; the video is `source` in it, with its suffix if it has one.
         texts: expressions.
-        key_frame: frame to start from, or None.
+        key_frame: frame to start from, one for each expression, or None.
+        corrections: by frame and number of the expression, the run lengths of a mask that a user gave.
         state: "queued", "running", "done", "failed" or "cancelled".
         done, total: masks made, and to be made; 0 before the video was read.
         error: one line of a failed job.
@@ -53,7 +54,8 @@ class Job:
     owner: str
     folder: Path
     texts: list[str]
-    key_frame: int | None = None
+    key_frame: int | list[int] | None = None
+    corrections: dict[tuple[int, int], dict] = field(default_factory=dict)
     state: str = QUEUED
     done: int = 0
     total: int = 0
@@ -65,8 +67,15 @@ class Job:
 
     @property
     def source(self) -> Path:
-        """The video."""
-        return next(self.folder.glob(f"{SOURCE}*"))
+        """The video.
+
+        Raises:
+            UserError: it was removed meanwhile; one line.
+        """
+        found = next(self.folder.glob(f"{SOURCE}*"), None)
+        if found is None:
+            raise UserError("the video of that job is gone; send it again")
+        return found
 
     def check(self) -> None:
         """Called by the runner between two steps.
@@ -105,8 +114,8 @@ class JobStore:
 
     # ---- what a user does
 
-    def submit(self, owner: str, source: Path, texts: Sequence[str], key_frame: int | None = None) -> Job:
-        """Put a job at the end of the queue. The video is copied into its folder.
+    def submit(self, owner: str, source: Path, texts: Sequence[str], key_frame=None, corrections=None) -> Job:
+        """Put a job at the end of the queue. The video is copied into its folder; the rest is as in [`Job`].
 
         Raises:
             QueueFull: too many wait, or too many of this owner; one line.
@@ -115,7 +124,8 @@ class JobStore:
         texts = checked_texts(texts, self.limits)
         with self._changed:
             self._check_room(owner)
-            job = Job(secrets.token_urlsafe(16), owner, self.root / secrets.token_hex(16), texts, key_frame)
+            folder = self.root / secrets.token_hex(16)
+            job = Job(secrets.token_urlsafe(16), owner, folder, texts, key_frame, corrections or {})
             self.jobs[job.id] = job  # counts at once; it is queued, but without a video not ready
         try:
             job.folder.mkdir(mode=0o700)

@@ -18,6 +18,7 @@ class ServiceLimits:
         frame_pixels: width x height of a frame.
         expressions: of a job.
         letters: of an expression.
+        corrections: masks of a user in one job.
         queued: jobs that wait, of all users.
         per_user: jobs of one user that wait or run.
         kept: finished jobs whose files are kept, of all users; the oldest go first.
@@ -35,11 +36,17 @@ class ServiceLimits:
     frame_pixels: int = 1920 * 1080
     expressions: int = 8
     letters: int = 300
+    corrections: int = 32
     queued: int = 16
     per_user: int = 2
     kept: int = 32
     keep_seconds: float = 1800
     job_seconds: float = 3600
+
+    @property
+    def mask_bytes(self) -> int:
+        """Of the PNG of a mask: no less than one of noise takes."""
+        return 4 * self.frame_pixels + 100_000
 
     def decode_limits(self) -> DecodeLimits:
         """The same for the decoder."""

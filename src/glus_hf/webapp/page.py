@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 import gradio as gr
 
 from ..errors import UserError
-from .engine import Engine, thumbnail_file
-from .jobs import CANCELLED, ENDED, FAILED, QUEUED, Job, JobStore
-from .timeline import result_html
+from .correction_panel import add_correction_panel
+from .engine import Engine
+from .jobs import JobStore
+from .page_jobs import follow, owner_of
 
 
-POLL_SECONDS = 0.2
 FROM_ANY = "by itself"
 VIDEO_TYPES = [".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".png", ".jpg"]
 
@@ -46,42 +44,39 @@ def make_page(engine: Engine, store: JobStore, examples: dict[str, tuple[Path, l
                 status = gr.HTML(elem_id="status")
                 result = gr.HTML(elem_id="result")
                 frames = gr.Gallery(
-                    label="Click a frame to start there",
+                    label=f"Click a frame to start there{' or to correct it' if engine.takes_corrections else ''}",
                     columns=5,
                     height="auto",
                     allow_preview=False,
                     elem_id="frames",
                 )
+                outputs = [status, result, frames, last]
+                correction, frame_to_correct = add_correction_panel(engine, store, last, outputs)
 
         def segment(path, name, lines, frame, known, request: gr.Request) -> Iterator[tuple]:
-            try:
-                source = _source(path, name, examples)
-                job = store.submit(_owner(request), source, lines.splitlines(), _frame(frame))
-            except UserError as error:
-                yield _error(str(error)), gr.skip(), gr.skip(), known
-                return
-            try:
-                while job.state not in ENDED:
-                    yield _progress(store, job), gr.skip(), gr.skip(), known
-                    time.sleep(POLL_SECONDS)
-            finally:
-                if job.state not in ENDED:
-                    store.cancel(job)
-            yield _end(job, known)
+            def submit():
+                return store.submit(
+                    owner_of(request), _source(path, name, examples), lines.splitlines(), _frame(frame)
+                )
 
-        inputs, outputs = [video, example, texts, start, last], [status, result, frames, last]
+            yield from follow(store, submit, known)
+
+        inputs = [video, example, texts, start, last]
         limit = store.limits.queued + store.limits.per_user
         going = run.click(segment, inputs, outputs, concurrency_limit=limit, api_visibility="private")
 
         def leave(request: gr.Request) -> None:
-            store.cancel_of(_owner(request))
+            store.cancel_of(owner_of(request))
 
-        stop.click(leave, None, None, cancels=[going], api_visibility="private")
+        stop.click(leave, None, None, cancels=[going, correction], api_visibility="private")
 
-        @frames.select(inputs=[last], outputs=[start], api_visibility="private")
+        @frames.select(inputs=[last], outputs=[start, frame_to_correct], api_visibility="private")
         def choose(known, event: gr.SelectData):
             job = store.get(known or "")
-            return gr.skip() if job is None else str(job.result["thumbnails"][event.index])
+            if job is None:
+                return gr.skip(), gr.skip()
+            index = job.result["thumbnails"][event.index]
+            return str(index), index
 
         fill = lambda name: "\n".join(examples[name][1]) if name in examples else ""
         example.change(fill, example, texts, api_visibility="private")
@@ -101,10 +96,6 @@ def _intro(engine: Engine, store: JobStore) -> str:
     return "\n\n".join([*lines, "The same as an HTTP service: [API](/docs)."])
 
 
-def _owner(request: gr.Request) -> str:
-    return f"page {request.session_hash}"
-
-
 def _source(path: str | None, name: str | None, examples: dict) -> Path:
     if path:
         return Path(path)
@@ -120,31 +111,6 @@ def _frame(text: str | None) -> int | None:
     if not text.isdecimal() or len(text) > 9:
         raise UserError("start at frame: write a number, counted from 0, or leave it empty")
     return int(text)
-
-
-def _progress(store: JobStore, job: Job) -> str:
-    if job.state == QUEUED:
-        before = store.position(job)
-        return _note(f"Waiting: {before} {'job' if before == 1 else 'jobs'} before yours")
-    text = f"Segmenting: {job.done} of {job.total} masks" if job.total else "Reading the video"
-    return f'{_note(text)}<progress max="{max(1, job.total)}" value="{job.done}" style="width:100%"></progress>'
-
-
-def _end(job: Job, known: str | None) -> tuple:
-    if job.state == FAILED:
-        return _error(job.error), gr.skip(), gr.skip(), known
-    if job.state == CANCELLED:
-        return _note("Cancelled"), gr.skip(), gr.skip(), known
-    thumbnails = [(str(thumbnail_file(job.folder, index)), f"{index}") for index in job.result["thumbnails"]]
-    return _note("Done"), result_html(job.id, job.result), thumbnails, job.id
-
-
-def _note(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
-
-
-def _error(text: str | None) -> str:
-    return f'<p role="alert"><strong>{escape(text or "failed")}</strong></p>'
 
 
 __all__ = ["make_page"]

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from .. import __version__
 from ..errors import UserError
 from .api_page import api_page
+from .corrections import CannotCorrect, check_correctable, correct
 from .engine import FILES, Engine, thumbnail_file
 from .jobs import DONE, ENDED, Job, JobStore, QueueFull, progress_of
 from .limits import ServiceLimits
@@ -27,6 +28,10 @@ SILENT_SECONDS = 10
 TYPES = {".mp4": "video/mp4", ".zip": "application/zip", ".json": "application/json", ".jpg": "image/jpeg"}
 
 
+STATUS = {QueueFull: 503, CannotCorrect: 409}
+"""Of errors that are not of what was sent."""
+
+
 class ExpressionOfJob(BaseModel):
     """One expression of a finished job."""
 
@@ -35,6 +40,7 @@ class ExpressionOfJob(BaseModel):
     scores: list[float] = Field(description="of each frame, 0 to 1")
     visible_frames: int = Field(description="frames with a mask")
     key_frame: int = Field(description="frame that the segmentation started from")
+    corrected_frames: list[int] = Field(description="frames whose mask a user gave")
     no_target: bool = Field(description="nothing fits: all masks are empty")
     missing_frames: list[int] = Field(description="frames on which the model gave no answer")
     unknown_words: list[str]
@@ -52,6 +58,7 @@ class Result(BaseModel):
     thumbnails: list[int] = Field(description="frames that GET /api/jobs/ID/frames/N shows")
     files: list[str] = Field(description="names for GET /api/jobs/ID/files/NAME")
     notice: str | None = Field(description="what users of this model must know of its masks")
+    takes_corrections: bool = Field(description="POST /api/jobs/ID/corrections works")
     damage: str | None = Field(description="why the video gave fewer frames than it should have")
     model: str
 
@@ -91,7 +98,8 @@ def make_service(engine: Engine, store: JobStore, examples: dict[str, Path] | No
 
     @app.exception_handler(UserError)
     async def refuse(request: Request, error: UserError):
-        return JSONResponse({"detail": str(error)}, 503 if isinstance(error, QueueFull) else 422)
+        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
+        return JSONResponse({"detail": str(error)}, status)
 
     @app.get("/api/service")
     def service() -> Service:
@@ -110,7 +118,7 @@ def make_service(engine: Engine, store: JobStore, examples: dict[str, Path] | No
         key_frame: Annotated[int | None, Form(ge=0, description="frame to start from, counted from 0")] = None,
     ) -> JobStatus:
         """Segment a video. The job waits for those before it; follow it at `/api/jobs/ID/events`."""
-        owner = request.client.host if request.client else "unknown"
+        owner = _owner(request)
         known = store.get(same_video_as) if same_video_as else None
         place = known.source if known is not None and known.state == DONE else examples.get(example or "")
         if place is not None:
@@ -126,6 +134,25 @@ def make_service(engine: Engine, store: JobStore, examples: dict[str, Path] | No
     def job(job_id: str) -> JobStatus:
         """State, progress and result of a job."""
         return _status(store, _find(store, job_id))
+
+    @app.post("/api/jobs/{job_id}/corrections", status_code=202)
+    async def correct_masks(
+        request: Request,
+        job_id: str,
+        frame: Annotated[list[int], Form(description="its number, counted from 0; repeat the three for several")],
+        expression: Annotated[list[int], Form(description="its number in the job, counted from 0")],
+        mask: Annotated[list[UploadFile], File(description="PNG of the video's size: white inside, black outside")],
+    ) -> JobStatus:
+        """Segment the video of a finished job again, with masks of yours: they take the place of the model's own, and
+        the frames after them follow. A new job; the old one stays. Earlier corrections are kept. 409 where the job is
+        not finished, or the model takes no corrections."""
+        found, limits = _find(store, job_id), store.limits
+        check_correctable(found, engine.takes_corrections)
+        if not len(frame) == len(expression) == len(mask) <= limits.corrections:
+            raise UserError(f"send as many frames as expressions and masks, at most {limits.corrections}")
+        pngs = [await _read(file, limits.mask_bytes) for file in mask]
+        given = list(zip(frame, expression, pngs, strict=True))
+        return _status(store, await _in_thread(correct, store, _owner(request), found, given))
 
     @app.get("/api/jobs/{job_id}/events", response_class=StreamingResponse)
     def events(job_id: str):
@@ -160,6 +187,10 @@ def make_service(engine: Engine, store: JobStore, examples: dict[str, Path] | No
     return app
 
 
+def _owner(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
 def _find(store: JobStore, job_id: str) -> Job:
     job = store.get(job_id)
     if job is None:
@@ -185,6 +216,13 @@ async def _receive(video: UploadFile, place: Path, limits: ServiceLimits) -> Non
             if size > limits.file_bytes:
                 raise UserError(f"the video has more than {limits.file_bytes} bytes")
             await asyncio.to_thread(file.write, block)
+
+
+async def _read(file: UploadFile, limit: int) -> bytes:
+    content = await file.read(limit + 1)
+    if len(content) > limit:
+        raise UserError(f"a mask has more than {limit} bytes")
+    return content
 
 
 async def _events(store: JobStore, job: Job) -> AsyncIterator[str]:

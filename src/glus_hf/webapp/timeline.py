@@ -9,10 +9,12 @@ WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 720, 150, 34, 8, 22
 
 
 def timeline(result: dict) -> str:
-    """SVG: a curve of scores over the frames for each expression, and a dashed line at its key frame.
+    """SVG: a curve of scores over the frames for each expression, a dashed line at its key frame, and dots on frames
+    whose mask a user gave.
 
     Example:
         >>> expression = {"expression": "a", "colour": "#00ff00", "scores": [0.5, 1], "key_frame": 1}
+        >>> expression["corrected_frames"] = []
         >>> timeline({"num_frames": 2, "expressions": [expression]}).count("<polyline")
         1
     """
@@ -28,7 +30,7 @@ def timeline(result: dict) -> str:
     grid += "".join(f'<text x="{across(f)}" y="{HEIGHT - 5}" text-anchor="middle">{f}</text>' for f in ticks)
     curves = "".join(_curve(expression, across, down) for expression in result["expressions"])
     style = "width:100%;max-width:60rem;font:12px system-ui,sans-serif;fill:currentColor"
-    label = "score of each expression over the frames; dashed: the key frame"
+    label = "score of each expression over the frames; dashed: the key frame; dots: corrected masks"
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" style="{style}" role="img" aria-label="{label}">{grid}{curves}</svg>'
 
 
@@ -38,7 +40,13 @@ def _curve(expression: dict, across, down) -> str:
     title = f"<title>{escape(expression['expression'])}</title>"
     key = f'<line class="key" x1="{start}" x2="{start}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="{colour}"'
     key += ' stroke-width="2" stroke-dasharray="4 3"/>'
-    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2">{title}</polyline>{key}'
+    dots = "".join(
+        f'<circle class="corrected" cx="{across(f):.1f}" cy="{down(expression["scores"][f]):.1f}" r="5" '
+        f'fill="{colour}" stroke="currentColor" stroke-width="1.5"><title>frame {f}: corrected</title></circle>'
+        for f in expression["corrected_frames"]
+    )
+    curve = f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2">{title}</polyline>'
+    return curve + key + dots
 
 
 def result_html(job_id: str, result: dict) -> str:
@@ -60,7 +68,10 @@ def _row(expression: dict, num_frames: int) -> str:
     mean = sum(expression["scores"]) / max(1, num_frames)
     seen = "nothing fits" if expression["no_target"] else f"{expression['visible_frames']} of {num_frames} frames"
     text = escape(expression["expression"])
-    return f"<tr><td>{swatch}<td>{text}<td>{seen}<td>score {mean:.2f}<td>from frame {expression['key_frame']}"
+    start = f"from frame {expression['key_frame']}"
+    corrected = ", ".join(map(str, expression["corrected_frames"]))
+    given = f"<td>corrected: {corrected}" if corrected else ""
+    return f"<tr><td>{swatch}<td>{text}<td>{seen}<td>score {mean:.2f}<td>{start}{given}"
 
 
 def _notes(result: dict) -> list[str]:

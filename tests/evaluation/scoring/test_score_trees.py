@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from glus_hf.evaluation.scoring.score_predictions import score_predictions, writ
 from glus_hf.media.rle import encode_rle
 from tests.evaluation.scoring.small_trees import make_tree
 from tests.paths import ROOT
+from tests.warm_python import warm_python
 
 
 def test_shared_targets_change_nothing(tmp_path):
@@ -181,7 +181,7 @@ def run_script(folder, code):
     )
     root = ROOT
     environment = {"PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}", "PATH": "/usr/bin:/bin"}
-    return subprocess.run([sys.executable, path], capture_output=True, text=True, env=environment)
+    return subprocess.run([*warm_python(), path], capture_output=True, text=True, env=environment)
 
 
 def test_a_dead_process_is_reported(tmp_path):

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 
 import torch
 from safetensors.torch import load_file
@@ -11,6 +10,7 @@ from glus_hf import resolve_checkpoint
 from glus_hf.conversion.converted_cache import CACHE_VARIABLE
 from tests.models.glee.small_glee import small_model, word_tokenizer
 from tests.paths import FIXTURES
+from tests.warm_python import warm_python
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -48,7 +48,7 @@ def test_a_file_in_the_cache_is_converted_once(tmp_path):
     word_tokenizer(["red", "dog"]).save_pretrained(clip)
     (clip / "config.json").write_text('{"model_type": "clip"}')
     environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", CACHE_VARIABLE: str(tmp_path / "cache")}
-    done = subprocess.run([sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*warm_python(), "-c", LOAD], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     refused, loaded = done.stdout.splitlines()
     assert loaded.split() == [str(tmp_path / "cache" / "glee-lite"), "64", "20"]

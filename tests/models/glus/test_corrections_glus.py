@@ -76,6 +76,13 @@ def test_a_frame_without_an_answer_can_be_corrected(model):
     assert outputs[2].missing == [0] and outputs[3].missing == []
 
 
+def test_an_empty_mask_says_that_the_frame_does_not_show_it(model):
+    session = small_processor().init_video_session(FRAMES, TEXTS)
+    session.add_prompt(3, 1, mask=MASK & False)
+    masks, outputs = run(model, session)
+    assert not (masks[3][1] > 0).any() and outputs[3].scores[1] == 0 and outputs[3].missing == []
+
+
 def test_what_is_refused():
     session = small_processor().init_video_session(FRAMES, TEXTS)
     with pytest.raises(UserError, match="corrected by masks"):

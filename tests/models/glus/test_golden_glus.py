@@ -296,7 +296,9 @@ def segment(model, session, **kwargs):
     return {output.frame_idx: output for output in outputs}, [output.frame_idx for output in outputs]
 
 
-@pytest.mark.parametrize(("stride", "name"), [(3, "mask_logits"), (1, "mask_logits_stride1")])
+@pytest.mark.parametrize(
+    ("stride", "name"), [(3, "mask_logits"), pytest.param(1, "mask_logits_stride1", marks=pytest.mark.slow)]
+)
 def test_video(model, processor, frames, golden, monkeypatch, stride, name):
     monkeypatch.setattr(model.config, "memory_stride", stride)
     session = processor.init_video_session(frames, META["expression"])
@@ -412,6 +414,7 @@ def test_gradients(training_step, golden):
         assert_close(trained.get_parameter(name).grad, expected, GRADIENT_TOLERANCE * expected.abs().max().item())
 
 
+@pytest.mark.slow
 def test_plain_float32(model, training_batch, golden):
     """Losses as in float64. A rectifier on the other side changes some gradients by 5e-4. The public program itself
     differs as much from these golden numbers when PyTorch is another (docs/fidelity.md)."""

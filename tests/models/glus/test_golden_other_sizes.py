@@ -110,6 +110,7 @@ def test_video(model, processor, session, monkeypatch, stride, name):
         assert_same_pixels(processor, masks, "png")
 
 
+@pytest.mark.slow
 def test_video_from_a_key_frame(model, processor, session):
     key = META["key_frame"]
     masks = {o.frame_idx: o.mask_logits for o in model.propagate_in_video_iterator(session, key_frame=key)}

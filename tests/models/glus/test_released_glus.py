@@ -18,6 +18,7 @@ from glus_hf.models.glus.convert_glus_to_hf import convert_checkpoint
 from glus_hf.models.glus.released_glus import ALIASES, RELEASED
 from tests.local_hub import COMMIT, LocalHub
 from tests.paths import FIXTURES
+from tests.warm_python import warm_python
 
 
 pytest.importorskip("sentencepiece")
@@ -58,7 +59,7 @@ def start(code, folder, endpoint="http://127.0.0.1:9", **variables):
     environment |= {"HF_HOME": str(folder / "hf"), "HF_ENDPOINT": endpoint, "NO_PROXY": "127.0.0.1"}
     environment |= {"GLUS_HF_CACHE": str(folder / "cache"), "HF_HUB_DISABLE_TELEMETRY": "1", **variables}
     arguments = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=folder, **arguments)
+    return subprocess.Popen([*warm_python(), "-c", code], env=environment, cwd=folder, **arguments)
 
 
 def finish(process, messages=None):

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from glus_hf import GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.data.motion_shapes import generate_clip
+from tests.warm_python import warm_python
 
 
 CLIP = generate_clip(0, split="test", size=64, num_frames=6)
@@ -63,7 +63,7 @@ def run(tmp_path_factory):
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_MODULES_CACHE": str(modules)}
 
     def in_new_process(code, *arguments):
-        call = [sys.executable, "-c", code, *map(str, arguments)]
+        call = [*warm_python(), "-c", code, *map(str, arguments)]
         done = subprocess.run(call, capture_output=True, text=True, env=environment, timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from tests.models.glus_selector.upstream_selector import (
     read_frames,
     selector_weights,
 )
+from tests.warm_python import warm_python
 
 
 pytest.importorskip("sentencepiece")
@@ -402,7 +402,7 @@ def test_remote_code_without_the_package(converted, tmp_path):
         "HF_MODULES_CACHE": str(tmp_path / "m"),
     }
     for code, arguments in ((SAVE, [converted, tmp_path / "saved"]), (LOAD, [tmp_path / "saved"])):
-        call = [sys.executable, "-c", code, *map(str, arguments)]
+        call = [*warm_python(), "-c", code, *map(str, arguments)]
         done = subprocess.run(call, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
     model, processor = load_selector(converted)

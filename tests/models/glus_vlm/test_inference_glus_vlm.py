@@ -1,5 +1,6 @@
 """The session contract on three pairs: every frame once, both ways, windows behind a cache as whole prompts."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -75,6 +76,21 @@ def test_frames_without_seg_are_reported_and_empty():
     session, outputs = run(model, small_processor(), "the red circle")
     assert session.missing_seg_frames == [list(range(7))]
     assert all((output.mask_logits == -100).all() and output.missing == [0] for output in outputs)
+
+
+@pytest.mark.parametrize(("vlm", "mask"), PAIRS)
+def test_a_given_mask_takes_the_place_of_the_models_own(vlm, mask, monkeypatch):
+    model, processor = small_model(vlm, mask), small_processor(vlm, mask)
+    given = np.zeros((48, 64), bool)
+    given[10:30, 20:50] = True
+    session = processor.init_video_session(noise(), TEXTS)
+    session.keep_readings = True
+    before = by_text(model.propagate_in_video_iterator(session), 1)
+    session.add_prompt(3, 1, mask=given)
+    monkeypatch.setattr(model, "read_windows", None)  # the language model is not asked again
+    after = by_text(model.propagate_in_video_iterator(session), 1)
+    same = [torch.allclose(before[frame][0], after[frame][0], atol=1e-5) for frame in range(5)]
+    assert same == [True] * 3 + [False] * 2 and torch.equal(after[3][0] > 0, torch.from_numpy(given))
 
 
 def test_a_window_and_a_text_of_the_same_video_share_the_features_of_a_frame(monkeypatch):

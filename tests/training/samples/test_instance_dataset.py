@@ -1,12 +1,15 @@
 """Images with objects as training samples, and batches of them: names, boxes, masks, sentences."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from glus_hf import GLEECollator, InstanceDataset, ReferringVideoDataset, ShortestEdgeAugmentation, UserError
+from glus_hf.data.objects.load_objects import load_object_dataset, object_names
 from glus_hf.errors import BrokenSampleError
-from tests.data.coco_files import one_video, two_images
+from tests.data.coco_files import object_of, one_video, two_images, write_coco
 from tests.evaluation.evaluation_data import shape_rows
 from tests.models.glee.small_glee import small_model, small_processor
 
@@ -16,8 +19,10 @@ def file(tmp_path):
     return two_images(tmp_path)
 
 
-def dataset_of(file, **options):
-    return InstanceDataset(file, file.parent / "images", **options)
+def dataset_of(file, images="images", **options):
+    where = {"annotations": file.name, "images": images, "cache_dir": str(file.parent / "cache")}
+    rows = load_object_dataset("coco_format", file.parent, "train", **where)
+    return InstanceDataset(rows, object_names("coco_format", file.parent, "train", **where), **options)
 
 
 @pytest.fixture
@@ -43,7 +48,8 @@ def test_names_of_categories(file):
 def test_descriptions_are_names(file):
     data = dataset_of(file, labels="descriptions", num_names=2)
     image = data[0]["image"]
-    assert image.vocabulary == ("the dog on the left", "a cat", "the cat", "the second dog") and image.num_names == 2
+    assert list(image.vocabulary) == ["the dog on the left", "a cat", "the cat", "the second dog"]
+    assert image.num_names == 2
     assert image.labels[0] == "the dog on the left" and image.labels[1] in ("a cat", "the cat")
     assert image.mirrored().labels[0] == "the dog on the right"
 
@@ -60,13 +66,27 @@ def test_sentences_mean_one_object(file):
     assert found == {"the dog on the left", "a cat", "the cat"}
 
 
+def test_texts_of_an_image_are_those_of_its_objects(tmp_path):
+    annotations = [object_of(0, 3, (5, 5, 30, 30)), object_of(0, 7, (5, 5, 9, 9), caption="a cat")]
+    file = write_coco(tmp_path / "train.json", tmp_path / "images", annotations, [(40, 60)])
+    content = json.loads(file.read_text())
+    content["images"][0]["expressions"] = ["the dog"]
+    file.write_text(json.dumps(content))
+    assert dataset_of(file, labels="descriptions")[0]["image"].labels == ("the dog", "a cat")
+
+
+def test_names_of_the_objects_stand_for_those_of_the_dataset(file):
+    rows = dataset_of(file).rows
+    assert list(InstanceDataset(rows)[0]["image"].vocabulary) == ["red dog", "cat"]
+
+
 def test_everything_is_an_object(file):
     image = dataset_of(file, labels="objects")[0]["image"]
     assert image.labels == ("object", "object") and image.vocabulary == ("object",)
 
 
 def test_frames_of_videos(tmp_path):
-    data = InstanceDataset(one_video(tmp_path), tmp_path / "frames")
+    data = dataset_of(one_video(tmp_path), "frames")
     assert [data[index]["image"].labels for index in range(2)] == [("red dog",), ("red dog", "circle")]
 
 
@@ -82,11 +102,11 @@ def test_samples_follow_from_seed_epoch_and_index(file):
 
 def test_broken_images_are_named_or_skipped(file):
     (file.parent / "images" / "0.png").write_bytes(b"broken")
-    with pytest.raises(BrokenSampleError, match="instances, 0.png: .*repair or remove it") as error:
+    with pytest.raises(BrokenSampleError, match="coco_format, 0: .*repair or remove it") as error:
         dataset_of(file)[0]
     assert "\n" not in str(error.value)
     data = dataset_of(file, on_error="skip")
-    assert data[0]["frame_names"] == ["1.png"] and data.skipped[0]["sample"] == "instances, 0.png"
+    assert data[0]["frame_names"] == ["1"] and data.skipped[0]["sample"] == "coco_format, 0"
 
 
 def test_options_and_files_that_do_not_go_together(file, tmp_path):
@@ -96,7 +116,9 @@ def test_options_and_files_that_do_not_go_together(file, tmp_path):
         dataset_of(file, num_names=0)
     (tmp_path / "v").mkdir()
     with pytest.raises(UserError, match="no object has a text"):
-        InstanceDataset(one_video(tmp_path / "v"), tmp_path, labels="descriptions")
+        dataset_of(one_video(tmp_path / "v"), "frames", labels="descriptions")
+    with pytest.raises(UserError, match="prompts is a share of batches, 0 to 1, got 2"):
+        dataset_of(file, prompts=2)
 
 
 # ---- batches

@@ -15,6 +15,9 @@ from .image_places import ImagePlaces
 from .object_schema import ANYTHING, FoundImage, FoundObject, plain_name
 
 
+TEXT_FIELDS = ("expressions", "expression", "description", "caption")
+
+
 class CocoFile:
     """Images, or videos, with their annotations, in the order of the file.
 
@@ -145,7 +148,8 @@ def coco_images(
 
 def _image(file: CocoFile, places: ImagePlaces, row: dict, annotations: list | None, agnostic: bool):
     where = f"{file.path}: image {row['id']}"
-    objects = [_object(file, each, each.get("bbox"), each.get("segmentation"), agnostic) for each in annotations or []]
+    described = [_with_texts_of(row, each) for each in annotations or []]
+    objects = [_object(file, each, each.get("bbox"), each.get("segmentation"), agnostic) for each in described]
     yield FoundImage(
         image_id=str(row["id"]),
         image_path=places.address(_file_name(row)),
@@ -219,11 +223,16 @@ def corners(box):
     return [box[0], box[1], box[0] + box[2], box[1] + box[3]] if is_box else box
 
 
+def _with_texts_of(image: dict, annotation: dict) -> dict:
+    """An annotation without a text has those of its image."""
+    if any(annotation.get(field) for field in TEXT_FIELDS):
+        return annotation
+    return {**annotation, **{field: image[field] for field in TEXT_FIELDS if image.get(field)}}
+
+
 def _descriptions(where: str, row: dict) -> Sequence[str]:
     """GLEE's and others' fields of texts, the first that is there: one text or several."""
-    given = next(
-        (row[field] for field in ("expressions", "expression", "description", "caption") if row.get(field)), []
-    )
+    given = next((row[field] for field in TEXT_FIELDS if row.get(field)), [])
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list):
         raise DatasetContentError(f"{where}: {given!r:.80} is no text")

@@ -76,8 +76,8 @@ class GLEEConfig(CheckpointMixin, PreTrainedConfig):
     sub_configs = {"backbone_config": AutoConfig, "text_config": CLIPTextConfig}
     attribute_map = {"hidden_size": "d_model", "num_attention_heads": "encoder_attention_heads"}
 
-    backbone_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
+    backbone_config: PreTrainedConfig | dict | None = None
+    text_config: PreTrainedConfig | dict | None = None
     bottleneck_sizes: list[int] | None = None
     d_model: int = 256
     num_feature_levels: int = 4

@@ -266,6 +266,18 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
             encoder.teacher = copy.deepcopy(encoder.student).requires_grad_(False)
         self.config.text_teacher = True
 
+    def add_visual_prompter(self) -> None:
+        """Take visual prompts from now on, by a prompter of new weights; one that is there already stays, and gets the
+        crop tokens that it lacks."""
+        if self.config.visual_prompter == "full":
+            return
+        self.config.visual_prompter = "full"
+        model, parts = self.model, {} if self.model.prompter is None else self.model.prompter.state_dict()
+        model.prompter = GLEEVisualPrompter(self.config, model.backbone.channels)
+        model.prompter.apply(self._initialize_weights)
+        model.prompter.load_state_dict(parts, strict=False)
+        model.prompter.to(self.device)
+
     def forward(
         self,
         pixel_values: Tensor,

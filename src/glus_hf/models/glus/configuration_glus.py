@@ -54,9 +54,10 @@ class GLUSConfig(CheckpointMixin, PreTrainedConfig):
     model_type = "glus"
     sub_configs = {"vision_config": CLIPVisionConfig, "text_config": LlamaConfig, "mask_config": Sam2VideoConfig}
 
-    vision_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
-    mask_config: dict | PreTrainedConfig | None = None
+    # the class first: whatever a value is not, the validation of transformers prints in full
+    vision_config: PreTrainedConfig | dict | None = None
+    text_config: PreTrainedConfig | dict | None = None
+    mask_config: PreTrainedConfig | dict | None = None
     num_context_frames: int = 4
     num_query_frames: int = 4
     image_token_pooling: int = 4

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from torch import Tensor
 
 from ...errors import UserError
 from ..propagation import GLUSVideoSegmentationOutput
 from ..sessions import VideoSession, check_inference, check_prompt_ids, sides
-from ..video_prompts import MASK, TakesPrompts, VideoPrompt
+from ..video_prompts import TakesCorrections, VideoPrompt
 
 
 @dataclass
-class GLUSInferenceSession(TakesPrompts, VideoSession):
+class GLUSInferenceSession(TakesCorrections, VideoSession):
     """One video and its expressions, with everything inference keeps between frames.
 
     Made by [`GLUSProcessor.init_video_session`]; the model never stores state on itself, so two sessions can share
@@ -33,7 +32,7 @@ class GLUSInferenceSession(TakesPrompts, VideoSession):
         missing_seg_frames (`list[list[int]]`): filled by inference: per expression, the frames on which the model did
             not emit [SEG].
         prompts (`list[VideoPrompt]`): corrections: masks that take the place of the model's own, also in its memory.
-            See `add_prompt`; `object_id` is the number of the expression.
+            See [`TakesCorrections`].
         keep_readings (`bool`): keep what the language model says of every frame, so that a run after a correction
             decodes masks alone. A kilobyte per expression and frame.
         readings (`dict`): that, filled by inference. It belongs to one model and its settings.
@@ -55,16 +54,6 @@ class GLUSInferenceSession(TakesPrompts, VideoSession):
     prompts: list[VideoPrompt] = field(default_factory=list)
     keep_readings: bool = False
     readings: dict = field(default_factory=dict)
-
-    def check_prompt(self, prompt: VideoPrompt) -> None:
-        if prompt.kind != MASK:
-            raise UserError(f"GLUS is corrected by masks; pass mask=, not {prompt.kind}=")
-        if not 0 <= prompt.object_id < len(self.texts):
-            raise UserError(f"object_id is the number of an expression, 0..{len(self.texts) - 1}")
-
-    def given_masks(self, frame_idx: int) -> dict[int, np.ndarray]:
-        """By number of the expression, the masks that were given for a frame."""
-        return {prompt.object_id: prompt.values for prompt in self.prompts if prompt.frame_idx == frame_idx}
 
     def frame_time(self, frame_idx: int) -> float:
         """Where in the video a frame is, in [0, 1]."""

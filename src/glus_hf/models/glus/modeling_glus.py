@@ -19,6 +19,7 @@ from ..clip_features import clip_hidden_state
 from ..conversation_batch import counts_per_video
 from ..mask_branch import SamMaskBranch
 from ..memory_bank import MemoryBank
+from ..packed_conversations import PACKED, plan_packing
 from ..prefix_cache import CACHE, PromptCache, pad_prompts, read_at, read_beginning
 from ..propagation import GLUSVideoSegmentationOutput, propagate_in_video
 from ..recipe_losses import GLUSSegmentationOutput, add_losses, select_seg_states
@@ -128,7 +129,7 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         times = None if frame_times is None else frame_times.flatten(0, 1)
         image_tokens = self.encode_frames(pixel_values.flatten(0, 1), times).unflatten(0, pixel_values.shape[:2])
         inputs_embeds = self.embed_prompt(input_ids, image_tokens[owner.to(image_tokens.device)])
-        last, seg_states = self.read_states(inputs_embeds, attention_mask, use_cache=False)
+        last, seg_states = self._read_conversations(input_ids, inputs_embeds, attention_mask, counts)
         seg_embeddings = self.seg_projection(select_seg_states(input_ids, seg_states, self.config.seg_token_id))
         output = GLUSSegmentationOutput(seg_embeddings=seg_embeddings, hidden_states=last)
         if mask_pixel_values is not None:
@@ -200,6 +201,22 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         last = outputs.last_hidden_state
         return last, outputs.hidden_states[-2] if self.reads_penultimate else last
 
+    def _read_conversations(
+        self, input_ids: Tensor, inputs_embeds: Tensor, attention_mask: Tensor | None, counts: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """`read_states` of a training batch, those of a video packed into one row if the model does that."""
+        if not self.packs_expressions or max(counts) == 1:
+            return self.read_states(inputs_embeds, attention_mask, use_cache=False)
+        packing = plan_packing(input_ids, attention_mask, counts)
+        options = {"position_ids": packing.position_ids, "packing": packing, "use_cache": False}
+        states = self.read_states(packing.pack(inputs_embeds), packing.mask(), **options)
+        return tuple(packing.unpack(part) for part in states)
+
+    @property
+    def packs_expressions(self) -> bool:
+        """Whether a training batch reads the expressions of a video behind one copy of what they begin with."""
+        return self.language_model.config._attn_implementation == PACKED
+
     @property
     def reads_penultimate(self) -> bool:
         """Whether [SEG] is the state before the last layer."""
@@ -254,6 +271,19 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
             vision=("model.vision_tower",),
             lora=LLAMA_LORA,
         )
+
+    def pack_expressions(self, pack: bool = True) -> bool:
+        """Let training batches read the expressions of a video behind one copy of what they begin with, or not.
+
+        Only with the attention "sdpa"; inference is the same with and without.
+
+        Returns:
+            Whether they do now.
+        """
+        language_model = self.model.language_model
+        if language_model.config._attn_implementation in ("sdpa", PACKED):
+            language_model.set_attn_implementation(PACKED if pack else "sdpa")
+        return self.model.packs_expressions
 
     def unused_in_training(self) -> list[nn.Module]:
         """Of CLIP, the layers behind the hidden state that is read, and the norm after them: they get no gradient."""

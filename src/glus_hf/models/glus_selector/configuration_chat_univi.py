@@ -46,8 +46,8 @@ class ChatUniViConfig(CheckpointMixin, PreTrainedConfig):
     model_type = "chat_univi"
     sub_configs = {"vision_config": CLIPVisionConfig, "text_config": LlamaConfig}
 
-    vision_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
+    vision_config: PreTrainedConfig | dict | None = None
+    text_config: PreTrainedConfig | dict | None = None
     vision_feature_layer: int = -2
     use_cluster: bool = True
     spatial_clusters: list[int] | tuple[int, ...] = (64, 32, 16)

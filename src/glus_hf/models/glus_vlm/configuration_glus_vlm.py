@@ -52,8 +52,8 @@ class GLUSVLMConfig(CheckpointMixin, PreTrainedConfig):
     model_type = "glus_vlm"
     sub_configs = {"vlm_config": AutoConfig, "mask_config": AutoConfig}
 
-    vlm_config: dict | PreTrainedConfig | None = None
-    mask_config: dict | PreTrainedConfig | None = None
+    vlm_config: PreTrainedConfig | dict | None = None
+    mask_config: PreTrainedConfig | dict | None = None
     num_context_frames: int = 4
     num_query_frames: int = 4
     seg_token_id: int | None = None

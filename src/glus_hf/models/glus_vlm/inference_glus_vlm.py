@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ...errors import UserError
 from ..sessions import VideoSession, check_inference, check_prompt_ids
+from ..video_prompts import TakesCorrections, VideoPrompt
 
 
 @dataclass
-class GLUSVLMInferenceSession(VideoSession):
+class GLUSVLMInferenceSession(TakesCorrections, VideoSession):
     """One video and its expressions, made by [`GLUSVLMProcessor.init_video_session`].
 
     Prompts have one image position for every frame; the reader of the model makes as many of it as the frame takes.
@@ -28,6 +29,11 @@ class GLUSVLMInferenceSession(VideoSession):
         time_input_ids (`list[list[int]]`): per frame, what stands before it; all empty without `frame_times`.
         missing_seg_frames (`list[list[int]]`): filled by inference: per expression, the frames on which the model did
             not emit [SEG].
+        prompts (`list[VideoPrompt]`): corrections: masks that take the place of the model's own, also in its memory.
+            See [`TakesCorrections`].
+        keep_readings (`bool`): keep what the language model says of every frame, so that a run after a correction
+            decodes masks alone. A kilobyte per expression and frame.
+        readings (`dict`): that, filled by inference. It belongs to one model and its settings.
     """
 
     processor: object
@@ -37,6 +43,9 @@ class GLUSVLMInferenceSession(VideoSession):
     last_turn_input_ids: list[list[int]]
     time_input_ids: list[list[int]]
     missing_seg_frames: list[list[int]] = field(default_factory=list)
+    prompts: list[VideoPrompt] = field(default_factory=list)
+    keep_readings: bool = False
+    readings: dict = field(default_factory=dict)
 
     def note_missing(self, text: int, frame_idx: int) -> None:
         """Remember that an expression got no [SEG] on a frame."""

@@ -36,8 +36,8 @@ class GroundedConfig(CheckpointMixin, PreTrainedConfig):
     model_type = "grounded"
     sub_configs = {"detector_config": AutoConfig, "mask_config": Sam2VideoConfig}
 
-    detector_config: dict | PreTrainedConfig | None = None
-    mask_config: dict | PreTrainedConfig | None = None
+    detector_config: PreTrainedConfig | dict | None = None
+    mask_config: PreTrainedConfig | dict | None = None
     num_detection_frames: int = 8
     no_target_threshold: float | None = 0.25
 

@@ -27,7 +27,7 @@ class Sam3PhraseConfig(CheckpointMixin, PreTrainedConfig):
     model_type = "sam3_phrase"
     sub_configs = {"sam3_config": Sam3VideoConfig}
 
-    sam3_config: dict | PreTrainedConfig | None = None
+    sam3_config: PreTrainedConfig | dict | None = None
 
     def __post_init__(self, **kwargs):
         check_numbers({**vars(self), **kwargs}, type(self).__name__)

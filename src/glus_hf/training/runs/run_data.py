@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...data.load_dataset import load_referring_dataset
+from ...data.objects.load_objects import load_object_dataset, object_names
 from ..samples.mixture import MixtureDataset
 from ..samples.resumable_sampler import EpochDataset
 
 
 def load_rows(data, dataset):
     """Rows of the section `dataset`, from its `data_dir`, else `data.root`; generated data has no folder."""
-    data_dir = dataset.data_dir
-    if data_dir is None and dataset.name != "motion_shapes":
-        data_dir = data.root
-    options = dataset.options if data.cache_dir is None else {**dataset.options, "cache_dir": data.cache_dir}
-    return load_referring_dataset(dataset.name, data_dir, dataset.split, **options)
+    return load_referring_dataset(dataset.name, _folder(data, dataset), dataset.split, **_options(data, dataset))
+
+
+def load_objects(data, dataset) -> tuple:
+    """Rows of objects of the section `dataset`, as [`load_rows`], and the names of their categories."""
+    where = dataset.name, _folder(data, dataset), dataset.split
+    options = _options(data, dataset)
+    return load_object_dataset(*where, **options), object_names(*where, **options)
+
+
+def _folder(data, dataset) -> str | None:
+    return data.root if dataset.data_dir is None and dataset.name != "motion_shapes" else dataset.data_dir
+
+
+def _options(data, dataset) -> dict:
+    return dataset.options if data.cache_dir is None else {**dataset.options, "cache_dir": data.cache_dir}
 
 
 def one_or_mixture(data, make: Callable[..., EpochDataset], seed: int) -> EpochDataset:
@@ -30,4 +42,4 @@ def one_or_mixture(data, make: Callable[..., EpochDataset], seed: int) -> EpochD
     return MixtureDataset(parts, weights, data.samples_per_epoch, seed)
 
 
-__all__ = ["load_rows", "one_or_mixture"]
+__all__ = ["load_objects", "load_rows", "one_or_mixture"]

@@ -23,7 +23,7 @@ class ShortestEdgeAugmentation:
     Args:
         short_sides: one of them is the new shorter side, in pixels, unless the longer one would be above `max_long`.
         max_long: most pixels of the longer side.
-        crop_short_sides: the same before a crop.
+        crop_short_sides: the same before a crop; none crops the image as it is.
         crop_range: least and most pixels of each side of a crop; an image with less keeps its side.
         crop_probability: none where a text counts objects ("the second dog").
         flip_probability: left and right are swapped in the texts.
@@ -47,7 +47,8 @@ class ShortestEdgeAugmentation:
         """The image changed, by numbers of `rng` alone."""
         image = _mirror(image, rng, self.flip_probability)
         if rng.random() < self.crop_probability and not counts_objects(image.texts):
-            image = _by_shorter_side(image, rng.choice(self.crop_short_sides), None)
+            if self.crop_short_sides:
+                image = _by_shorter_side(image, rng.choice(self.crop_short_sides), None)
             least, most = self.crop_range
             sides = [int(rng.integers(min(side, least), min(side, most), endpoint=True)) for side in image.size]
             image = _crop(image, sides, rng)
@@ -87,8 +88,15 @@ class LargeScaleJitter:
         return image.padded(self.size, self.size, self.fill)
 
 
-AUGMENTATIONS = {"none": None, "shortest_edge": ShortestEdgeAugmentation(), "large_scale_jitter": LargeScaleJitter()}
-"""By the name in a configuration file."""
+SMALL_SIDES = (320, 352, 392, 416, 448, 480, 512, 544, 576, 608, 640)
+AUGMENTATIONS = {
+    "none": None,
+    "shortest_edge": ShortestEdgeAugmentation(),
+    "large_scale_jitter": LargeScaleJitter(),
+    "clip": ShortestEdgeAugmentation(crop_short_sides=()),
+    "small_clip": ShortestEdgeAugmentation(SMALL_SIDES, crop_short_sides=()),
+}
+"""By the name in a configuration file; the original code has "clip" for OVIS and "small_clip" for YouTube-VIS."""
 
 
 def counts_objects(texts) -> bool:

@@ -14,7 +14,7 @@ from ...errors import UserError
 
 # First number of a seed: keeps the random streams of different purposes apart, which share the user's seed.
 ORDER_STREAM, SAMPLE_STREAM, CHOICE_STREAM, MIXTURE_STREAM, TEMPLATE_STREAM = 1, 2, 3, 4, 5
-AUGMENTATION_STREAM, NAME_STREAM = 6, 7
+AUGMENTATION_STREAM, NAME_STREAM, PROMPT_STREAM = 6, 7, 8
 
 
 class EpochDataset(Dataset):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -26,6 +27,8 @@ class TrainingImage:
         vocabulary: names that the image was searched for: those that no object has are not there.
         num_names: how many of them a batch takes at least; None for all.
         is_free_text: labels are descriptions, which may speak of left and right.
+        object_ids: of each object, the same on all frames of a clip; None of single images.
+        prompt_part: share of batches in which one object of each image, or clip, is meant by a visual prompt.
     """
 
     pixels: np.ndarray
@@ -33,9 +36,11 @@ class TrainingImage:
     masks: np.ndarray | None
     labels: tuple[str, ...]
     expression: str | None = None
-    vocabulary: tuple[str, ...] = ()
+    vocabulary: Sequence[str] = ()
     num_names: int | None = None
     is_free_text: bool = False
+    object_ids: tuple[int, ...] | None = None
+    prompt_part: float = 0.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,6 +50,20 @@ class TrainingImage:
     def texts(self) -> tuple[str, ...]:
         """All that is said about places in the image."""
         return self.labels if self.expression is None else (self.expression,)
+
+    def only(self, object_id: int, label: str) -> TrainingImage:
+        """The image with one of its objects alone, if it is there, called `label`.
+
+        Example:
+
+            >>> image = TrainingImage(np.zeros((4, 4, 3), np.uint8), np.zeros((2, 4)), None, ("dog", "cat"))
+            >>> replace(image, object_ids=(5, 7)).only(7, "object").labels
+            ('object',)
+        """
+        kept = [index for index, each in enumerate(self.object_ids) if each == object_id]
+        masks = None if self.masks is None else self.masks[kept]
+        names = {"labels": (label,) * len(kept), "vocabulary": (label,), "num_names": None, "is_free_text": False}
+        return replace(self, boxes=self.boxes[kept], masks=masks, object_ids=(object_id,) * len(kept), **names)
 
     def mirrored(self) -> TrainingImage:
         """Left becomes right, in the text too."""
