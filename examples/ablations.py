@@ -77,13 +77,15 @@ class Budget:
     curve_every: int = 25
 
 
-def training_set(setting: Setting, processor: GLUSProcessor, budget: Budget, seed: int):
-    """MotionShapes, or its expressions about motion and about looks mixed by `setting.ratio`."""
-    rows = load_referring_dataset("motion_shapes", split="train", num_videos=setting.videos, size=64)
+def training_set(
+    setting: Setting, processor: GLUSProcessor, budget: Budget, seed: int, split: str = "train", kinds=MOVING
+):
+    """MotionShapes, or its expressions about motion (of `kinds`) and about looks mixed by `setting.ratio`."""
+    rows = load_referring_dataset("motion_shapes", split=split, num_videos=setting.videos, size=64)
     frames = {"num_context_frames": processor.num_context_frames, "num_query_frames": processor.num_query_frames}
     if setting.ratio is None:
         return ReferringVideoDataset(rows, seed=seed, **frames)
-    moving = np.isin(rows["expression_type"], MOVING)
+    moving = np.isin(rows["expression_type"], kinds)
     parts = {"motion": rows.select(np.flatnonzero(moving)), "looks": rows.select(np.flatnonzero(~moving))}
     weights = {name: weight for name, weight in zip(parts, setting.ratio, strict=True) if weight}
     parts = {name: ReferringVideoDataset(parts[name], seed=seed, **frames) for name in weights}
@@ -111,12 +113,9 @@ def clips(split: str, budget: Budget, folder: Path, **options) -> VideoValidatio
     return VideoValidation(rows, folder / f"predictions-{split}", split=split)
 
 
-def run(setting: Setting, start: str, budget: Budget, seed: int, folder: Path, strides: bool) -> dict:
-    """Train one setting with one seed and score it."""
-    frames = {name: value for name, value in setting.model.items() if name != "num_maskmem"}
-    processor = GLUSProcessor.from_pretrained(start, **frames)
-    model = GLUSForVideoSegmentation.from_pretrained(start, **setting.model)
-    arguments = {
+def training_options(setting: Setting, budget: Budget) -> dict:
+    """Arguments of the trainer that are the same for every seed."""
+    return {
         "total_train_batch_size": budget.batch,
         "per_device_train_batch_size": budget.batch,
         "max_steps": budget.steps,
@@ -130,10 +129,17 @@ def run(setting: Setting, start: str, budget: Budget, seed: int, folder: Path, s
         "use_cpu": True,
         **setting.training,
     }
+
+
+def run(setting: Setting, start: str, budget: Budget, seed: int, folder: Path, strides: bool) -> dict:
+    """Train one setting with one seed and score it."""
+    frames = {name: value for name, value in setting.model.items() if name != "num_maskmem"}
+    processor = GLUSProcessor.from_pretrained(start, **frames)
+    model = GLUSForVideoSegmentation.from_pretrained(start, **setting.model)
     watch = Curve(clips("validation", budget, folder), processor, budget.curve_every)
     trainer = GLUSTrainer(
         model,
-        GLUSTrainingArguments(str(folder), seed=seed, **arguments),
+        GLUSTrainingArguments(str(folder), seed=seed, **training_options(setting, budget)),
         train_dataset=training_set(setting, processor, budget, seed),
         processing_class=processor,
         callbacks=[watch] if setting.curve else [],
@@ -173,7 +179,7 @@ def run_all(args: argparse.Namespace, budget: Budget) -> None:
 def check_budget(file: Path, budget: Budget) -> None:
     """A finished run is kept; one of another length would get into the same table."""
     done = json.loads(file.read_text())["budget"]
-    for name in ("steps", "test_videos"):
+    for name in ("steps", "test_videos", "batch", "curve_every"):
         if done[name] != getattr(budget, name):
             option = f"--{name.replace('_', '-')}"
             sys.exit(f"error: {file}: was made with {option} {done[name]}; pass that, or choose another --output")
@@ -226,11 +232,12 @@ def spread(values: list[float]) -> str:
 
 def join_halves(mask_run: Path, read_run: Path, output: Path) -> None:
     """The start: the mask branch of one run of train_tiny.py and the rest of another."""
-    from tiny_model import TrainingHeads, build_tiny
+    from tiny_model import Recipe, TrainingHeads, build_tiny
     from train_tiny import load
 
-    model, processor = build_tiny()
-    heads = TrainingHeads(model.config.text_config.hidden_size)
+    recipe = Recipe.load(read_run)
+    model, processor = build_tiny(recipe=recipe)
+    heads = TrainingHeads(model.config.text_config.hidden_size, recipe.scenes)
     load(mask_run, model, heads, "mask")
     load(read_run, model, heads, "read")
     model.eval().save_pretrained(output)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tiny_model import TrainingHeads, build_tiny
+from tiny_model import Recipe, TrainingHeads, build_tiny
 from train_tiny import load
 
 
@@ -17,8 +17,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    model, processor = build_tiny()
-    load(args.run, model, TrainingHeads(model.config.text_config.hidden_size))
+    recipe = Recipe.load(args.run)
+    model, processor = build_tiny(recipe=recipe)
+    load(args.run, model, TrainingHeads(model.config.text_config.hidden_size, recipe.scenes))
     model.eval().save_pretrained(args.output)
     processor.save_pretrained(args.output)
     parameters = sum(parameter.numel() for parameter in model.parameters())

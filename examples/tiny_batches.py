@@ -7,6 +7,7 @@ every [SEG] state equals that of the unpacked prompt while the shared 365 positi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,10 @@ from torch import Tensor
 
 from glus_hf import GLUSProcessor
 from glus_hf.data.motion_shapes import COLORS, MOTIONS, SHAPES, SIZES, Scene, sample_expressions, sample_scene
+from glus_hf.data.motion_shapes.hard_expressions import sample_hard_expressions
+from glus_hf.data.motion_shapes.hard_language import hard_vocabulary
+from glus_hf.data.motion_shapes.hard_scenes import STATES, moment, sample_hard_scene, states
+from glus_hf.data.motion_shapes.language import vocabulary
 
 
 SIZE = 64
@@ -22,6 +27,29 @@ GRID = 8
 ATTRIBUTES = {"shape": SHAPES, "color": tuple(COLORS), "size": tuple(SIZES), "motion": MOTIONS}
 BACKGROUND = -1
 IGNORED = -100
+
+
+@dataclass(frozen=True)
+class SceneKind:
+    """What scenes and sentences batches are drawn from, the words of the sentences, what is told of the sprite under a
+    token, and the least and (excluded) greatest length of a clip."""
+
+    scene: Callable[[np.random.Generator], Scene]
+    expressions: Callable
+    words: Callable[[], list[str]]
+    motions: tuple[str, ...]
+    lengths: tuple[int, int]
+    is_hard: bool = False
+
+    @property
+    def attributes(self) -> dict[str, tuple[str, ...]]:
+        return {**ATTRIBUTES, "motion": self.motions}
+
+
+SCENES = {
+    "plain": SceneKind(sample_scene, sample_expressions, vocabulary, MOTIONS, (8, 29)),
+    "hard": SceneKind(sample_hard_scene, sample_hard_expressions, hard_vocabulary, STATES, (16, 33), is_hard=True),
+}
 
 
 @dataclass
@@ -89,27 +117,47 @@ def _pack_row(processor: GLUSProcessor, texts: list[str], window: int) -> dict:
     return {"ids": ids, "positions": positions, "branch": branch, "images": images, "segs": segs}
 
 
-def sample_times(rng: np.random.Generator, processor: GLUSProcessor, window: int) -> np.ndarray:
-    """Times in [0, 1] of the context and query frames of a clip of random length."""
-    length = int(rng.integers(8, 29))
+def sample_times(
+    rng: np.random.Generator,
+    processor: GLUSProcessor,
+    window: int,
+    lengths: tuple[int, int] = (8, 29),
+    moments: Sequence[float] = (),
+) -> np.ndarray:
+    """Times in [0, 1] of the context and query frames of a clip of random length.
+
+    With `moments` two thirds of the windows show one of them.
+    """
+    length = int(rng.integers(*lengths))
     strategy = "middle" if rng.random() < 0.6 else "random"
     context = processor.sample_context_frames(length, strategy=strategy, generator=rng)
     start = int(rng.integers(0, length - window + 1))
+    if len(moments) and rng.random() < 2 / 3:
+        shown = int(np.ceil(rng.choice(moments) * (length - 1)))
+        start = int(np.clip(shown - rng.integers(0, window), 0, length - window))
     return np.array([*context, *range(start, start + window)]) / (length - 1)
 
 
 def sample_batch(
-    rng: np.random.Generator, processor: GLUSProcessor, clips: int, expressions: int, window: int, weights=None
+    rng: np.random.Generator,
+    processor: GLUSProcessor,
+    clips: int,
+    expressions: int,
+    window: int,
+    weights=None,
+    kind="plain",
 ) -> TinyBatch:
-    """Sample and render a batch."""
+    """Sample and render a batch; `kind`: of `SCENES`."""
+    drawn = SCENES[kind]
     frames, masks, targets, times, texts, kinds, scenes = [], [], [], [], [], [], []
     while len(frames) < clips:
-        scene = sample_scene(rng)
-        sampled = sample_expressions(rng, scene, expressions, weights)
+        scene = drawn.scene(rng)
+        sampled = drawn.expressions(rng, scene, expressions, weights)
         if not sampled:
             continue
         sampled = [sampled[index % len(sampled)] for index in range(expressions)]
-        at = sample_times(rng, processor, window)
+        moments = [moment(sprite) for sprite in scene.sprites if moment(sprite) is not None] if drawn.is_hard else ()
+        at = sample_times(rng, processor, window, drawn.lengths, moments)
         pixels, visible = scene.render(at, SIZE)
         query = visible[:, -window:]
         frames.append(pixels)
@@ -121,6 +169,9 @@ def sample_batch(
         scenes.append(scene)
     clip_view, mask_view = normalize(processor, np.stack(frames))
     labels = [cell_labels(scene, visible) for scene, visible in zip(scenes, masks, strict=True)]
+    if drawn.is_hard:
+        for label, scene, visible, at in zip(labels, scenes, masks, times, strict=True):
+            label["motion"] = state_labels(scene, visible, at, window)
     return TinyBatch(
         clip_view,
         mask_view[:, -window:],
@@ -156,6 +207,21 @@ def cell_labels(scene: Scene, masks: np.ndarray) -> dict[str, np.ndarray]:
     owner = np.where(cells.max(0) > 0.2, cells.argmax(0), BACKGROUND)
     labels = {}
     for name, values in ATTRIBUTES.items():
-        of_sprite = np.array([values.index(getattr(sprite, name)) for sprite in scene.sprites] + [BACKGROUND])
-        labels[name] = of_sprite[owner]
+        known = [values.index(value) if value in values else IGNORED for value in _values(scene, name)]
+        labels[name] = np.array([*known, BACKGROUND])[owner]
+    return labels
+
+
+def _values(scene: Scene, name: str) -> list[str]:
+    return [getattr(sprite, name) for sprite in scene.sprites]
+
+
+def state_labels(scene: Scene, masks: np.ndarray, times: np.ndarray, window: int) -> np.ndarray:
+    """What the sprite under every cell of a hard scene is doing, `[frames, 64]`: known from the second frame of the
+    window on, since one frame does not show it; `IGNORED` before."""
+    cells = coverage(masks)
+    owner = np.where(cells.max(0) > 0.2, cells.argmax(0), BACKGROUND)
+    doing = np.stack([*(states(sprite, times) for sprite in scene.sprites), np.full(len(times), BACKGROUND)])
+    labels = doing[owner, np.arange(len(times))[:, None]]
+    labels[: len(times) - window + 1] = IGNORED
     return labels

@@ -15,7 +15,7 @@ from glus_hf.models.memory_bank import MemoryBank
 from glus_hf.models.recipe_losses import mask_bce_loss, mask_dice_loss
 
 
-def mask_step(model, processor, rng, progress: float) -> tuple[Tensor, dict]:
+def mask_step(model, processor, rng, progress: float, sample_scene=sample_scene) -> tuple[Tensor, dict]:
     """First single frames with an oracle prompt, then clips in which a third of the prompts are blank."""
     with_memory = progress > 0.25
     clips, frames, groups = (8, 5, 2) if with_memory else (16, 2, 2)

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
-from tiny_batches import ATTRIBUTES, BACKGROUND, GRID, SIZE
+from tiny_batches import BACKGROUND, GRID, IGNORED, SCENES, SIZE
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glus_hf import GLUSConfig, GLUSForVideoSegmentation, GLUSImageProcessor, GLUSProcessor
-from glus_hf.data.motion_shapes.language import vocabulary
 from glus_hf.training.word_tokenizer import build_word_tokenizer
 
 
+RECIPE_FILE = "recipe.json"
 CROSS_ATTENTIONS = ("cross_attn_token_to_image", "cross_attn_image_to_token")
 
 
-def tiny_processor(num_query_frames: int = 2) -> GLUSProcessor:
+@dataclass(frozen=True)
+class Recipe:
+    """What kind of tiny GLUS it is: by default glus-tiny. For the ablations: hard scenes, windows of four frames and
+    no frame times, as in the paper's model."""
+
+    scenes: str = "plain"
+    window: int = 2
+    frame_times: bool = True
+
+    def save(self, folder: Path) -> None:
+        (folder / RECIPE_FILE).write_text(json.dumps(vars(self)))
+
+    @classmethod
+    def load(cls, folder: Path) -> Recipe:
+        """That of a run; glus-tiny's where none is written."""
+        file = Path(folder) / RECIPE_FILE
+        return cls(**json.loads(file.read_text())) if file.is_file() else cls()
+
+
+def tiny_processor(num_query_frames: int = 2, scenes: str = "plain") -> GLUSProcessor:
     image_processor = GLUSImageProcessor(
         size={"shortest_edge": SIZE},
         crop_size={"height": SIZE, "width": SIZE},
         mask_size={"height": SIZE, "width": SIZE},
     )
-    tokenizer = build_word_tokenizer(vocabulary())
+    tokenizer = build_word_tokenizer(SCENES[scenes].words())
     return GLUSProcessor(image_processor, tokenizer, num_query_frames=num_query_frames, num_image_tokens=GRID * GRID)
 
 
-def tiny_config(processor: GLUSProcessor) -> GLUSConfig:
+def tiny_config(processor: GLUSProcessor, frame_times: bool = True) -> GLUSConfig:
     """64 px, 64 tokens per frame; language model 128 wide x 4; mask branch 64 wide with 32x32 logits."""
     return GLUSConfig(
         vision_config={
@@ -92,17 +115,18 @@ def tiny_config(processor: GLUSProcessor) -> GLUSConfig:
         vision_feature_layer=-1,
         num_query_frames=processor.num_query_frames,
         seg_token_id=processor.seg_token_id,
-        frame_position_embedding=True,
+        frame_position_embedding=frame_times,
         multimask_fallback=False,
         detach_memory=False,
     )
 
 
-def build_tiny(seed: int = 0) -> tuple[GLUSForVideoSegmentation, GLUSProcessor]:
+def build_tiny(seed: int = 0, recipe: Recipe | None = None) -> tuple[GLUSForVideoSegmentation, GLUSProcessor]:
     """A freshly initialised model and its processor."""
     torch.manual_seed(seed)
-    processor = tiny_processor()
-    model = GLUSForVideoSegmentation(tiny_config(processor))
+    recipe = recipe or Recipe()
+    processor = tiny_processor(recipe.window, recipe.scenes)
+    model = GLUSForVideoSegmentation(tiny_config(processor, recipe.frame_times))
     initialize(model)
     return model, processor
 
@@ -121,8 +145,9 @@ def initialize(model: GLUSForVideoSegmentation) -> None:
         if "position_embedding" in name or "class_embedding" in name:
             nn.init.normal_(parameter, std=0.5)
     nn.init.normal_(parts.language_model.embed_tokens.weight, std=0.6)
-    nn.init.normal_(parts.frame_position.token_position, std=0.5)
-    nn.init.normal_(parts.frame_position.time_projection.weight, std=0.2)
+    if parts.frame_position is not None:
+        nn.init.normal_(parts.frame_position.token_position, std=0.5)
+        nn.init.normal_(parts.frame_position.time_projection.weight, std=0.2)
     initialize_mask_branch(parts.mask_model)
 
 
@@ -155,10 +180,11 @@ def oracle_prompt(model: GLUSForVideoSegmentation, coverage: Tensor) -> Tensor:
 class TrainingHeads(nn.Module):
     """Dense attributes under every image token, and the 8x8 map of a [SEG] state. Dropped after training."""
 
-    def __init__(self, hidden_size: int):
+    def __init__(self, hidden_size: int, scenes: str = "plain"):
         super().__init__()
+        attributes = SCENES[scenes].attributes
         self.attributes = nn.ModuleDict(
-            {name: nn.Linear(hidden_size, len(values) + 1) for name, values in ATTRIBUTES.items()}
+            {name: nn.Linear(hidden_size, len(values) + 1) for name, values in attributes.items()}
         )
         self.map = nn.Linear(hidden_size, GRID * GRID)
 
@@ -167,6 +193,8 @@ class TrainingHeads(nn.Module):
         total, accuracy = states.new_zeros(()), {}
         for name, head in self.attributes.items():
             target = labels[name].flatten()
+            if (target == IGNORED).all():  # a single frame does not show it
+                continue
             logits = head(states)
             weight = torch.ones(logits.shape[-1])
             weight[-1] = 0.1

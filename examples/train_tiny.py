@@ -4,6 +4,8 @@ python examples/train_tiny.py --stage mask --output runs/tiny/mask --minutes 20
 python examples/train_tiny.py --stage read --output runs/tiny/read --minutes 42
 python examples/train_tiny.py --stage join --output runs/tiny/join --minutes 35 --from runs/tiny/mask runs/tiny/read
 python examples/train_tiny.py --stage memory --output runs/tiny/memory --minutes 20 --start runs/tiny/join
+
+The start of ablate_parts.py is of another kind: give --scenes hard --window 4 --no-frame-times to the first stages.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_batches import GRID, IGNORED, coverage, sample_batch
+from tiny_batches import GRID, IGNORED, SCENES, coverage, sample_batch
 from tiny_mask import decode, ious, mask_loss, mask_step, scale_penalty
 from tiny_memory import memory_step
-from tiny_model import TrainingHeads, build_tiny, oracle_prompt
+from tiny_model import Recipe, TrainingHeads, build_tiny, oracle_prompt
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
@@ -126,7 +128,8 @@ def read_losses(model, heads, batch) -> tuple[Tensor, Tensor, dict]:
     reading = read(model, batch)
     rows = torch.arange(len(reading.segs))[:, None]
     labels = {name: label[rows, batch.prompts.image_frames] for name, label in batch.cell_labels.items()}
-    labels["motion"] = labels["motion"].index_fill(1, torch.tensor([0, 1]), IGNORED)  # too early to know
+    # too early to know; of a hard scene only the frames of the window tell, see state_labels
+    labels["motion"] = labels["motion"].index_fill(1, torch.tensor([0, 1]), IGNORED)
     dense, accuracy = heads.attribute_loss(reading.image_states, labels)
     cells = torch.from_numpy(coverage(batch.targets.numpy() > 0.5))
     map_logits = heads.map(
@@ -160,9 +163,17 @@ def by_kind(values: Tensor, kinds: list[list[str]], valid: Tensor) -> dict[str, 
     return {kind: float(np.mean(items)) for kind, items in sums.items()}
 
 
-def read_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, dict]:
-    window = 2 if rng.random() < (0.0 if progress < 0.5 else 0.4) else 1
-    batch = sample_batch(rng, processor, clips=8, expressions=4 if window == 2 else 8, window=window, weights=KINDS)
+def draw(rng, processor, window: int, scenes: str):
+    """A batch of eight clips: eight expressions over a window of one frame, four over two, two over four."""
+    weights = None if SCENES[scenes].is_hard else KINDS
+    expressions = max(8 // window, 1)
+    return sample_batch(rng, processor, clips=8, expressions=expressions, window=window, weights=weights, kind=scenes)
+
+
+def read_step(model, heads, processor, rng, progress: float, scenes: str = "plain") -> tuple[Tensor, dict]:
+    longer = 0.75 if SCENES[scenes].is_hard else (0.0 if progress < 0.5 else 0.4)
+    window = processor.num_query_frames if rng.random() < longer else 1
+    batch = draw(rng, processor, window, scenes)
     loss, _, metrics = read_losses(model, heads, batch)
     return loss, metrics
 
@@ -170,12 +181,12 @@ def read_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, di
 # join stage: [SEG] prompts the mask branch -------------------------------------------------------------------------
 
 
-def join_step(model, heads, processor, rng, progress: float) -> tuple[Tensor, dict]:
+def join_step(model, heads, processor, rng, progress: float, scenes: str = "plain") -> tuple[Tensor, dict]:
     """Read as before; decode the masks of some of the expressions, all frames of the window with memory."""
-    window = int(rng.choice([1, 2], p=[0.5, 0.5]))
-    batch = sample_batch(rng, processor, clips=8, expressions=8 if window == 1 else 4, window=window, weights=KINDS)
+    window = int(rng.choice([1, processor.num_query_frames], p=[0.5, 0.5]))
+    batch = draw(rng, processor, window, scenes)
     loss, prompts, metrics = read_losses(model, heads, batch)
-    groups = 4 // window
+    groups = max(4 // window, 1)
     targets = batch.targets[:, :groups].flatten(0, 1)
     logits = decode(model, batch.mask_pixel_values, prompts[:, :groups].flatten(0, 1), groups, 7)
     masks, mask_metrics = mask_loss(logits, targets, batch.objects.repeat_interleave(groups, dim=0))
@@ -218,13 +229,21 @@ def load(folder: Path, model, heads, part: str = "all") -> None:
 
 
 def check_sources(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """The last two stages go on from other runs, unless they go on themselves."""
+    """The last two stages go on from other runs, unless they go on themselves; all parts are of one recipe."""
+    if args.stage == "memory" and args.scenes != "plain":
+        parser.error("--stage memory draws its own clips; leave out --scenes")
     sources = [*(args.sources or []), *([args.start] if args.start else [])]
     if args.stage in ("join", "memory") and not (sources or (args.output / "state.json").exists()):
         parser.error(f"--stage {args.stage} needs {'--from' if args.stage == 'join' else '--start'}")
     for folder in sources:
         if not (folder / "weights.safetensors").is_file():
             parser.error(f"{folder}: has no weights.safetensors; name the --output of another stage")
+        if (found := Recipe.load(folder)) != recipe_of(args):
+            parser.error(f"{folder}: is of {found}; pass the same --scenes, --window and --no-frame-times")
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    return Recipe(args.scenes, args.window, not args.no_frame_times)
 
 
 def main() -> None:
@@ -238,13 +257,18 @@ def main() -> None:
     parser.add_argument("--adam-lr", type=float, default=2e-3)
     parser.add_argument("--decay", type=float, default=0.5, help="part of the time over which the rate falls")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scenes", choices=SCENES, default="plain", help="kind of clips")
+    parser.add_argument("--window", type=int, default=2, help="query frames that the model reads together")
+    parser.add_argument("--no-frame-times", action="store_true", help="a model that is not told the times of frames")
     args = parser.parse_args()
     check_sources(parser, args)
+    recipe = recipe_of(args)
     torch.set_num_threads(1)
     args.output.mkdir(parents=True, exist_ok=True)
 
-    model, processor = build_tiny(args.seed)
-    heads = TrainingHeads(model.config.text_config.hidden_size)
+    recipe.save(args.output)
+    model, processor = build_tiny(args.seed, recipe)
+    heads = TrainingHeads(model.config.text_config.hidden_size, recipe.scenes)
     if args.sources:
         load(args.sources[0], model, heads, "mask")
         load(args.sources[1], model, heads, "read")
@@ -266,11 +290,11 @@ def main() -> None:
             torch.manual_seed(state["step"])
             progress = state["seconds"] / (args.minutes * 60)
             if args.stage == "mask":
-                loss, metrics = mask_step(model, processor, rng, progress)
+                loss, metrics = mask_step(model, processor, rng, progress, SCENES[recipe.scenes].scene)
             elif args.stage == "memory":
                 loss, metrics = memory_step(model, processor, rng, KINDS)
             else:
-                loss, metrics = steps[args.stage](model, heads, processor, rng, progress)
+                loss, metrics = steps[args.stage](model, heads, processor, rng, progress, recipe.scenes)
             if not math.isfinite(loss.item()):
                 raise RuntimeError(f"the loss is {loss.item()} at step {state['step']}")
             optimizers.step(loss, state["step"], progress)

@@ -14,10 +14,10 @@ from tests.paths import EXAMPLES
 
 sys.path.insert(0, str(EXAMPLES))
 
-from tiny_batches import cell_labels, coverage, pack_prompts, sample_batch  # noqa: E402
+from tiny_batches import IGNORED, cell_labels, coverage, pack_prompts, sample_batch, sample_times  # noqa: E402
 from tiny_memory import CLIPS, VISITS, read_clip, sample_clip, sample_pass, visitors  # noqa: E402
-from tiny_model import TrainingHeads, build_tiny  # noqa: E402
-from train_tiny import Optimizers, main, save, trainable  # noqa: E402
+from tiny_model import Recipe, TrainingHeads, build_tiny  # noqa: E402
+from train_tiny import Optimizers, join_step, main, read_step, save, trainable  # noqa: E402
 
 from glus_hf.data.motion_shapes import sample_expressions, sample_veiled_scene  # noqa: E402
 
@@ -26,6 +26,12 @@ from glus_hf.data.motion_shapes import sample_expressions, sample_veiled_scene  
 def tiny():
     model, processor = build_tiny()
     return model.eval(), processor
+
+
+@pytest.fixture(scope="module")
+def hard():
+    model, processor = build_tiny(recipe=Recipe("hard", 4, frame_times=False))
+    return model, processor
 
 
 @pytest.mark.parametrize("window", [1, 2])
@@ -109,6 +115,47 @@ def test_the_memory_stage_shows_what_each_kind_of_clip_is_for(kind):
             assert order.start / 15 <= scene.veil[0] and order.step == 1
     assert backward > 0 or kind in ("veiled", "dimmed")
     assert changes >= 8 or kind != "visit"  # the passes see the target come or go
+
+
+def test_a_hard_model_reads_windows_of_four_without_frame_times(hard):
+    model, processor = hard
+    assert model.model.frame_position is None and model.config.num_query_frames == 4
+    assert (
+        processor.tokenizer.unk_token_id not in processor.tokenizer("that trembles before the red square")["input_ids"]
+    )
+    batch = sample_batch(np.random.default_rng(1), processor, clips=2, expressions=2, window=4, kind="hard")
+    assert batch.pixel_values.shape[:2] == (2, 8) and batch.targets.shape == (2, 2, 4, 64, 64)
+    motion = batch.cell_labels["motion"]
+    assert (motion[:, :5] == IGNORED).all() and (motion[:, 5:] != IGNORED).all()  # only neighbouring frames tell
+
+
+def test_windows_of_hard_clips_mostly_show_an_event(hard):
+    _, processor = hard
+    shown = 0
+    for seed in range(60):
+        times = sample_times(np.random.default_rng(seed), processor, 4, (24, 25), [0.5])[-4:]
+        shown += times[0] <= 0.5 + 1 / 23 and times[-1] >= 0.5
+    assert shown > 36  # a random window does in a quarter of the cases
+
+
+@pytest.mark.parametrize("stage", [pytest.param("read", marks=pytest.mark.slow), "join"])
+def test_a_hard_model_takes_a_step(hard, stage):
+    model, processor = hard
+    heads = TrainingHeads(model.config.text_config.hidden_size, "hard")
+    for seed in (0, 1):  # windows of four frames and of one
+        rng = np.random.default_rng(seed)
+        loss, metrics = {"read": read_step, "join": join_step}[stage](model, heads, processor, rng, 0.6, "hard")
+        assert torch.isfinite(loss) and all(np.isfinite(value) for value in metrics.values())
+    loss.backward()
+
+
+def test_runs_of_another_recipe_are_refused(tmp_path, monkeypatch, capsys):
+    start = random_run(tmp_path / "start")
+    arguments = ["--stage", "join", "--output", str(tmp_path / "run"), "--minutes", "0", "--from", start, start]
+    monkeypatch.setattr(sys, "argv", ["", *arguments, "--window", "4"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "pass the same --scenes, --window and --no-frame-times" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from ..publishing.push import PushOptions, push_folder
 from ..publishing.push_objects import public_name
 from ..publishing.repository_files import README, read_repository
 from .checkpoints import check_complete, check_same_parts, last_checkpoint, loading, other_options
+from .frame_passes import FramesSeen, frames_in, frames_of
 from .non_finite import GradientWatch
 from .samples.resumable_sampler import EpochDataset, ResumableSampler
 
@@ -43,7 +44,7 @@ class StepTrainer(Trainer):
     loss_is_scaled_for_ga = True  # by the counts of the whole step
 
     def __init__(self, model, args: TrainingArguments, data_collator: Callable, callbacks=None, **kwargs):
-        callbacks = [*(callbacks or []), GradientWatch(self)]
+        callbacks = [*(callbacks or []), GradientWatch(self), FramesSeen()]
         super().__init__(model, args, _WithSamples(data_collator), callbacks=callbacks, **kwargs)
         self.current_samples: list = []
         self.dataset_names: set[str] = set()
@@ -74,7 +75,23 @@ class StepTrainer(Trainer):
         self.current_samples = [sample for batch in batches for sample in batch["samples"]]
         self.dataset_names |= {sample["dataset"] for sample in self.current_samples if "dataset" in sample}
         counts = torch.stack([self._counts(batch) for batch in batches]).sum(0) if batches else torch.zeros(2)
-        return batches, self.accelerator.reduce(counts.to(device), "sum")
+        frames = counts.new_tensor([frames_in(self.current_samples)])
+        counts = self.accelerator.reduce(torch.cat([counts, frames]).to(device), "sum")
+        self._frames_seen.count += int(counts[-1])
+        return batches, counts[:-1]
+
+    @property
+    def _frames_seen(self) -> FramesSeen:
+        """A resumed run puts another one in the place of that of the start."""
+        return next(callback for callback in self.callback_handler.callbacks if isinstance(callback, FramesSeen))
+
+    def frame_passes(self) -> dict[str, float]:
+        """`frames_seen`: frames of all samples so far, of all processes. `frame_passes`: their number over the frames
+        of the training set's videos (the paper: 11.6 in 3000 steps). Only what can be told."""
+        seen, total = self._frames_seen.count, frames_of(self.train_dataset)
+        if not seen:
+            return {}
+        return {"frames_seen": seen, **({"frame_passes": round(seen / total, 4)} if total else {})}
 
     def _get_train_sampler(self, train_dataset=None):
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -96,13 +113,15 @@ class StepTrainer(Trainer):
         return list(self.TERMS)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As in transformers, with the unweighted means of all terms since the last time."""
+        """As in transformers, with the unweighted means of all terms since the last time, and [`frame_passes`]."""
         if "loss" in logs:
             steps, names = max(self.state.global_step - self._summed_steps, 1), self._logged_terms()
             sums = torch.stack([torch.as_tensor(self._sums[name], device=self.args.device) for name in names])
             means = self.accelerator.reduce(sums.float(), "mean") / steps
             logs = {**logs, **dict(zip(names, means.tolist(), strict=True))}
             self._restart_sums(self.state.global_step)
+        if "loss" in logs or "train_loss" in logs:
+            logs |= self.frame_passes()
         super().log(logs, start_time)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):

@@ -6,6 +6,8 @@ any time of any scene renders at any resolution.
 """
 
 from .clips import SPLITS, Clip, generate_clip
+from .hard_expressions import HARD_KINDS, sample_hard_expressions
+from .hard_scenes import sample_hard_scene
 from .sample_expressions import KINDS, Expression, classify, sample_expressions
 from .sample_scenes import DIRECTIONS, HELD_OUT, MOTIONS, sample_scene, sample_veiled_scene
 from .scenes import COLORS, SHAPES, SIZES, Scene, Sprite
@@ -14,6 +16,7 @@ from .scenes import COLORS, SHAPES, SIZES, Scene, Sprite
 __all__ = [
     "COLORS",
     "DIRECTIONS",
+    "HARD_KINDS",
     "HELD_OUT",
     "KINDS",
     "MOTIONS",
@@ -27,6 +30,8 @@ __all__ = [
     "classify",
     "generate_clip",
     "sample_expressions",
+    "sample_hard_expressions",
+    "sample_hard_scene",
     "sample_scene",
     "sample_veiled_scene",
 ]

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import UserError
+from .hard_expressions import sample_hard_expressions
+from .hard_scenes import sample_hard_scene
 from .sample_expressions import Expression, sample_expressions
 from .sample_scenes import sample_scene, sample_veiled_scene
 from .scenes import Scene
 
 
 SPLITS = {"train": 0, "validation": 1, "test": 2, "test_held_out": 3, "occlusion": 4, "reveal": 5}
+SPLITS |= {"hard_train": 6, "hard_validation": 7, "hard_test": 8}
 
 
 @dataclass
@@ -40,9 +43,11 @@ def generate_clip(
             and motion that no other split shows. `occlusion` has clips that are veiled from about a third of the clip
             on, with sprites that differ in colour alone: who is who must be remembered. `reveal` has such clips
             that are veiled until about two thirds of the clip: the first frame does not show who is who.
+            `hard_train`, `hard_validation` and `hard_test` have many look-alikes whose short events only neighbouring
+            frames tell, on a textured background that moves; see [`sample_hard_scene`].
         seed: a different seed is a different dataset.
         size: side of the square frames in pixels.
-        num_frames: length; by default 8 to 24, sampled by the seed.
+        num_frames: length; by default 8 to 24 (hard clips: 20 to 32), sampled by the seed.
         num_expressions: most expressions per clip.
 
     Example:
@@ -58,6 +63,10 @@ def generate_clip(
     if split in ("occlusion", "reveal"):
         scene = sample_veiled_scene(rng, late=split == "reveal")
         expressions = sample_expressions(rng, scene, num_expressions, {"static": 1.0, "no_target": 0.0})
+    elif split.startswith("hard_"):
+        sampled_length = int(rng.integers(20, 33))
+        scene = sample_hard_scene(rng)
+        expressions = sample_hard_expressions(rng, scene, num_expressions)
     else:
         scene = sample_scene(rng, held_out=split == "test_held_out")
         expressions = sample_expressions(rng, scene, num_expressions)

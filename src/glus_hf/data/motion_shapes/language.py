@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -99,18 +100,22 @@ class Filter:
             self.shape in (None, sprite.shape)
             and self.color in (None, sprite.color)
             and self.size in (None, sprite.size)
-            and self.motion in (None, sprite.motion, sprite.relation)
+            and (self.motion in (None, sprite.motion, sprite.relation) or self.motion in sprite.facts)
         )
 
 
-def phrase(rng, wanted: Filter, count: int) -> str:
-    """Put a filter into words, in one of several ways; `count` targets decide singular or plural."""
+def phrase(rng, wanted: Filter, count: int, motion_phrases: Mapping[str, list[tuple[str, str]]] | None = None) -> str:
+    """Put a filter into words, in one of several ways; `count` targets decide singular or plural.
+
+    `motion_phrases`: those of other motions than [`MOTION_PHRASES`].
+    """
     plural = count > 1
     noun = wanted.shape or str(rng.choice(NOUNS))
     noun = PLURALS.get(noun, f"{noun}s") if plural else noun
     size = str(rng.choice(SYNONYMS[wanted.size])) if wanted.size else ""
     article = str(rng.choice(NUMBERS[count])) if plural else "the"
-    motion = MOTION_PHRASES[wanted.motion][rng.integers(len(MOTION_PHRASES[wanted.motion]))] if wanted.motion else ""
+    phrases = (motion_phrases or MOTION_PHRASES)[wanted.motion] if wanted.motion else []
+    motion = phrases[rng.integers(len(phrases))] if phrases else ""
     motion = motion[plural] if motion else ""
     color_last = wanted.color and not motion and rng.random() < 0.25
     verb = "are" if plural else "is"

@@ -62,7 +62,7 @@ def _sample_apart(rng) -> list[Sprite] | None:
     for color in rng.permutation(list(COLORS))[: int(rng.integers(2, 5))]:
         motion = str(rng.choice([*DIRECTIONS, "still", "circle"]))
         sprite = _place(rng, (shape, str(color), size, motion), sprites, set())
-        if _gap(sprite, sprites, np.linspace(0, 1, 25)) <= 0:
+        if gap_to(sprite, sprites, np.linspace(0, 1, 25)) <= 0:
             return None
         sprites.append(sprite)
     return sprites
@@ -112,7 +112,7 @@ def _place(rng, spec, others: list[Sprite], labels: set[str]) -> Sprite:
     times = np.linspace(0, 1, 9)
     for _ in range(30):
         sprite = _sample_sprite(rng, spec, labels)
-        gap = _gap(sprite, others, times)
+        gap = gap_to(sprite, others, times)
         if gap > best_gap:
             best, best_gap = sprite, gap
         if gap > 0.0 or (gap > -0.12 and rng.random() < 0.15):  # some overlap: occlusions belong to the task
@@ -120,7 +120,7 @@ def _place(rng, spec, others: list[Sprite], labels: set[str]) -> Sprite:
     return best
 
 
-def _gap(sprite: Sprite, others: list[Sprite], times: np.ndarray) -> float:
+def gap_to(sprite: Sprite, others: list[Sprite], times: np.ndarray) -> float:
     """Smallest distance between the outlines of a sprite and any other; 1 without others."""
     gaps = [
         (np.linalg.norm(sprite.position(times) - other.position(times), axis=-1) - sprite.radius - other.radius)

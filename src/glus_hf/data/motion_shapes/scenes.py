@@ -20,11 +20,15 @@ COLORS = {
 }
 SIZES = {"small": 0.092, "large": 0.145}
 GREY = (128, 128, 128)
+WHITE = (250, 250, 250)
 
 
 @dataclass
 class Sprite:
-    """One shape. Positions and sizes are fractions of the frame; `points [k, 2]` at `times [k]` give the path."""
+    """One shape. Positions and sizes are fractions of the frame; `points [k, 2]` at `times [k]` give the path.
+
+    `facts` are names of relations to others that hold of it; it is white during `flash` (times in [0, 1]).
+    """
 
     shape: str
     color: str
@@ -35,6 +39,8 @@ class Sprite:
     scale: tuple[float, float] = (1.0, 1.0)
     tint: np.ndarray = field(default_factory=lambda: np.zeros(3))
     relation: str | None = None
+    facts: frozenset[str] = frozenset()
+    flash: tuple[float, float] | None = None
 
     @property
     def radius(self) -> float:
@@ -53,18 +59,23 @@ class Scene:
     """Sprites in painting order (the last one is in front) on a background.
 
     From `veil[0]` to `veil[1]` (times in [0, 1]) frosted glass hides the colours: every sprite is a grey silhouette.
+    With `drift` the texture, which then repeats, moves by so many of its cells (x, y) from first to last frame.
     """
 
     sprites: list[Sprite]
     background: np.ndarray
     texture: np.ndarray
     veil: tuple[float, float] | None = None
+    drift: tuple[float, float] | None = None
 
     def render(self, times: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Frames `uint8 [t, size, size, 3]` and visible masks `bool [sprites, t, size, size]` at `times` in [0, 1]."""
         times = np.asarray(times, dtype=np.float32)
         grid = ((np.arange(size) + 0.5) / size).astype(np.float32)
-        frames = np.repeat(self._paint_background(size)[None], len(times), axis=0)
+        if self.drift is None:
+            frames = np.repeat(self._paint_background(size)[None], len(times), axis=0)
+        else:
+            frames = np.stack([self._paint_moved(size, np.array(self.drift) * time) for time in times])
         masks = np.zeros((len(self.sprites), len(times), size, size), dtype=bool)
         for index, sprite in enumerate(self.sprites):
             center, radius = sprite.position(times).astype(np.float32), sprite.radii(times).astype(np.float32)
@@ -81,6 +92,8 @@ class Scene:
         """Colour at each time, `[t, 1, 1, 3]`."""
         color = np.asarray(COLORS[sprite.color], dtype=np.float32) + sprite.tint.astype(np.float32)
         colors = np.tile(color, (len(times), 1))
+        if sprite.flash is not None:
+            colors[(times > sprite.flash[0]) & (times < sprite.flash[1])] = WHITE
         colors[self.is_veiled(times)] = GREY
         return colors[:, None, None]
 
@@ -96,6 +109,17 @@ class Scene:
         part = at - low
         rows = self.texture[low] * (1 - part)[:, None] + self.texture[low + 1] * part[:, None]
         smooth = rows[:, low] * (1 - part) + rows[:, low + 1] * part
+        return (self.background + smooth[..., None]).astype(np.float32)
+
+    def _paint_moved(self, size: int, offset: np.ndarray) -> np.ndarray:
+        """The background with its texture moved by `offset` cells (x, y); it goes on at the other side."""
+        cells = len(self.texture)
+        weights = []
+        for shift in offset:
+            at = (np.linspace(0, cells, size, endpoint=False) - shift) % cells
+            low, part = at.astype(int) % cells, (at % 1)[:, None]
+            weights.append(np.eye(cells)[low] * (1 - part) + np.eye(cells)[(low + 1) % cells] * part)
+        smooth = weights[1] @ self.texture @ weights[0].T
         return (self.background + smooth[..., None]).astype(np.float32)
 
     def targets(self, wanted: Filter) -> list[int]:

@@ -83,6 +83,11 @@ class MixtureDataset(EpochDataset):
         return name, int(rng.integers(len(self.datasets[name])))
 
     @property
+    def total_frames(self) -> int:
+        """Frames of all videos of all parts."""
+        return sum(part.total_frames for part in self.datasets.values())
+
+    @property
     def skipped(self) -> list[dict]:
         """What all parts left out; see [`ReferringVideoDataset.skipped`]."""
         return [entry for part in self.datasets.values() for entry in part.skipped]

@@ -113,6 +113,11 @@ class ReferringVideoDataset(EpochDataset):
         return self.sample(int(index), (SAMPLE_STREAM, self.seed, self.epoch, int(index)))
 
     @property
+    def total_frames(self) -> int:
+        """Frames of all its videos."""
+        return sum(video.num_frames for video in self._videos)
+
+    @property
     def skipped(self) -> list[dict]:
         """What this process and its workers left out: `{"sample": ids, "reason": text}` each time it happened."""
         return [] if self._log is None else self._log.read()
