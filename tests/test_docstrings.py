@@ -14,7 +14,8 @@ from glus_hf import GLUSImageProcessor, GLUSProcessor, GLUSSelectorProcessor
 from glus_hf.training.word_tokenizer import build_word_tokenizer
 
 
-OF_EXTRAS = {"glus_hf.webapp.page": "gradio"}  # the tests of the page run where its extra is installed
+# the tests of the page run where its extra is installed
+OF_EXTRAS = {f"glus_hf.webapp.{name}": "gradio" for name in ("page", "page_jobs", "correction_panel")}
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(glus_hf.__path__, "glus_hf.")
