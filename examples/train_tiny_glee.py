@@ -34,7 +34,7 @@ from glus_hf.training.glee_trainer import GLEETrainingArguments, parameter_group
 STAGES = ("contrast", "main", "prompts")
 TEXT_TOWERS = ("unfrozen", "frozen", "distilled")
 NAMES_PART = 0.4  # of the batches
-PROMPTS_PART = 0.65  # of the batches of the last stage
+PROMPTS_PART = 0.65  # of the batches of the last stage, by default
 PROMPT_CLIPS = 5  # of a batch, two frames each
 PROMPTER = {"visual_prompter": "full", "prompt_crop_size": 64, "prompt_num_points": 64}
 PROMPTER_PARTS = ("model.prompter.", "model.decoder.heads.confidence.")
@@ -219,10 +219,11 @@ def train_prompts(
     rate: float,
     seed: int,
     alone: bool = False,
+    prompts_part: float = PROMPTS_PART,
     images: int = 8,
 ) -> None:
-    """Batches with prompts, and those of `main`, so that nothing is forgotten; `start` are the weights of a model
-    without prompter. The text tower is distilled from its state at the start. With `alone` only the prompter and the
+    """Batches with prompts, and those of `main`, so that nothing is forgotten; `start` are the weights of a model,
+    with a prompter or without. The text tower is distilled from its state at the start. With `alone` only the prompter and the
     confidence head are trained, on prompts: what the model answers to texts stays the same to the last bit."""
     model, processor = build_tiny_glee(seed, **PROMPTER)
     missing, unexpected = model.load_state_dict(start, strict=False)
@@ -238,7 +239,7 @@ def train_prompts(
     locations, confidences = LocationLogits(model), LocationLogits(model, "confidence")
 
     def make_loss(rng) -> tuple[Tensor, dict]:
-        if alone or rng.random() < PROMPTS_PART:
+        if alone or rng.random() < prompts_part:
             kind, batch, logits = "prompts", prompt_batch(rng, processor, PROMPT_CLIPS), confidences
         elif rng.random() < NAMES_PART:
             kind, batch, logits = "names", names_batch(rng, processor, images), locations
@@ -326,7 +327,8 @@ def main() -> None:
     parser.add_argument("--contrast-minutes", type=float, default=3, help="CPU time of the first stage")
     parser.add_argument("--minutes", type=float, default=24, help="CPU time of the second; its rate falls at the end")
     parser.add_argument("--prompt-minutes", type=float, default=0, help="CPU time of the third; 0 leaves it out")
-    parser.add_argument("--start", help="a finished model without prompter: train the third stage alone")
+    parser.add_argument("--start", help="a finished model: train the third stage alone")
+    parser.add_argument("--prompts-part", type=float, default=PROMPTS_PART, help="of the third's batches have a prompt")
     parser.add_argument("--prompter-alone", action="store_true", help="the third trains nothing else")
     parser.add_argument("--contrast-rate", type=float, default=2e-3)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -348,7 +350,7 @@ def main() -> None:
     else:
         start = GLEEForVideoSegmentation.from_pretrained(args.start).state_dict()
     prompts = args.output / "prompts"
-    train_prompts(prompts, start, args.prompt_minutes, args.rate, args.seed, args.prompter_alone)
+    train_prompts(prompts, start, args.prompt_minutes, args.rate, args.seed, args.prompter_alone, args.prompts_part)
     export(prompts, finished, **PROMPTER)
 
 
