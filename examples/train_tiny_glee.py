@@ -223,8 +223,8 @@ def train_prompts(
     images: int = 8,
 ) -> None:
     """Batches with prompts, and those of `main`, so that nothing is forgotten; `start` are the weights of a model,
-    with a prompter or without. The text tower is distilled from its state at the start. With `alone` only the prompter and the
-    confidence head are trained, on prompts: what the model answers to texts stays the same to the last bit."""
+    with a prompter or without. The text tower is distilled from its state at the start. With `alone` only the prompter
+    and the confidence head are trained, on prompts: what the model answers to texts stays the same to the last bit."""
     model, processor = build_tiny_glee(seed, **PROMPTER)
     missing, unexpected = model.load_state_dict(start, strict=False)
     if unexpected or not all(name.startswith("model.prompter.") for name in missing):
@@ -328,7 +328,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=24, help="CPU time of the second; its rate falls at the end")
     parser.add_argument("--prompt-minutes", type=float, default=0, help="CPU time of the third; 0 leaves it out")
     parser.add_argument("--start", help="a finished model: train the third stage alone")
-    parser.add_argument("--prompts-part", type=float, default=PROMPTS_PART, help="of the third's batches have a prompt")
+    parser.add_argument("--prompts-part", type=float, default=PROMPTS_PART, help="share of the third's batches")
     parser.add_argument("--prompter-alone", action="store_true", help="the third trains nothing else")
     parser.add_argument("--contrast-rate", type=float, default=2e-3)
     parser.add_argument("--rate", type=float, default=1e-3)
