@@ -1,7 +1,7 @@
 """Batches and losses of the tiny vision-language model: strict prompts of MotionShapes clips, packed and supervised.
 
-The packing is that of `tiny_batches`: conversations about one clip share its context frames and first query frame, then
-split into one branch per expression, which sees the shared part and itself at the positions that it has alone.
+The packing is that of `tiny_batches`: conversations about one clip share its context frames and first query frame,
+then split into one branch per expression, which sees the shared part and itself at the positions that it has alone.
 """
 
 from __future__ import annotations
