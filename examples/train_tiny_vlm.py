@@ -1,8 +1,9 @@
 """Train a tiny Qwen3-VL with the mask branch of glus-tiny on MotionShapes; stages resume where they were stopped.
 
-    python examples/train_tiny_vlm.py --stage read --output runs/tiny-vlm/read --minutes 150
-    python examples/train_tiny_vlm.py --stage join --output runs/tiny-vlm/join --minutes 60 --start runs/tiny-vlm/read
-    python examples/evaluate_tiny.py --model runs/tiny-vlm/join/model --split test --num-videos 200
+    r=runs/tiny-vlm
+    python examples/train_tiny_vlm.py --stage read --output $r/read --minutes 55
+    python examples/train_tiny_vlm.py --stage join --output $r/join --minutes 40 --start $r/read --adam-lr 1e-3 --muon-lr 6e-3
+    python examples/evaluate_tiny.py --model $r/join/model --split test --num-videos 200
 
 Minutes are of the processor, on one thread. `model` in the output folder is a checkpoint of package `glus_hf`.
 """
@@ -18,12 +19,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from tiny_vlm import Heads, build_vlm, join_losses, read_losses, sample_batch
+from tiny_model import TrainingHeads
+from tiny_vlm import HIDDEN, QUERIES, build_vlm
+from tiny_vlm_read import join_losses, read_losses, sample_vlm_batch
 from train_tiny import Optimizers, save
 
 
 STAGES = ("read", "join")
-SHAPE = {"read": (8, 6), "join": (8, 4)}  # clips, expressions of each
+CLIPS = 8
 
 
 def trainable(model, heads, stage: str) -> list:
@@ -31,6 +34,12 @@ def trainable(model, heads, stage: str) -> list:
     named = [(name.replace("blocks", "layers"), weight) for name, weight in model.named_parameters()]
     chosen = [(name, weight) for name, weight in named if stage == "join" or "mask_model" not in name]
     return chosen + [(f"heads.{name}", weight) for name, weight in heads.named_parameters()]
+
+
+def sample_window(rng: np.random.Generator, stage: str, progress: float) -> int:
+    """Query frames of the next batch: one at first, then also two."""
+    share = {"read": 0.0 if progress < 0.5 else 0.4, "join": 0.5}[stage]
+    return 1 + int(rng.random() < share)
 
 
 def load(folder: Path, model, heads) -> None:
@@ -46,14 +55,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--start", type=Path, help="start from the weights of this run")
-    parser.add_argument("--muon-lr", type=float, default=0.01)
-    parser.add_argument("--adam-lr", type=float, default=2e-3)
+    parser.add_argument("--muon-lr", type=float, default=0.015)
+    parser.add_argument("--adam-lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.output.mkdir(parents=True, exist_ok=True)
     model, processor = build_vlm(args.seed)
-    heads = Heads()
+    heads = TrainingHeads(HIDDEN)
     if args.start:
         load(args.start, model, heads)
     model.train()
@@ -69,14 +78,16 @@ def main() -> None:
         while state["seconds"] < args.minutes * 60:
             rng = np.random.default_rng([78, args.seed, STAGES.index(args.stage), state["step"]])
             torch.manual_seed(state["step"])
-            batch = sample_batch(rng, processor, *SHAPE[args.stage])
+            progress = state["seconds"] / (args.minutes * 60)
+            window = sample_window(rng, args.stage, progress)
+            batch = sample_vlm_batch(rng, processor, CLIPS, 8 // window, window)
             if args.stage == "read":
                 loss, _, metrics = read_losses(model, heads, batch)
             else:
                 loss, metrics = join_losses(model, heads, batch)
             if not math.isfinite(loss.item()):
                 raise RuntimeError(f"the loss is {loss.item()} at step {state['step']}")
-            optimizers.step(loss, state["step"], state["seconds"] / (args.minutes * 60))
+            optimizers.step(loss, state["step"], progress)
             for name, value in {"loss": loss.item(), **metrics}.items():
                 averages[name] = 0.97 * averages.get(name, value) + 0.03 * value
             state["step"] += 1
@@ -88,6 +99,7 @@ def main() -> None:
             if state["step"] % 100 == 0:
                 save(args.output, model, heads, optimizers, state)
     save(args.output, model, heads, optimizers, state)
+    processor.num_query_frames = QUERIES
     model.eval().save_pretrained(args.output / "model")
     processor.save_pretrained(args.output / "model")
 

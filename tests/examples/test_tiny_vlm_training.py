@@ -1,4 +1,4 @@
-"""The training of the tiny vision-language model: a step of each stage, resumed, exported and segmented with."""
+"""The training of the tiny vision-language model: its packed prompts; a step of each stage, resumed and exported."""
 
 import json
 import runpy
@@ -37,23 +37,22 @@ def test_both_stages_step_resume_and_export(tmp_path, monkeypatch, examples):
     assert [output.frame_idx for output in model.eval().propagate_in_video_iterator(session)] == list(range(5))
 
 
-def test_cells_of_merged_tokens_are_where_they_belong(examples):
-    """A head that copies a token's own number says which of the 2 x 2 cells it speaks for."""
-    from tiny_vlm import GRID, HIDDEN, MERGE, SIDE, Heads
+@pytest.mark.parametrize("window", [1, 2])
+def test_packed_prompts_read_as_alone(examples, window):
+    """Every [SEG] state equals that of its own prompt: what the training learns is what inference reads."""
+    from tiny_vlm import build_vlm
+    from tiny_vlm_read import pack, read, sample_vlm_batch
 
-    heads = Heads()
-    head = heads.attributes["size"]
-    classes = head.out_features // MERGE**2
-    labels = torch.zeros(1, GRID, GRID, dtype=torch.long)
-    labels[0, 2, 5] = 1  # in the token of row 1, column 2: its first row, second column
-    states = torch.zeros(1, SIDE * SIDE, HIDDEN)
-    states[0, 1 * SIDE + 2, 0] = 1
+    model, processor = build_vlm()
+    batch = sample_vlm_batch(np.random.default_rng(0), processor, clips=2, expressions=3, window=window)
     with torch.no_grad():
-        head.weight.zero_()
-        head.bias.view(MERGE**2, classes).copy_(torch.eye(classes)[0])
-        head.weight.view(MERGE, MERGE, classes, HIDDEN)[0, 1, 1, 0] = 9
-        for name in heads.attributes:
-            if name != "size":
-                heads.attributes[name].weight.zero_()
-        _, accuracy = heads.attribute_loss(states, dict.fromkeys(heads.attributes, labels.flatten(1)))
-    assert accuracy["size"] == 1.0
+        videos = [model.reader.encode_frames(pixels) for pixels in batch.inputs["frame_pixels"]]
+        states, known, attention = read(model, pack(model, batch.inputs, videos, window), videos)
+        alone = model(
+            **{name: batch.inputs[name] for name in ("input_ids", "frame_pixels", "attention_mask")},
+            expressions_per_video=[3, 3],
+        ).seg_embeddings
+        projected = model.seg_projection(states[..., -1, :])
+    assert (projected.flatten(0, 1) - alone).abs().max() < 1e-5
+    assert known.shape == (2 * (5 + 3 * (window - 1)) * 64, 128)
+    torch.testing.assert_close(attention.exp().sum(-1), torch.ones(attention.shape[:-1]))
