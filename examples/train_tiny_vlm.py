@@ -1,9 +1,8 @@
 """Train a tiny Qwen3-VL with the mask branch of glus-tiny on MotionShapes; stages resume where they were stopped.
 
-    r=runs/tiny-vlm
-    python examples/train_tiny_vlm.py --stage read --output $r/read --minutes 55
-    python examples/train_tiny_vlm.py --stage join --output $r/join --minutes 40 --start $r/read --adam-lr 1e-3 --muon-lr 6e-3
-    python examples/evaluate_tiny.py --model $r/join/model --split test --num-videos 200
+    python examples/train_tiny_vlm.py --stage read --output runs/tiny-vlm/read --minutes 55
+    python examples/train_tiny_vlm.py --stage join --output runs/tiny-vlm/join --minutes 40 --start runs/tiny-vlm/read
+    python examples/evaluate_tiny.py --model runs/tiny-vlm/join/model --split test --num-videos 200
 
 Minutes are of the processor, on one thread. `model` in the output folder is a checkpoint of package `glus_hf`.
 """
@@ -26,6 +25,7 @@ from train_tiny import Optimizers, save
 
 
 STAGES = ("read", "join")
+RATES = {"read": (0.015, 0.003), "join": (0.006, 0.001)}  # of Muon, of AdamW
 CLIPS = 8
 
 
@@ -55,8 +55,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--start", type=Path, help="start from the weights of this run")
-    parser.add_argument("--muon-lr", type=float, default=0.015)
-    parser.add_argument("--adam-lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -66,7 +64,7 @@ def main() -> None:
     if args.start:
         load(args.start, model, heads)
     model.train()
-    optimizers = Optimizers(trainable(model, heads, args.stage), args.muon_lr, args.adam_lr)
+    optimizers = Optimizers(trainable(model, heads, args.stage), *RATES[args.stage])
     state = {"step": 0, "seconds": 0.0}
     if (args.output / "state.json").exists():
         load(args.output, model, heads)
