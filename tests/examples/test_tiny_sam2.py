@@ -55,7 +55,7 @@ def test_all_objects_at_once_are_followed_as_transformers_follows_one(model):
     for number, clip in enumerate(owner):
         expected, expected_scores = loop_of_transformers(model, pixels[clip], targets[number, 0])
         torch.testing.assert_close(scores[number], expected_scores, atol=1e-4, rtol=0)
-        torch.testing.assert_close(shown(logits[number], scores[number, :, None]), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(shown(logits[number], scores[number, :, None]), expected, atol=2e-4, rtol=0)
 
 
 def test_the_loss_reaches_memory_pointers_and_first_frame():

@@ -66,7 +66,7 @@ def test_a_run_from_an_alias_loads_everywhere(run, tmp_path, monkeypatch, name):
     pipe = glus_hf.pipeline(model=f"run/{name}")
     assert pipe(videos()[0]["frames"], "the red circle")["masks"].shape == (8, 64, 64)
     torch.testing.assert_close(logits(pipe.model), trained, rtol=0, atol=1e-3)
-    torch.testing.assert_close(logits(PeftModel.from_pretrained(base, f"run/{name}")), trained, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits(PeftModel.from_pretrained(base, f"run/{name}")), trained, rtol=0, atol=1e-4)
     assert type(AutoModelForReferringVideoSegmentation.from_pretrained(f"run/{name}")) is GLUSForVideoSegmentation
 
 

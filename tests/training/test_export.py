@@ -34,6 +34,7 @@ def load(folder):
 def outputs(model, trainer):
     batch = trainer.data_collator([videos()[0], videos()[3]])
     batch.pop("samples")
+    model.pack_expressions(False)  # packed, states that nobody reads are zero
     with torch.no_grad():
         found = model.eval()(**batch)
     masks = torch.cat([logits.flatten() for logits in found.mask_logits])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from ..errors import UserError
-from ..models.host_copies import to_host
 from ..models.refusals import explained_outputs
+
+
+if TYPE_CHECKING:  # the command line lists its commands without PyTorch
+    from torch import Tensor
 
 
 MISSING_FRAMES = "missing_seg_frames"
@@ -115,6 +118,8 @@ def fast_modes(model, window: str = "sliding", frame_stride: int = 1) -> dict:
 
 def frame_masks(output, processor, threshold: float = 0.0, keep_logits: bool = False) -> FrameMasks:
     """The masks of one output of a model; see [`iterate_frame_masks`]."""
+    from ..models.host_copies import to_host
+
     masks = processor.post_process_masks(output.mask_logits, threshold=threshold)
     leaving = [_has_nan(output), masks, output.scores.float()]
     leaving += [output.mask_logits.float()] if keep_logits else []
