@@ -114,7 +114,7 @@ BOMBS = {
 }
 
 
-SLOW_BOMBS = ("lists",)  # as objects, of 10 seconds
+SLOW_BOMBS = ("lists", "keys")  # as the others, of 10 seconds
 
 
 @pytest.mark.parametrize(

@@ -233,9 +233,13 @@ def naive_scores(model, processor, session):
     return scores
 
 
-@pytest.mark.parametrize("batch_size", [None, 1, 4])
+@pytest.mark.parametrize("batch_size", [None, pytest.param(1, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize(
-    ("num_frames", "strategy"), [(1, None), (7, None), (23, None), (23, "paper"), (40, "paper"), (12, [11, 0, 3])]
+    ("num_frames", "strategy"),
+    [
+        *[(1, None), (7, None), (23, None), (23, "paper"), (12, [11, 0, 3])],
+        pytest.param(40, "paper", marks=pytest.mark.slow),
+    ],
 )
 def test_session_equals_single_passes_and_encodes_every_frame_once(num_frames, strategy, batch_size):
     model, processor = small_selector()
