@@ -10,6 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.disable()  # what is imported stays: to look through it for garbage took seconds, and again after every training
 
 
+def pytest_configure(config):
+    """With pytest-xdist, files come in their order. Its own puts those with the fewest tests last, which are the slow
+    ones: one process waited for the other."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 def pytest_collection_finish(session):
     """From here on only what tests make is looked through."""
     gc.freeze()
