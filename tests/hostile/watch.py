@@ -13,7 +13,8 @@ from pathlib import Path
 
 IN_OPEN = 0x20
 LARGE = 1 << 20
-PROGRAM_EVENTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn")
+STARTS = ("subprocess.Popen", "os.posix_spawn")  # the second within the first, since Python 3.13
+PROGRAM_EVENTS = (*STARTS, "os.system", "os.exec", "os.spawn", "pty.spawn")
 
 
 def picture(folder: Path) -> dict[str, tuple]:
@@ -80,7 +81,7 @@ class OpenedFiles:
         return sorted(set(names))
 
 
-LISTS_FONTS = "('fc-list', ['fc-list',"
+LISTS_FONTS = "fc-list', ['fc-list',"
 """The list of fonts, for which matplotlib asks when a sentence needs one; nothing of the sentence goes there."""
 
 
@@ -93,8 +94,8 @@ def record_events(file: Path) -> None:
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def hook(event: str, arguments: tuple) -> None:
-        is_ours = repr(arguments).startswith(LISTS_FONTS) or RENDERS in repr(arguments)
-        if event == "subprocess.Popen" and is_ours:
+        is_ours = LISTS_FONTS in repr(arguments) or RENDERS in repr(arguments)
+        if event in STARTS and is_ours:
             return
         if event in PROGRAM_EVENTS or (event == "socket.connect" and not isinstance(arguments[1], (str, bytes))):
             os.write(handle, f"{event} {arguments!r}\n".encode()[:500])
