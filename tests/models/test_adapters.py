@@ -35,6 +35,7 @@ def logits(model) -> torch.Tensor:
     processor = GLUSProcessor.from_pretrained("glus-tiny")
     data = videos(num_query_frames=processor.num_query_frames)
     batch = GLUSCollator(processor)([data[0], data[3]])
+    model.pack_expressions(False)  # as a model that is loaded reads them
     with torch.no_grad():
         return torch.cat([masks.flatten() for masks in model.eval()(**batch).mask_logits])
 
@@ -66,7 +67,7 @@ def test_a_run_from_an_alias_loads_everywhere(run, tmp_path, monkeypatch, name):
     pipe = glus_hf.pipeline(model=f"run/{name}")
     assert pipe(videos()[0]["frames"], "the red circle")["masks"].shape == (8, 64, 64)
     torch.testing.assert_close(logits(pipe.model), trained, rtol=0, atol=1e-3)
-    torch.testing.assert_close(logits(PeftModel.from_pretrained(base, f"run/{name}")), trained, rtol=0, atol=1e-4)
+    torch.testing.assert_close(logits(PeftModel.from_pretrained(base, f"run/{name}")), trained, rtol=0, atol=1e-5)
     assert type(AutoModelForReferringVideoSegmentation.from_pretrained(f"run/{name}")) is GLUSForVideoSegmentation
 
 
