@@ -34,6 +34,7 @@ from .track_scores import check_track_eval, score_hota, score_ytvis
 
 
 PROTOCOLS = ("coco", "lvis")
+FEDERATED = ("tao", "burst")  # videos in which not every name was looked for
 SHAPES = {"detection": ("box",), "instance": ("box", "mask")}
 
 
@@ -265,7 +266,7 @@ def _totals_of_tracks(finder: TrackFinder, rows, read: Callable, run: ObjectRun)
         videos.append((named, found))
     has_masks = any(mask for row, _ in videos for each in row["objects"] for mask in each["masks"])
     if finder.task == "tracking":
-        return score_hota(videos, finder.names, "mask" if has_masks else "box")
+        return score_hota(videos, finder.names, "mask" if has_masks else "box", run.dataset in FEDERATED)
     if not has_masks:
         raise UserError("the objects of the dataset have boxes alone; use --task tracking")
     return score_ytvis(videos, finder.names)
