@@ -57,7 +57,9 @@ def _categories(rows: JsonRows) -> dict[int, str]:
     for index in range(len(rows["categories"])):
         row = rows.read("categories", index)
         if type(row.get("id")) is not int or row["id"] in found:
-            raise DatasetContentError(f"{rows.path}: the id {row.get('id')!r:.80} of a category is missing or there twice")
+            raise DatasetContentError(
+                f"{rows.path}: the id {row.get('id')!r:.80} of a category is missing or there twice"
+            )
         found[row["id"]] = plain_name(f"{rows.path}: category {row['id']}", row.get("name"))
     return found
 

@@ -157,28 +157,32 @@ def test_damaged_files_of_tao(damage, tmp_path):
     refuse("tao", root, "train", "train.json", *words)
 
 
+def video(content):
+    return content["sequences"][0]
+
+
 def masks(content, time=0):
-    return content["sequences"][0]["segmentations"][time]
+    return video(content)["segmentations"][time]
 
 
 BURST_DAMAGE = {
     "no sequences": (lambda c: c.pop("sequences"), "has not the list 'sequences'"),
     "no categories": (lambda c: c.pop("categories"), "has not the list 'categories'"),
-    "a category twice": (lambda c: c["categories"].append(first(c, "categories")), "category is missing or there twice"),
-    "no name": (lambda c: first(c, "sequences").pop("seq_name"), "a sequence has no 'seq_name'"),
-    "a sequence above": (lambda c: first(c, "sequences").update(seq_name="../.."), "is not a plain name"),
-    "no frames": (lambda c: first(c, "sequences").pop("annotated_image_paths"), "has no list 'annotated_image_paths'"),
-    "a frame that is a number": (lambda c: first(c, "sequences").update(annotated_image_paths=[1, 2]), "image 1 is a"),
-    "too few masks": (lambda c: first(c, "sequences")["segmentations"].pop(), "has no 'segmentations' of 2 frames"),
-    "masks that are a number": (lambda c: first(c, "sequences").update(segmentations=3), "has no list 'segmentations'"),
-    "masks of a list": (lambda c: first(c, "sequences")["segmentations"].__setitem__(0, []), "frame 0: has no masks"),
-    "tracks of a list": (lambda c: first(c, "sequences").update(track_category_ids=[3]), "no categories by track"),
-    "a track without a name": (lambda c: first(c, "sequences")["track_category_ids"].pop("1"), "the category None"),
+    "a category twice": (lambda c: c["categories"].append(first(c, "categories")), "is missing or there twice"),
+    "no name": (lambda c: video(c).pop("seq_name"), "a sequence has no 'seq_name'"),
+    "a sequence above": (lambda c: video(c).update(seq_name="../.."), "is not a plain name"),
+    "no frames": (lambda c: video(c).pop("annotated_image_paths"), "has no list 'annotated_image_paths'"),
+    "a frame that is a number": (lambda c: video(c).update(annotated_image_paths=[1, 2]), "image 1 is a"),
+    "too few masks": (lambda c: video(c)["segmentations"].pop(), "has no 'segmentations' of 2 frames"),
+    "masks that are a number": (lambda c: video(c).update(segmentations=3), "has no list 'segmentations'"),
+    "masks of a list": (lambda c: video(c)["segmentations"].__setitem__(0, []), "frame 0: has no masks"),
+    "tracks of a list": (lambda c: video(c).update(track_category_ids=[3]), "no categories by track"),
+    "a track without a name": (lambda c: video(c)["track_category_ids"].pop("1"), "the category None"),
     "no run lengths": (lambda c: masks(c).update({"1": {}}), "frame 0, object 1: has no run lengths"),
     "run lengths cut short": (lambda c: masks(c)["1"].update(rle="PPP"), "frame 0, object 1", "middle of a"),
-    "an absent name": (lambda c: first(c, "sequences").update(neg_category_ids=["x"]), "the category 'x' is not there"),
-    "absent names of a number": (lambda c: first(c, "sequences").update(neg_category_ids=5), "no list of categories"),
-    "no size": (lambda c: first(c, "sequences").pop("width"), "height and width are 48 and None"),
+    "an absent name": (lambda c: video(c).update(neg_category_ids=["x"]), "the category 'x' is not there"),
+    "absent names of a number": (lambda c: video(c).update(neg_category_ids=5), "no list of categories"),
+    "no size": (lambda c: video(c).pop("width"), "height and width are 48 and None"),
 }
 
 

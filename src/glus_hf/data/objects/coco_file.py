@@ -176,8 +176,8 @@ def _image(file: CocoFile, places: ImagePlaces, row: dict, annotations: list | N
     """TAO's names that are absent or incomplete are those of the video; its outlines, if any, are those of boxes."""
     where = f"{file.path}: image {row['id']}"
     described = [_with_texts_of(row, each) for each in annotations or []]
-    masks = [None if file.has_frames else each.get("segmentation") for each in described]
-    objects = [_object(file, each, each.get("bbox"), mask, agnostic) for each, mask in zip(described, masks, strict=True)]
+    mask_of = lambda each: None if file.has_frames else each.get("segmentation")
+    objects = [_object(file, each, each.get("bbox"), mask_of(each), agnostic) for each in described]
     video = file.video(where, row)
     yield FoundImage(
         image_id=str(row["id"]),

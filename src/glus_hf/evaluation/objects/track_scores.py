@@ -133,9 +133,10 @@ def score_hota(
         videos: each with what was found in it.
         names: of the categories.
         shape: "mask" or "box", of which overlaps are taken.
-        federated: by the rules of TAO and BURST. A name counts in the videos that show it or in whose `absent_names` it
-            is. On a frame, what matches no object is left out where the frame has no object of a name that is not
-            known to be absent, and where the name is one of `incomplete_names`.
+        federated: by the rules of TAO and BURST, as in TrackEval. A name counts if a video has an object of it, in the
+            videos that have one or in whose `absent_names` it is. What matches no object of a name is left out on
+            frames that have none of it, unless it is absent and the frame has other objects; and everywhere, if the
+            name is one of `incomplete_names`.
 
     Raises:
         UserError: TrackEval is missing.
@@ -150,7 +151,7 @@ def score_hota(
                 continue
             data = hota_data(truth, found, shape)
             parts[video["image_id"]] = _counted(data, video, name) if federated else data
-        if any(data["num_gt_dets"] or data["num_tracker_dets"] for data in parts.values()):
+        if any(data["num_gt_dets"] or data["num_tracker_dets"] and not federated for data in parts.values()):
             scores = {key: metric.eval_sequence(data) for key, data in parts.items()}
             results[name] = metric.combine_sequences(scores)
     if not results:
@@ -204,9 +205,11 @@ def hota_data(truth: Sequence[Mapping], found: Sequence[Mapping], shape: str) ->
 def _counted(data: dict, video: Mapping, name: str) -> dict:
     """A video without the answers that TAO's rules leave out."""
     is_absent, is_incomplete = (name in video[key] for key in ("absent_names", "incomplete_names"))
+    columns = [each["boxes"] for each in video["objects"] if not each["is_crowd"]]
+    is_marked = [any(column[time] for column in columns) for time in range(len(data["gt_ids"]))]
     kept = [
-        _matched(overlaps) if is_incomplete or not (len(truth) or is_absent) else slice(None)
-        for truth, overlaps in zip(data["gt_ids"], data["similarity_scores"], strict=True)
+        _matched(overlaps) if is_incomplete or not (len(truth) or is_absent and marked) else slice(None)
+        for truth, overlaps, marked in zip(data["gt_ids"], data["similarity_scores"], is_marked, strict=True)
     ]
     found = [ids[each] for ids, each in zip(data["tracker_ids"], kept, strict=True)]
     overlaps = [scores[:, each] for scores, each in zip(data["similarity_scores"], kept, strict=True)]
