@@ -5,8 +5,8 @@ the paper).
 
 Every folder of the root is a set. Below it lies a folder with `train`, `valid` and `test`, each with its images and a
 file in the format of COCO: `annotations_without_background.json` or `_annotations.coco.json`. PascalVOC has no `test`:
-`valid` stands in. A cell is a set, a number of shots and a seed; finished cells are kept, the same command goes on. The table
-is printed, and drawn as curve.png.
+`valid` stands in. A cell is a set, a number of shots and a seed; finished cells are kept, the same command goes on.
+The table is printed, and drawn as curve.png.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from train_tiny_glee import (  # noqa: E402
     train_prompts,
 )
 
+from glus_hf import GLEECollator  # noqa: E402
 from glus_hf.data.motion_shapes import COLORS  # noqa: E402
 
 
@@ -75,17 +76,15 @@ def test_a_few_scenes_come_again_and_fewer_are_part_of_them():
     assert len(names_of(Scenes())) == 40
 
 
-def test_stills_show_the_first_moment_and_their_texts_no_motion(tiny):
+def test_stills_show_the_first_moment_and_their_texts_no_motion(tiny, monkeypatch):
     stills, scene = Scenes(stills=True), Scenes().draw(np.random.default_rng(0))
     first = scene.render(np.zeros(1), SIZE)[0][0]
     assert all(np.array_equal(stills.frame(np.random.default_rng(n), scene)[0], first) for n in range(3))
-    batch = referring_batch(np.random.default_rng(0), tiny[1], images=24, scenes=stills)
-    texts = tiny[1].tokenizer.batch_decode(batch["input_ids"], skip_special_tokens=True)
-    assert not any(word in text for text in texts for word in ("that", "moving", "first", "last")), texts
-    texts = tiny[1].tokenizer.batch_decode(
-        referring_batch(np.random.default_rng(0), tiny[1], images=24)["input_ids"], skip_special_tokens=True
-    )
-    assert any("moving" in text or "that" in text for text in texts)
+    monkeypatch.setattr(GLEECollator, "__call__", lambda self, samples: [each["expressions"][0] for each in samples])
+    texts = referring_batch(np.random.default_rng(0), tiny[1], images=40, scenes=stills)
+    every = referring_batch(np.random.default_rng(0), tiny[1], images=40)
+    moves = [any(word in text for word in ("moving", "moves", "grow", "shrink")) for text in [*texts, *every]]
+    assert len(texts) == 40 and not any(moves[:40]) and sum(moves[40:]) > 3
 
 
 def test_the_objects_of_a_pair_of_frames_have_the_same_numbers(tiny):
@@ -111,7 +110,7 @@ def run_ablation(monkeypatch, part, start, output, *variants):
 
 def test_tracking_is_ablated_from_a_finished_model(tmp_path, monkeypatch, capsys):
     found = run_ablation(monkeypatch, "tracks", "glee-tiny", tmp_path, "without")
-    assert list(found) == ["without-0"] and found["without-0"]["steps"] == 1 and 0 <= found["without-0"]["tracks AP"]
+    assert list(found) == ["without-0"] and found["without-0"]["steps"] == 1 and found["without-0"]["tracks AP"] >= 0
     assert "| without |" in capsys.readouterr().out
     assert run_ablation(monkeypatch, "tracks", "glee-tiny", tmp_path, "without") == found
     with pytest.raises(SystemExit):
