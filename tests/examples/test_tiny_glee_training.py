@@ -100,8 +100,8 @@ def test_the_objects_of_a_pair_of_frames_have_the_same_numbers(tiny):
     assert shared > 2 and model.train()(**batch).losses["track_loss"] > 0
 
 
-def run_ablation(monkeypatch, part, start, output, *variants):
-    times = ["--seeds", "0", "--minutes", "0.001", "--num-videos", "3", "--num-images", "2"]
+def run_ablation(monkeypatch, part, start, output, *variants, videos="3"):
+    times = ["--seeds", "0", "--minutes", "0.001", "--num-videos", videos, "--num-images", "2"]
     options = ["--part", part, "--start", str(start), "--output", str(output), "--variants", *variants]
     monkeypatch.setattr(sys, "argv", ["", *options, *times])
     ablate()
@@ -126,7 +126,7 @@ def test_data_and_prompts_are_ablated(tmp_path, monkeypatch):
     tensors = {f"{part}.{name}": value for part, each in parts.items() for name, value in each.state_dict().items()}
     save_file(tensors, tmp_path / "contrast" / "weights.safetensors")
     names = ["first frames alone", "10 % of 100 clips"]
-    found = run_ablation(monkeypatch, "data", tmp_path / "contrast", tmp_path / "data", *names)
+    found = run_ablation(monkeypatch, "data", tmp_path / "contrast", tmp_path / "data", *names, videos="5")
     assert set(found) == {"first_frames_alone-0", "10_percent_of_100_clips-0"}
     assert set(found["first_frames_alone-0"]) >= {"static", "box AP50", "box AP50, first frames", "tracks AP"}
     found = run_ablation(monkeypatch, "prompts", "glee-tiny", tmp_path / "prompts", "fine tokens alone")
