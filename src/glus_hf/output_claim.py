@@ -131,9 +131,8 @@ def _check_existing(output: Output, overwrite: bool) -> None:
     if problem is not None:
         raise UserError(f"{output.path}: exists already{problem}; choose another output, or move it away first")
     if not overwrite:
-        raise UserError(
-            f"{output.path}: exists already, from an earlier run; use --overwrite to replace it or choose another output"
-        )
+        remedy = "use --overwrite to replace it or choose another output"
+        raise UserError(f"{output.path}: exists already, from an earlier run; {remedy}")
 
 
 @contextmanager

@@ -102,7 +102,10 @@ def test_a_reader_that_leaves_is_no_error(command):
     [
         (PermissionError(13, "Permission denied", "masks"), "masks: Permission denied; check its permissions"),
         (OSError(28, "No space left on device"), "No space left on device; make room there"),
-        (FileNotFoundError(2, "No such file or directory"), "No such file or directory; check the path and the folder"),
+        (
+            FileNotFoundError(2, "No such file or directory"),
+            "No such file or directory; check the path and the folder",
+        ),
     ],
 )
 def test_what_the_system_refuses_has_a_remedy(error, line):

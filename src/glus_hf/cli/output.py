@@ -96,7 +96,7 @@ def open_missing_streams() -> None:
     stderr, and get what is printed."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, it stays open
 
 
 def stop_at_usage(error: Exception) -> None:
