@@ -1,0 +1,84 @@
+"""Stages of inference that `torch.compile` compiles, each to one graph for all its sizes.
+
+A stage is a function of a module and tensors: no wait, no copy to the host and no choice by values lies in it. The
+module keeps how its stages are compiled, never the compiled functions, so that it is copied, saved and moved as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+
+
+MODES = (None, "default", "max-autotune-no-cudagraphs")
+"""Of `torch.compile`. The others replay CUDA graphs, which write over what a session keeps."""
+
+
+class CompiledStages:
+    """Of a module with stages: says how they are run. Under gradients they are never compiled."""
+
+    stage_compiler: tuple[str | Callable, str | None] | None = None
+
+    def compile_stages(self, compile: bool = True, backend: str | Callable = "inductor", mode: str | None = None):
+        """Let the stages of inference be compiled when they first run, or (`compile=False`) leave them as they are.
+
+        A run with one expression makes at most 7 graphs, and so does one with several; later videos, other sizes of
+        frames and other numbers of expressions make no more. Masks are equal up to rounding.
+
+        Args:
+            compile: whether they are compiled.
+            backend: of `torch.compile`.
+            mode: of `torch.compile`, one of [`MODES`].
+
+        Raises:
+            UserError: another mode.
+
+        Example:
+
+            >>> model.compile_stages()  # doctest: +SKIP
+            >>> outputs = list(model.propagate_in_video_iterator(session))  # doctest: +SKIP
+        """
+        if mode not in MODES:
+            raise UserError(f"mode={mode!r:.60} cannot compile stages; use {', '.join(map(str, MODES))}")
+        self.stage_compiler = (backend, mode) if compile else None
+
+    @property
+    def compiles_now(self) -> bool:
+        """Whether a stage that is run now is compiled."""
+        return self.stage_compiler is not None and not torch.is_grad_enabled()
+
+    def stage(self, function: Callable) -> Callable:
+        """A stage as it is to be run."""
+        return compiled(function, *self.stage_compiler) if self.compiles_now else function
+
+    def several(self, rows: Tensor) -> Tensor:
+        """A single row of a stage that is compiled as two equal rows: one row alone would take a graph of its own."""
+        is_alone = self.compiles_now and len(rows) == 1
+        return rows.repeat(2, *[1] * (rows.ndim - 1)) if is_alone else rows
+
+
+@lru_cache(maxsize=None)
+def compiled(function: Callable, backend: str | Callable = "inductor", mode: str | None = None) -> Callable:
+    """A stage, compiled to whole graphs; the same one for the same settings."""
+    return torch.compile(function, fullgraph=True, backend=backend, mode=mode)
+
+
+def any_size(values: Tensor, *dims: int) -> Tensor:
+    """Tell the compiler that these dimensions change from call to call; returns the tensor.
+
+    Example:
+
+        >>> any_size(torch.zeros(2, 3), 0).shape
+        torch.Size([2, 3])
+    """
+    for dim in dims:
+        torch._dynamo.maybe_mark_dynamic(values, dim)
+    return values
+
+
+__all__ = ["MODES", "CompiledStages", "any_size", "compiled"]
