@@ -1,13 +1,13 @@
 """Stages of inference that `torch.compile` compiles, each to one graph for all its sizes.
 
-A stage is a function of a module and tensors: no wait, no copy to the host and no choice by values lies in it. The
-module keeps how its stages are compiled, never the compiled functions, so that it is copied, saved and moved as before.
+A stage is a function of a module and tensors, without a wait, a copy to the host or a choice by values. The module keeps
+how its stages are compiled and not the compiled functions, so that it is copied, saved and moved as before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -27,8 +27,8 @@ class CompiledStages:
     def compile_stages(self, compile: bool = True, backend: str | Callable = "inductor", mode: str | None = None):
         """Let the stages of inference be compiled when they first run, or (`compile=False`) leave them as they are.
 
-        A run with one expression makes at most 7 graphs, and so does one with several; later videos, other sizes of
-        frames and other numbers of expressions make no more. Masks are equal up to rounding.
+        Of GLUS, a run with one expression makes at most 7 graphs, and so does one with several; later videos, other
+        sizes of frames and other numbers of expressions make no more. Masks are equal up to rounding.
 
         Args:
             compile: whether they are compiled.
@@ -62,7 +62,19 @@ class CompiledStages:
         return rows.repeat(2, *[1] * (rows.ndim - 1)) if is_alone else rows
 
 
-@lru_cache(maxsize=None)
+def compile_model(model) -> None:
+    """`model.compile_stages()`, of a model whose stages are known.
+
+    Raises:
+        UserError: of another model; one line.
+    """
+    if not hasattr(model, "compile_stages"):
+        kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+        raise UserError(f"a {kind} model has no stages to compile; leave compile out")
+    model.compile_stages()
+
+
+@cache
 def compiled(function: Callable, backend: str | Callable = "inductor", mode: str | None = None) -> Callable:
     """A stage, compiled to whole graphs; the same one for the same settings."""
     return torch.compile(function, fullgraph=True, backend=backend, mode=mode)
@@ -81,4 +93,4 @@ def any_size(values: Tensor, *dims: int) -> Tensor:
     return values
 
 
-__all__ = ["MODES", "CompiledStages", "any_size", "compiled"]
+__all__ = ["MODES", "CompiledStages", "any_size", "compile_model", "compiled"]
