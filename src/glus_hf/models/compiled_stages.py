@@ -1,7 +1,7 @@
 """Stages of inference that `torch.compile` compiles, each to one graph for all its sizes.
 
-A stage is a function of a module and tensors, without a wait, a copy to the host or a choice by values. The module keeps
-how its stages are compiled and not the compiled functions, so that it is copied, saved and moved as before.
+A stage is a function of a module and tensors, without a wait, a copy to the host or a choice by values. The module
+keeps how its stages are compiled and not the compiled functions, so that it is copied, saved and moved as before.
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ def compile_model(model) -> None:
     model.compile_stages()
 
 
+def is_compiled(model) -> bool:
+    """Whether the stages of a model are compiled."""
+    return getattr(getattr(model, "mask_branch", None), "stage_compiler", None) is not None
+
+
 @cache
 def compiled(function: Callable, backend: str | Callable = "inductor", mode: str | None = None) -> Callable:
     """A stage, compiled to whole graphs; the same one for the same settings."""
@@ -93,4 +98,4 @@ def any_size(values: Tensor, *dims: int) -> Tensor:
     return values
 
 
-__all__ = ["MODES", "CompiledStages", "any_size", "compile_model", "compiled"]
+__all__ = ["MODES", "CompiledStages", "any_size", "compile_model", "compiled", "is_compiled"]
