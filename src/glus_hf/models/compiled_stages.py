@@ -7,7 +7,7 @@ keeps how its stages are compiled and not the compiled functions, so that it is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -53,8 +53,18 @@ class CompiledStages:
         return self.stage_compiler is not None and not torch.is_grad_enabled()
 
     def stage(self, function: Callable) -> Callable:
-        """A stage as it is to be run."""
+        """A stage that is a function, as it is to be run."""
         return compiled(function, *self.stage_compiler) if self.compiles_now else function
+
+    def own_stage(self, name: str) -> Callable:
+        """A stage that is a method, as it is to be run."""
+        return partial(self.stage(getattr(type(self), name)), self) if self.compiles_now else getattr(self, name)
+
+    def any_size(self, values: Tensor, *dims: int) -> Tensor:
+        """Tell the compiler that these dimensions change from call to call; returns the tensor."""
+        for dim in dims if self.compiles_now else ():
+            torch._dynamo.maybe_mark_dynamic(values, dim)
+        return values
 
     def several(self, rows: Tensor) -> Tensor:
         """A single row of a stage that is compiled as two equal rows: one row alone would take a graph of its own."""
@@ -85,17 +95,4 @@ def compiled(function: Callable, backend: str | Callable = "inductor", mode: str
     return torch.compile(function, fullgraph=True, backend=backend, mode=mode)
 
 
-def any_size(values: Tensor, *dims: int) -> Tensor:
-    """Tell the compiler that these dimensions change from call to call; returns the tensor.
-
-    Example:
-
-        >>> any_size(torch.zeros(2, 3), 0).shape
-        torch.Size([2, 3])
-    """
-    for dim in dims:
-        torch._dynamo.maybe_mark_dynamic(values, dim)
-    return values
-
-
-__all__ = ["MODES", "CompiledStages", "any_size", "compile_model", "compiled", "is_compiled"]
+__all__ = ["MODES", "CompiledStages", "compile_model", "compiled", "is_compiled"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .compiled_stages import CompiledStages, any_size
+from .compiled_stages import CompiledStages
 from .hiera_windows import hiera_maps, is_hiera
 from .host_copies import to_device
 from .memory_bank import MemoryBank
@@ -97,7 +97,7 @@ class SamMaskBranch(CompiledStages):
         with torch.set_grad_enabled(
             torch.is_grad_enabled() and (pixel_values.requires_grad or self._encoder_trains())
         ):
-            maps = self.stage(SamMaskBranch._image_maps)(self, pixel_values)
+            maps = self.own_stage("_image_maps")(pixel_values)
         position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
         return GLUSMaskFeatures(maps[-1].flatten(2).permute(2, 0, 1), position, maps[:2])
 
@@ -152,17 +152,17 @@ class SamMaskBranch(CompiledStages):
             `[n, h, w]` low-resolution mask logits (a quarter of the mask branch's image size).
         """
         conditioned = self.condition_on_memory(features, bank, frame)
-        maps = [any_size(each, 0) for each in features.high_resolution]
-        decode = self.stage(SamMaskBranch.decode_masks)
-        masks = decode(self, any_size(conditioned, 0), maps, any_size(seg_embeddings, 0))
+        maps = [self.any_size(each, 0) for each in features.high_resolution]
+        decode = self.own_stage("decode_masks")
+        masks = decode(self.any_size(conditioned, 0), maps, self.any_size(seg_embeddings, 0))
         for index, mask in (given or {}).items():
             masks[index] = given_logits(mask, masks.shape[-2:]).to(masks)
         if bank.num_maskmem > 0 and not is_last:
             raw = self._to_map(features.embedding, self.mask_model.backbone_feature_sizes[-1])
             source = conditioned if self.config.memory_features == "conditioned" else raw
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.detach_memory):
-                encode = self.stage(SamMaskBranch.encode_memory)
-                memory, position = encode(self, any_size(source, 0), any_size(masks, 0))
+                encode = self.own_stage("encode_memory")
+                memory, position = encode(self.any_size(source, 0), self.any_size(masks, 0))
             bank.write(frame, memory, position, active)
         return masks
 
@@ -186,13 +186,11 @@ class SamMaskBranch(CompiledStages):
         if not entries:
             return embedding + self.mask_model.no_memory_embedding.to(embedding.dtype)
         memory, memory_position = (torch.cat([of_rows(entry[part]) for entry in entries]) for part in (0, 1))
-        inputs = (embedding, of_rows(features.position), memory, memory_position)
-        for states in inputs:
-            any_size(states, 1)
-        any_size(memory, 0), any_size(memory_position, 0)
+        inputs = [self.any_size(states, 1) for states in (embedding, of_rows(features.position))]
+        inputs += [self.any_size(states, 0, 1) for states in (memory, memory_position)]
         is_usual = len(entries) > 1 or self.config.num_maskmem == 1  # a single memory is read on one frame of a pass
-        attend = self.stage(SamMaskBranch._attend) if is_usual else SamMaskBranch._attend
-        return attend(self, *inputs, len(entries))
+        attend = self.own_stage("_attend") if is_usual else self._attend
+        return attend(*inputs, len(entries))
 
     def _attend(
         self, embedding: Tensor, position: Tensor, memory: Tensor, memory_position: Tensor, num_memories: int

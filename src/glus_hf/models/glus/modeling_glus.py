@@ -17,7 +17,6 @@ from transformers import CLIPVisionModel, LlamaModel, PreTrainedModel, Sam2Video
 from ...errors import UserError
 from ..checkpoint_loading import CheckpointMixin
 from ..clip_features import clip_hidden_state
-from ..compiled_stages import any_size
 from ..conversation_batch import counts_per_video
 from ..host_copies import to_device
 from ..mask_branch import SamMaskBranch
@@ -154,8 +153,8 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         pixel_values = pixel_values.to(self.dtype)
         if self.vision_tower.device.type != "meta":  # offloaded weights: accelerate's hook moves the input
             pixel_values = pixel_values.to(self.vision_tower.device)
-        pixels = any_size(self.several(pixel_values), 0)
-        tokens = self.stage(GLUSModel._image_tokens)(self, pixels)[: len(pixel_values)]
+        pixels = self.any_size(self.several(pixel_values), 0)
+        tokens = self.own_stage("_image_tokens")(pixels)[: len(pixel_values)]
         if self.frame_position is None:
             return tokens
         if frame_times is None:
@@ -477,10 +476,10 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         """
         image_tokens = self._stack_tokens(image_tokens)
         ids = torch.tensor([input_ids] * len(image_tokens))
-        embeddings = any_size(self.model.several(self.model.embed_prompt(ids, image_tokens[:, None])), 0, 1)
+        embeddings = self.model.any_size(self.model.several(self.model.embed_prompt(ids, image_tokens[:, None])), 0, 1)
         leads = self.model.stage(read_beginning)(self.model.language_model, embeddings, prefix)
         for states in (*leads.keys, *leads.values):
-            any_size(states, 0, 1)
+            self.model.any_size(states, 0, 1)
         return leads
 
     @torch.no_grad()
@@ -519,9 +518,9 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         count, model = len(embeddings), self.model
         if prefix.rows is not None:
             embeddings, places, rows = (model.several(each) for each in (embeddings, places, prefix.rows))
-            prefix = replace(prefix, rows=any_size(rows, 0))
-        read = model.stage(read_at)
-        states = read(model.language_model, any_size(embeddings, 0, 1), any_size(places, 0), prefix)
+            prefix = replace(prefix, rows=model.any_size(rows, 0))
+        embeddings, places = model.any_size(embeddings, 0, 1), model.any_size(places, 0)
+        states = model.stage(read_at)(model.language_model, embeddings, places, prefix)
         return tuple(each[:count] for each in states)
 
     def _stack_tokens(self, frames: Tensor | list[Tensor]) -> Tensor:
