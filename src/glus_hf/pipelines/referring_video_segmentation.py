@@ -201,8 +201,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             starts = [best[row] if start == AUTO else start for row, start in enumerate(starts)]
         context = {} if sample["context_frames"] is None else {"context_frames": sample["context_frames"]}
         session = self.processor.init_video_session(video, texts, **context)
-        corrections = list(sample["corrections"] or ())
-        add_corrections(self.processor, session, corrections)
+        corrected = add_corrections(self.processor, session, sample["corrections"] or ())
         return {
             "texts": texts,
             "is_single": is_single,
@@ -214,7 +213,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             "starts": [start or 0 for start in starts],
             "frame_scores": frame_scores,
             "no_target_threshold": no_target_threshold,
-            "corrected": {expression for _, expression, mask in corrections if np.any(mask)},
+            "corrected": corrected,
         }
 
     def _frame_selector(self, selector, processor) -> FrameSelector:
