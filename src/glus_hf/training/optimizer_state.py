@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import torch
 
 
-OF_PARAMETERS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg")
+SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg"}
+OF_PARAMETERS = {"exp_avg", "momentum_buffer", *SQUARES}
 """States of torch's optimizers that are as large as their parameter. Another size ends the process."""
-SQUARES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg")
 
 
 def settings_of(optimizer, scheduler) -> list[dict]:
@@ -35,12 +35,23 @@ def check_loaded(optimizer, scheduler, before: list[dict]) -> None:
         raise ValueError(f"{len(after) - 1} groups of parameters instead of {len(before) - 1}")
     for old, new in zip(before, after, strict=True):
         _check_settings(old, new)
-    replaced = [name for name in vars(scheduler) if callable(getattr(type(scheduler), name, None))]
-    own = [name for name in replaced if not callable(getattr(scheduler, name))]
-    if own or getattr(getattr(scheduler, "optimizer", None), "param_groups", None) is None:
-        raise ValueError(f"the scheduler has other fields ({', '.join(own) or 'optimizer'})")
+    _check_fields(getattr(scheduler, "scheduler", scheduler))
+    is_torch = type(getattr(optimizer, "optimizer", optimizer)).__module__.startswith("torch.optim")
     for parameter, state in optimizer.state.items():
-        _check_state(parameter, state)
+        tensors = {name: value for name, value in state.items() if type(value) is torch.Tensor}
+        _check_numbers(tensors)
+        if is_torch:  # others keep less than their parameters' size
+            _check_sizes(parameter, tensors)
+
+
+def _check_fields(scheduler) -> None:
+    """A scheduler takes any field of a file, also in the place of a method."""
+    own = [name for name in vars(scheduler) if callable(getattr(type(scheduler), name, None))]
+    wrong = [name for name in own if not callable(getattr(scheduler, name))]
+    if "optimizer" in vars(scheduler) and not hasattr(scheduler.optimizer, "param_groups"):
+        wrong.append("optimizer")
+    if wrong:
+        raise ValueError(f"the scheduler has {', '.join(wrong)} of its own")
 
 
 def _check_settings(old: Mapping, new: Mapping) -> None:
@@ -70,14 +81,17 @@ def _is_plain(value) -> bool:
     return isinstance(value, (int, float, str))
 
 
-def _check_state(parameter: torch.Tensor, state: Mapping) -> None:
-    for name, value in state.items():
-        if not isinstance(value, torch.Tensor):
-            continue
-        if name in OF_PARAMETERS and value.shape != parameter.shape:
-            raise ValueError(f"{name} is {list(value.shape)} for a parameter of {list(parameter.shape)}")
+def _check_numbers(tensors: Mapping[str, torch.Tensor]) -> None:
+    for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise ValueError(f"{name} is not finite")
+
+
+def _check_sizes(parameter: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
+    for name in OF_PARAMETERS & tensors.keys():
+        value = tensors[name]
+        if value.shape != parameter.shape:
+            raise ValueError(f"{name} is {list(value.shape)} for a parameter of {list(parameter.shape)}")
         if name in SQUARES and bool((value < 0).any()):
             raise ValueError(f"{name} is below 0")
 
