@@ -23,6 +23,7 @@ from ..inference.frame_selector import (
 from ..inference.kept_masks import OUTPUTS
 from ..inference.live_session import LiveSession
 from ..media.download import MAX_BYTES, TIMEOUT, DownloadOptions
+from ..models.compiled_stages import compile_model
 from ..models.expressions import as_expressions
 from ..models.sessions import AUTO, key_frame_per_text
 from .inputs import as_samples, checked_sample, load_input
@@ -55,7 +56,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
 
     def __init__(self, *args, **kwargs):
         # the base class takes batch_size for its data loader; here it belongs to the language model
-        batch_size = kwargs.pop("batch_size", None)
+        batch_size, compiles = kwargs.pop("batch_size", None), kwargs.pop("compile", False)
         check_parameters({"batch_size": batch_size})
         self._selector: tuple[tuple, FrameSelector] | None = None
         self._warned: set[str] = set()
@@ -63,6 +64,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         if self.processor is None:
             raise UserError("the pipeline needs the model's processor: pass processor=")
         self._forward_params.update({"batch_size": batch_size} if batch_size is not None else {})
+        if compiles:
+            compile_model(self.model)
 
     def __call__(self, video, text: str | Sequence[str] | None = None, **kwargs):
         """Segment one video, or many.
