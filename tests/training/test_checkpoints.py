@@ -135,6 +135,7 @@ DAMAGE = {
     "scheduler without rates": ("scheduler.pt", _fields(base_lrs=[])),
     "scheduler, an epoch of text": ("scheduler.pt", _fields(last_epoch="x")),
     "state, a step below 0": ("trainer_state.json", '{"global_step": -5}'),
+    "state, a best of text": ("trainer_state.json", '{"global_step": 1, "best_metric": "x"}'),
     "scheduler": ("scheduler.pt", lambda file: file.write_bytes(file.read_bytes()[:-9])),
     "random state": ("rng_state.pth", lambda file: shutil.copy(file.with_name("scheduler.pt"), file)),
     "scheduler of another kind": ("scheduler.pt", lambda file: shutil.copy(file.with_name("rng_state.pth"), file)),
@@ -151,7 +152,7 @@ def checkpoint(tmp_path_factory):
 
 
 SAME_REFUSAL = {name for name in DAMAGE if name.startswith(("optimizer, ", "scheduler, ", "scheduler with"))}
-SAME_REFUSAL |= {"state, no object", "state, a text for a number", "state, a step below 0"}
+SAME_REFUSAL |= {"state, no object", "state, a text for a number", "state, a step below 0", "state, a best of text"}
 SAME_REFUSAL |= {"adapter settings", "adapter settings, other kinds"}
 
 

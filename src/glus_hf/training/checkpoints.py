@@ -94,6 +94,8 @@ def _step(file: Path) -> int:
             raise ValueError(f"{field.name} in {file.name} is {type(value).__name__}")
     if type(state.global_step) is not int or state.global_step < 0:
         raise ValueError(f"global_step in {file.name} is {state.global_step}")
+    if not isinstance(state.best_metric, (int, float, type(None))):
+        raise ValueError(f"best_metric in {file.name} is {type(state.best_metric).__name__}")
     return state.global_step
 
 
