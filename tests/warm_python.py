@@ -15,6 +15,7 @@ import json
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import threading
 import types
+from pathlib import Path
 
 
 LOADED = ("torch", "torch._dynamo", "torch.distributed.tensor", "torch.export", "scipy.optimize", "sympy", "pandas")
@@ -43,6 +45,14 @@ def warm_python() -> tuple[str, ...]:
     waiting.close()
     atexit.register(server.communicate, timeout=60)
     return (sys.executable, "-I", "-S", __file__, address)
+
+
+def warm_executable(folder: Path) -> str:
+    """A program for `sys.executable` of code that starts `python -P -m NAME`: a script for a warm Python."""
+    script = folder / "warm-python"
+    script.write_text(f'#!/bin/sh\nshift\nexec {shlex.join(warm_python())} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
 
 
 # --- the process that a test starts ---------------------------------------------------------------------------------

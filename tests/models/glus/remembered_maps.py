@@ -22,9 +22,7 @@ def remembering(encode: Callable[[Tensor], GLUSMaskFeatures], known: dict) -> Ca
             known.update((names[index], encoded.select(torch.tensor([i]))) for i, index in enumerate(new))
         found = [known[name] for name in names]
         maps = [torch.cat(levels) for levels in zip(*(each.high_resolution for each in found))]
-        embedding, position = (
-            torch.cat([getattr(each, name) for each in found], 1) for name in ("embedding", "position")
-        )
-        return GLUSMaskFeatures(embedding, position, maps)
+        embedding = torch.cat([each.embedding for each in found], 1)
+        return GLUSMaskFeatures(embedding, torch.cat([each.position for each in found], 1), maps)
 
     return remembered

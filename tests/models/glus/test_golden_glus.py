@@ -389,8 +389,9 @@ def float32_step(model, training_batch, exact_step):
     return train(model, training_batch, torch.float32, signs=exact_step[2])
 
 
-@pytest.fixture(params=["exact_step", pytest.param("float32_step", marks=pytest.mark.slow)])
+@pytest.fixture(params=["exact_step", "float32_step"])
 def training_step(request):
+    """Both are slow; test_golden_other_sizes.py has a step of the quick tests."""
     return request.getfixturevalue(request.param)
 
 
@@ -404,6 +405,7 @@ def test_training_labels(training_batch, golden):
         assert torch.equal(labels[kept][:length], expected[:length])
 
 
+@pytest.mark.slow
 def test_losses(training_step, golden):
     trained, output, _ = training_step
     assert output.loss.item() == pytest.approx(golden["train.loss"].item(), rel=LOSS_TOLERANCE)
@@ -414,6 +416,7 @@ def test_losses(training_step, golden):
         assert ours == pytest.approx(expected, rel=LOSS_TOLERANCE), name
 
 
+@pytest.mark.slow
 def test_gradients(training_step, golden):
     trained = training_step[0]
     gradients = {name.removeprefix("train.grad."): tensor for name, tensor in golden.items() if "train.grad." in name}
