@@ -84,7 +84,3 @@ def test_one_line_about_what_is_wrong(folder, model, arguments, message):
 
 def test_a_model_that_follows_no_prompts_is_refused(folder):
     assert "use a GLEE model" in track("frames", "--masks", "first.png", "--model", "glus-tiny", code=2).stderr
-
-
-def test_the_model_must_be_named(folder):
-    assert "--model" in track("frames", "--masks", "first.png", code=2).stderr

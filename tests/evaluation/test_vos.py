@@ -184,5 +184,5 @@ def test_the_command(davis, tmp_path):
     assert done.exit_code == 0 and summary["num_videos"] == 1 and 0 < summary["totals"]["all"]["J&F"] < 1
     again = CliRunner().invoke(app, arguments)
     assert f"{100 * summary['totals']['semi']['J&F']:.1f}" in again.stdout
-    wrong = CliRunner().invoke(app, ["evaluate-vos", str(tmp_path), "--layout", "coco", "--model", "glee-tiny"])
+    wrong = CliRunner().invoke(app, ["evaluate-vos", str(tmp_path), "--layout", "coco"])
     assert wrong.exit_code == 2 and "--layout coco is unknown" in wrong.stderr

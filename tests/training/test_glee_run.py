@@ -173,21 +173,26 @@ def test_a_recipe_is_stepped_and_exported(start, trees, tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPE_NAMES)
 def test_a_recipe_steps_the_bundled_model(trees, tmp_path, name):
-    """glee-tiny takes no prompts: it gets a prompter."""
-    trainer, folder = train_from_file(
-        name, small_run("glee-tiny", linked(trees, tmp_path), **{"model.prompter": True})
-    )
+    trainer, folder = train_from_file(name, small_run("glee-tiny", linked(trees, tmp_path)))
     assert trainer.state.global_step == 2
     assert GLEEForVideoSegmentation.from_pretrained(folder).config.visual_prompter == "full"
 
 
-def test_a_model_without_a_prompter_is_one_line(trees, tmp_path):
-    with pytest.raises(ConfigError, match="glee-tiny takes no visual prompts, .*set model.prompter=true"):
-        train_from_file("glee_vos", small_run("glee-tiny", linked(trees, tmp_path)))
+@pytest.fixture(scope="module")
+def promptless(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("promptless")
+    small_model(visual_prompter=None).save_pretrained(folder)
+    small_processor().save_pretrained(folder)
+    return folder
 
 
-def test_a_prompter_of_new_weights_follows_from_the_seed(tmp_path):
-    section = GLEEModelSection("glee-tiny", prompter=True)
+def test_a_model_without_a_prompter_is_one_line(promptless, trees, tmp_path):
+    with pytest.raises(ConfigError, match=f"{promptless} takes no visual prompts, .*set model.prompter=true"):
+        train_from_file("glee_vos", small_run(promptless, linked(trees, tmp_path)))
+
+
+def test_a_prompter_of_new_weights_follows_from_the_seed(promptless):
+    section = GLEEModelSection(str(promptless), prompter=True)
     one, same, other = (load_model(section, seed).state_dict() for seed in (0, 0, 1))
     name = "model.prompter.crop_projections.0.weight"
     assert torch.equal(one[name], same[name]) and not torch.equal(one[name], other[name])

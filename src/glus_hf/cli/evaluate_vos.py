@@ -19,12 +19,12 @@ SPLITS = {"davis": "val", "youtube-vos": "valid", "mose": "valid"}
 def evaluate_vos(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of the dataset.")],
     layout: Annotated[str, typer.Option(help=f"Layout of the folder: {', '.join(SPLITS)}.")],
-    model: Model,
     split: Annotated[str | None, typer.Option(help="Split; by default val of DAVIS and valid of the others.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder of palette PNGs and results. Default: outputs/vos-LAYOUT-..."),
     ] = None,
+    model: Model = "glee-tiny",
     reference: Reference = "first",
     max_videos: Annotated[int | None, typer.Option(min=1, help="The first videos only.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Objects that are decoded at once.")] = None,

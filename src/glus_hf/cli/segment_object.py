@@ -37,7 +37,6 @@ SCORES = ("confidence", "text")
 
 def segment_object(
     source: Annotated[str, typer.Argument(metavar="IMAGE", help="Image file or http(s) address.")],
-    model: Model,
     points: Points = None,
     boxes: Boxes = None,
     scribbles: Annotated[
@@ -60,6 +59,7 @@ def segment_object(
     objects_file: Annotated[
         Path | None, typer.Option("--objects", help="Write all objects as JSON: score, box, and mask as COCO's RLE.")
     ] = None,
+    model: Model = "glee-tiny",
     score: Annotated[
         str, typer.Option(help="What chooses the answer: confidence, or text, as in the original demo.")
     ] = "confidence",
@@ -74,7 +74,7 @@ def segment_object(
 ) -> None:
     """Segment the objects of IMAGE that points, boxes, lines or masks mean; each is an object of its own.
 
-    For example: glus-hf segment-object street.jpg --point 120,80 --box 10,40,90,200 --model glee-lite -o objects.png
+    For example: glus-hf segment-object street.jpg --point 120,80 --box 10,40,90,200 -o objects.png
     """
     output, limits = _checked_output(source, output, ids_file), decode_limits(decode_limit)
     if score not in SCORES:

@@ -42,7 +42,6 @@ Reference = Annotated[
 
 def track(
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="Video file, folder of frames, or http(s) address.")],
-    model: Model,
     masks: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,6 +65,7 @@ def track(
     ids_dir: Annotated[
         Path | None, typer.Option(help="Write palette PNGs as DIR/<frame>.png: 0, or the id of the object.")
     ] = None,
+    model: Model = "glee-tiny",
     reference: Reference = "first",
     backward: Annotated[
         bool, typer.Option("--backward/--no-backward", help="Go back from the first prompts to the first frame, too.")
@@ -82,7 +82,7 @@ def track(
 ) -> None:
     """Follow objects through VIDEO from masks, boxes or points on some of its frames.
 
-    For example: glus-hf track video.mp4 --masks first.png --model glee-lite --ids-dir ids
+    For example: glus-hf track video.mp4 --masks first.png --ids-dir ids
     """
     output, limits = _checked_output(video, output), decode_limits(decode_limit)
     drawn = [split_frame(text) for text in masks or ()]

@@ -28,7 +28,7 @@ class PromptedObjectsPipeline(Pipeline):
     Example:
 
         >>> import glus_hf
-        >>> pipe = glus_hf.pipeline("mask-generation", model="glee-lite")  # doctest: +SKIP
+        >>> pipe = glus_hf.pipeline("mask-generation", model="glee-tiny")  # doctest: +SKIP
         >>> found = pipe("street.jpg", input_points=[[[120, 80]]])  # doctest: +SKIP
         >>> found["masks"].shape, found["scores"]  # doctest: +SKIP
         ((1, 480, 640), [0.93])

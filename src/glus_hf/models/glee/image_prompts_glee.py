@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -85,7 +86,7 @@ def _flat(values) -> list:
 def _objects(name: str, objects) -> list:
     if name != "segmentation_maps":
         return list(objects)
-    maps = torch.as_tensor(objects)
+    maps = torch.as_tensor(objects if isinstance(objects, Tensor) else np.asarray(objects))
     return list(maps if maps.ndim == 3 else maps[None])
 
 
