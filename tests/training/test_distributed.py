@@ -177,21 +177,38 @@ LAUNCHERS = {
 }
 
 
-@pytest.mark.parametrize("names", [("command",), pytest.param(("torchrun", "accelerate"), marks=pytest.mark.slow)])
-def test_the_command_and_the_script_under_every_launcher(tmp_path, base, names):
-    """python, torchrun and accelerate train the same model and export it; a stopped run goes on."""
-    found = {}
-    for name in ("python", *names):
-        python = warm_python() if name == "python" else (sys.executable,)
-        done = run([*LAUNCHERS[name], *tiny_run(tmp_path / name, base, "training.contrastive_loss_weight=0")], python)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        found[name] = losses(tmp_path / name)
-        assert (tmp_path / name / "model" / "model.safetensors").is_file()
-    assert len(found["python"]) == 3
-    for name in names:
-        assert found[name] == pytest.approx(found["python"], rel=1e-4), name
-    again = tiny_run(tmp_path / "python", base, "training.contrastive_loss_weight=0")
-    checkpoint = tmp_path / "python" / "run" / "checkpoint-1"
-    done = run([TRAIN, TINY, *again, "--export", str(tmp_path / "again"), "--resume", str(checkpoint)], warm_python())
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert losses(tmp_path / "python") == found["python"]
+def trained(folder: Path, base: Path, command: list[str], python, *options: str) -> list[float]:
+    """Train, export into `folder / "model"`; the losses."""
+    done = run([*command, *tiny_run(folder, base, "training.contrastive_loss_weight=0"), *options], python)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return losses(folder)
+
+
+@pytest.fixture(scope="module")
+def by_python(tmp_path_factory, base):
+    folder = tmp_path_factory.mktemp("python") / "run"
+    found = trained(folder, base, LAUNCHERS["python"], warm_python())
+    assert len(found) == 3 and (folder / "model" / "model.safetensors").is_file()
+    return folder, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torchrun", "accelerate", "command"])
+def test_the_command_and_the_script_under_every_launcher(tmp_path, base, by_python, name):
+    """Python, torchrun and accelerate train the same model and export it."""
+    assert trained(tmp_path, base, LAUNCHERS[name], (sys.executable,)) == pytest.approx(by_python[1], rel=1e-4)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_the_command_under_a_launcher(tmp_path, base, by_python):
+    """As above, started by warm Pythons instead of the script `glus-hf`."""
+    command = [*accelerate("multi_cpu.yaml"), "--no_python", *warm_python(), "-m", "glus_hf.cli", "train", "tiny"]
+    assert trained(tmp_path, base, command, warm_python()) == pytest.approx(by_python[1], rel=1e-4)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_stopped_run_of_the_script_goes_on(tmp_path, base, by_python):
+    folder, found = by_python
+    checkpoint = ["--export", str(tmp_path / "again"), "--resume", str(folder / "run" / "checkpoint-1")]
+    assert trained(folder, base, LAUNCHERS["python"], warm_python(), *checkpoint) == found
