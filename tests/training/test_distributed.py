@@ -10,18 +10,14 @@ import pytest
 import torch
 
 from tests.paths import ROOT
+from tests.training.launchers import COMMAND, CONFIGS, accelerate, losses, python_path, run, torchrun
 from tests.training.small_training import saved_model, tiny_run
 from tests.warm_python import warm_python
-from tests.warm_ranks import free_port, run_ranks
+from tests.warm_ranks import run_ranks
 
 
 SCRIPT = ROOT / "tests" / "training" / "run_ranks.py"
-CONFIGS = ROOT / "examples" / "accelerate"
 OPTIONS = {"max_steps": 3, "optim": "sgd", "learning_rate": 0.1, "contrastive_gather": True}
-
-
-def python_path() -> str:
-    return os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
 
 
 def launch(launcher: list[str] | int, output: Path, **options) -> dict:
@@ -38,18 +34,6 @@ def launch(launcher: list[str] | int, output: Path, **options) -> dict:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     record = json.loads((output / "record.json").read_text())
     return record | {"trained": torch.load(output / "trained.pt", weights_only=True)}
-
-
-def torchrun(processes: int = 2) -> list[str]:
-    return [
-        *("-m", "torch.distributed.run", "--nproc_per_node", str(processes)),
-        *("--master_addr", "127.0.0.1", "--master_port", str(free_port())),
-    ]
-
-
-def accelerate(config: str) -> list[str]:
-    options = ["--config_file", str(CONFIGS / config), "--main_process_port", str(free_port())]
-    return ["-m", "accelerate.commands.launch", *options]
 
 
 @pytest.fixture(scope="module")
@@ -112,19 +96,6 @@ def test_two_ranks_evaluate_together(tmp_path):
     assert two["eval_J&F"] == pytest.approx(one["eval_J&F"], abs=0.5)
 
 
-def run(command: list[str], python=(sys.executable,), **environment) -> subprocess.CompletedProcess:
-    variables = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    variables["PYTHONPATH"] = python_path()
-    return subprocess.run(
-        [*python, *command],
-        cwd=ROOT,
-        env={**os.environ, **variables, **environment},
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-
-
 @pytest.mark.slow
 def test_sharded_layers_give_the_same_gradients(tmp_path):
     """FSDP2 of a model with an adapter, units as in fsdp2.yaml."""
@@ -154,14 +125,8 @@ def test_zero2(tmp_path):
         assert found[name] == pytest.approx(plain[name], rel=1e-3), name
 
 
-COMMAND = str(Path(sys.executable).with_name("glus-hf"))
 TRAIN = str(ROOT / "examples" / "train.py")
 TINY = str(ROOT / "examples" / "configs" / "tiny.yaml")
-
-
-def losses(folder: Path) -> list[float]:
-    state = json.loads((folder / "run" / "trainer_state.json").read_text())
-    return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
 
 
 @pytest.fixture(scope="module")
