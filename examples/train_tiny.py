@@ -238,6 +238,8 @@ def check_sources(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
     for folder in sources:
         if not (folder / "weights.safetensors").is_file():
             parser.error(f"{folder}: has no weights.safetensors; name the --output of another stage")
+    started = [args.output] if (args.output / "state.json").exists() else []
+    for folder in [*sources, *started]:
         if (found := Recipe.load(folder)) != recipe_of(args):
             parser.error(f"{folder}: is of {found}; pass the same --scenes, --window and --no-frame-times")
 

@@ -5,6 +5,7 @@ Everything else that is raised is a defect of the program and keeps its tracebac
 
 from __future__ import annotations
 
+import errno
 import re
 
 
@@ -31,6 +32,36 @@ def one_line(message: object, longest: int = MAX_MESSAGE) -> str:
 
 def _without_middle(text: str, length: int, end: int) -> str:
     return text if len(text) <= length else f"{text[: length - end - 3]}...{text[-end:]}"
+
+
+REMEDIES = {
+    errno.EACCES: "check its permissions, or name another place",
+    errno.EPERM: "check its permissions, or name another place",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOSPC: "make room there, or name another place",
+    errno.EDQUOT: "make room there, or name another place",
+    errno.EFBIG: "raise the limit of file sizes, or name another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs that hold many files open",
+    errno.EIO: "check the disk",
+    errno.ENOMEM: "free memory, or choose a smaller input",
+}
+CHECK_PATH = "check the path and the folder you are in"
+
+
+def system_error_line(error: OSError) -> str:
+    """What the system refused, as the command line shows it: the file, the reason, and what to do about it.
+
+    Example:
+        >>> system_error_line(PermissionError(13, "Permission denied", "masks"))
+        'masks: Permission denied; check its permissions, or name another place'
+    """
+    if error.errno is None or error.strerror is None:
+        return str(error)  # raised by a library, with words of its own
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    where = f"{' and '.join(names)}: " if names else ""
+    return f"{where}{error.strerror}; {REMEDIES.get(error.errno, CHECK_PATH)}"
 
 
 class UserError(ValueError):
@@ -128,4 +159,5 @@ __all__ = [
     "UserError",
     "VideoError",
     "one_line",
+    "system_error_line",
 ]

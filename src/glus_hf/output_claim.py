@@ -116,19 +116,32 @@ def check_outputs(
         check_place(output, inputs)
     _check_apart(outputs)
     for output in outputs:
-        place = absolute_place(output.path)
-        if isinstance(output, OutputFolder) and (os.path.ismount(place) or Path.cwd().is_relative_to(place)):
-            raise UserError(f"{output.path}: is replaced as a whole, which cannot be done; name a folder in it")
-        if not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir())):
-            continue
-        problem = _foreign(place, read_records(record_file(place)))
-        if problem is not None:
-            raise UserError(f"{output.path}: exists already{problem}; choose another output, or move it away first")
-        if not overwrite:
-            raise UserError(
-                f"{output.path}: exists already, from an earlier run; use --overwrite to replace it or choose another "
-                "output"
-            )
+        with _unusable_named(output.path):
+            _check_existing(output, overwrite)
+
+
+def _check_existing(output: Output, overwrite: bool) -> None:
+    """Refuse what is there already, unless it is our own and to be replaced."""
+    place = absolute_place(output.path)
+    if isinstance(output, OutputFolder) and (os.path.ismount(place) or Path.cwd().is_relative_to(place)):
+        raise UserError(f"{output.path}: is replaced as a whole, which cannot be done; name a folder in it")
+    if not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir())):
+        return
+    problem = _foreign(place, read_records(record_file(place)))
+    if problem is not None:
+        raise UserError(f"{output.path}: exists already{problem}; choose another output, or move it away first")
+    if not overwrite:
+        remedy = "use --overwrite to replace it or choose another output"
+        raise UserError(f"{output.path}: exists already, from an earlier run; {remedy}")
+
+
+@contextmanager
+def _unusable_named(path: str | os.PathLike) -> Iterator[None]:
+    """A place that the system does not even let us look at (a name too long, a folder of others) is refused."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another output") from None
 
 
 def check_place(output: Output, inputs: Iterable[str | os.PathLike | None] = ()) -> None:
@@ -137,6 +150,11 @@ def check_place(output: Output, inputs: Iterable[str | os.PathLike | None] = ())
     Raises:
         UserError: it is a link, of the wrong kind, in a folder that cannot be written, or in or around an input.
     """
+    with _unusable_named(output.path):
+        _check_place(output, inputs)
+
+
+def _check_place(output: Output, inputs: Iterable[str | os.PathLike | None]) -> None:
     path, place = output.path, absolute_place(output.path)
     _check_name(path, place)
     if place.is_symlink():
@@ -187,19 +205,13 @@ def _check_input(output: Output, place: Path, source: str | os.PathLike | None) 
 def _check_writable(path, place: Path) -> None:
     """Really make and remove a folder: rights alone do not tell, as for root or in /proc."""
     parent = place.parent
-    try:
-        while not os.path.lexists(parent):
-            parent = parent.parent
-        if not parent.is_dir():
-            raise UserError(f"{path}: cannot be written ({parent} is no folder); choose another output")
-        probe = parent / f".glus_hf-{uuid.uuid4().hex[:8]}"
-        probe.mkdir()
-        probe.rmdir()
-    except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be written ({reason}); choose another output") from None
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    if not parent.is_dir():
+        raise UserError(f"{path}: cannot be written ({parent} is no folder); choose another output")
+    probe = parent / f".glus_hf-{uuid.uuid4().hex[:8]}"
+    probe.mkdir()
+    probe.rmdir()
 
 
 def _check_apart(outputs: Sequence[Output]) -> None:

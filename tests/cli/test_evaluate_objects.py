@@ -45,8 +45,8 @@ def test_scores_and_files(coco, alone):
 
 
 def test_some_names_and_some_images(coco, tmp_path):
-    options = ["--task", "detection", "--max-images", 1, "--names", "red circle, green square", "--json", "-q"]
-    result = run(*coco, *options, "-o", tmp_path / "out")
+    options = ["--task", "detection", "--max-images", 1, "--names", "red circle, green square,red circle"]
+    result = run(*coco, *options, "--json", "-q", "-o", tmp_path / "out")
     printed = json.loads(result.output.splitlines()[-1])
     assert printed["num_images"] == 1 and list(printed["totals"]) == ["box"]
 
@@ -55,6 +55,15 @@ ERRORS = {
     "--task pose": "--task pose is unknown; use detection, instance, referring, interactive, vis, tracking or vos",
     "--task vis": "the dataset has images, no videos; use --task instance or detection",
     "--task detection --threshold 0.1": "--threshold is of the tasks vis and tracking; leave it out",
+    "--task referring --names car": "--names is of the tasks detection, instance, vis and tracking; leave it out",
+    "--task referring --top-k 3": "--top-k is of the tasks detection, instance, vis and tracking; leave it out",
+    "--task vis --protocol lvis": "--protocol is of the tasks detection and instance; leave it out",
+    "--task vis --score-source text": "--score-source is of the task interactive; leave it out",
+    "--task detection --names ,": "--names: there is no name in it; leave it out to look for all",
+    "--task vos --threshold 0": "--task vos needs no --threshold; see glus-hf evaluate-vos",
+    "--task vos --num-videos 1": "--task vos needs no --num-videos; see glus-hf evaluate-vos",
+    "--task vos --score-source text": "--task vos needs no --score-source; see glus-hf evaluate-vos",
+    "--task referring": "the objects of the dataset have no expressions; use --task detection",
     "--task vos --top-k 3": "--task vos needs no --top-k; see glus-hf evaluate-vos",
     "--task vos": "--layout coco is unknown; use davis, youtube-vos, mose",
     "--task detection --names unicorn": "--names: 'unicorn' is no name of coco; the first is 'red circle'",

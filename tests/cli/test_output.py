@@ -1,6 +1,7 @@
 """Errors of all commands: one line for what a user can set right, a traceback for defects."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -94,3 +95,34 @@ def test_a_reader_that_leaves_is_no_error(command):
     done = subprocess.run([sys.executable, "-c", code], stdout=write_end, stderr=subprocess.PIPE, text=True)
     os.close(write_end)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "masks"), "masks: Permission denied; check its permissions"),
+        (OSError(28, "No space left on device"), "No space left on device; make room there"),
+        (
+            FileNotFoundError(2, "No such file or directory"),
+            "No such file or directory; check the path and the folder",
+        ),
+    ],
+)
+def test_what_the_system_refuses_has_a_remedy(error, line):
+    result = run(error)
+    assert result.exit_code == 2 and result.stderr.startswith(f"Error: {line}") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+@pytest.mark.parametrize(
+    ("streams", "code", "shown"),
+    [
+        ("--none 2>&-", 2, ""),
+        ("--none >&-", 2, "Error: No such option: --none; see glus-hf --help\n"),
+        ("--version >/dev/full", 2, "Error: No space left on device; make room there, or name another place\n"),
+    ],
+)
+def test_streams_that_are_closed_or_full(streams, code, shown):
+    command = shlex.join([sys.executable, "-m", "glus_hf.cli"])
+    done = subprocess.run(["sh", "-c", f"{command} {streams}"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, shown)

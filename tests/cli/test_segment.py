@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from glus_hf import pipeline
+from glus_hf import GLUSImageProcessor, pipeline
 from glus_hf.cli.main import app
 from glus_hf.data.motion_shapes import generate_clip
 from glus_hf.media.rle import decode_rle
@@ -100,13 +100,16 @@ def test_segment_an_image(folder, monkeypatch):
     assert [str(path) for path in sorted(Path("masks").glob("*/*"))] == ["masks/0/00000.png"]
 
 
-def test_threshold_and_batch_size(folder, monkeypatch):
+def test_threshold_batch_size_and_views(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    used = []
+    used, made = [], []
+    views = GLUSImageProcessor.device_views
+    monkeypatch.setattr(GLUSImageProcessor, "device_views", lambda *each: made.append(views(*each)) or made[-1])
     call = ReferringVideoSegmentationPipeline.__call__
     spy = lambda self, *arguments, **options: used.append(options) or call(self, *arguments, **options)
     monkeypatch.setattr(ReferringVideoSegmentationPipeline, "__call__", spy)
-    base = ["segment", "clip.mp4", CLIP.expressions[0].text, "--json", "--overwrite", "-o", "out.mp4", "--threshold"]
+    base = ["segment", "clip.mp4", CLIP.expressions[0].text, "--json", "--overwrite", "-o", "out.mp4"]
+    base += ["--views", "device", "--threshold"]
     found = {}
     for threshold in ("-3", "0", "1e6"):
         result = CliRunner().invoke(app, [*base, threshold, "--batch-size", "2"])
@@ -114,6 +117,7 @@ def test_threshold_and_batch_size(folder, monkeypatch):
         found[threshold] = json.loads(result.stdout.splitlines()[-1])["expressions"][0]["frames_with_mask"]
     assert found["1e6"] == 0 < found["0"] <= found["-3"]
     assert [options["batch_size"] for options in used] == [2, 2, 2]
+    assert made and all(made)
 
 
 def test_notes_about_expressions(folder):

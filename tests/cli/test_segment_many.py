@@ -51,6 +51,11 @@ def test_again_is_quick_and_other_settings_are_refused(manifest, alone):
     assert tree(alone[0]) == before
     other = run(manifest, "-o", alone[0], "--device", "cpu")
     assert other.exit_code == 2 and "holds a run with another max_frames" in other.output
+    same = ["--device", "cpu", "--max-frames", 3]
+    views = run(manifest, "-o", alone[0], *same, "--views", "device")
+    assert views.exit_code == 2 and 'another views (null then, "device" now)' in views.output
+    compiled = run(manifest, "-o", alone[0], *same, "--compile")
+    assert compiled.exit_code == 2 and "another compile (null then, true now)" in compiled.output
 
 
 ERRORS = {
@@ -60,6 +65,7 @@ ERRORS = {
     "--table {folder}/clips/x/../../videos.jsonl": "is the input itself",
     "--table out/all.parquet": "out/all.parquet: lies in out, which has files of its own",
     "--decode-limit memory=all": "write NAME=VALUE",
+    "--views gpu": "--views gpu is unknown; use auto, pil, device",
 }
 
 

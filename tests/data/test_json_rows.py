@@ -42,6 +42,8 @@ def test_rows_by_position_equal_the_whole(content, ascii_only, indent, chunk, tm
             assert [rows.read(name, index) for index in range(len(rows[name]))] == expected
         except DatasetFileError as error:
             assert "half a character" in str(error)
+        if not lists[name]:
+            assert (name in rows) == (lists[name] == [])
 
 
 @pytest.mark.parametrize(

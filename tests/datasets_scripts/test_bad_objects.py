@@ -18,6 +18,13 @@ def edited(file, change):
     file.write_text(json.dumps(changed[0] if isinstance(changed, tuple) else content))
 
 
+def test_a_file_without_images(tmp_path):
+    root = make_tree("coco", tmp_path)
+    edited(root / COCO, lambda content: content.update(images=[], annotations=[]))
+    with pytest.raises(UserError, match="instances_train2017.json: holds no image of 'train'"):
+        load_object_dataset("coco", root, "train", cache_dir=tmp_path / "cache")
+
+
 def refuse(name, root, split, *words, **options):
     with pytest.raises(UserError) as caught:
         list(load_object_dataset(name, root, split, streaming=True, **options))
@@ -68,7 +75,8 @@ COCO_DAMAGE = {
     "an odd polygon": (lambda c: first(c).update(segmentation=[[1] * 7]), "object 1", "a polygon is a list"),
     "a description that is a number": (lambda c: first(c).update(caption=3), "annotation 1", "is no text"),
     "descriptions of numbers": (lambda c: first(c).update(caption=[3]), "object 1", "is no text"),
-    "no images at all": (lambda c: c.update(images=[]), "has no list 'images'"),
+    "no images at all": (lambda c: c.update(images=[]), "an annotation is of image 100, which is not there"),
+    "no category": (lambda c: c.update(categories=[]), "has the category_id 3, which is not there"),
     "a list of everything": (lambda c: ([c],), "has no list 'images'"),
 }  # fmt: skip
 

@@ -158,6 +158,16 @@ def test_runs_of_another_recipe_are_refused(tmp_path, monkeypatch, capsys):
     assert "pass the same --scenes, --window and --no-frame-times" in capsys.readouterr().err
 
 
+def test_a_run_goes_on_by_its_own_recipe(tmp_path, monkeypatch, capsys):
+    run = Path(random_run(tmp_path / "run"))
+    Recipe("plain", window=4).save(run)
+    monkeypatch.setattr(sys, "argv", ["", "--stage", "mask", "--output", str(run), "--minutes", "0"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "pass the same --scenes, --window and --no-frame-times" in capsys.readouterr().err
+    assert Recipe.load(run).window == 4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["mask", "read", "join", "memory"])
 def test_each_stage_runs_and_resumes(tmp_path, stage):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import glus_hf
 from glus_hf import UserError
@@ -36,9 +37,17 @@ def test_given_masks_come_back_and_frames_before_them_stay(pipe):
 
 def test_an_expression_with_a_mask_of_yours_fits_something(pipe):
     options = {"selector": "glus-selector-tiny", "no_target_threshold": 2.0}
-    first, second = pipe(FRAMES, TEXTS, corrections=[(2, 0, MASK)], **options)
+    given = [(2, 0, torch.from_numpy(MASK)), (2, 1, MASK), (2, 1, MASK & False)]  # the last of two counts
+    first, second = pipe(FRAMES, TEXTS, corrections=given, **options)
     assert not first["no_target"] and np.array_equal(first["masks"][2], MASK)
     assert second["no_target"] and not second["masks"].any()
+
+
+def test_a_mask_may_be_drawn_on_afterwards(pipe):
+    session, mask = pipe.processor.init_video_session(FRAMES, TEXTS), MASK.copy()
+    session.add_prompt(1, 0, mask=mask)
+    mask[:] = True
+    assert np.array_equal(session.given_masks(1)[0], MASK)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +55,7 @@ def test_an_expression_with_a_mask_of_yours_fits_something(pipe):
     [
         ([(6, 0, MASK)], "0..5"),
         ([(0, 2, MASK)], "0..1"),
+        ([(True, 0, MASK)], "frame_idx must be an integer in 0..5, got True"),
         ([(0, 0, MASK[:9])], r"must be bool \[64, 64\]"),
         ([(0, 0, MASK.astype(np.uint8))], "must be bool"),
         ([(0, 0)], "must be a list of"),
@@ -58,6 +68,11 @@ def test_what_is_no_correction_is_one_line(pipe, corrections, message):
     with pytest.raises(UserError, match=message) as error:
         pipe(FRAMES, TEXTS, corrections=corrections)
     assert "\n" not in str(error.value)
+
+
+def test_corrections_of_a_sample_that_are_none_are_one_line(pipe):
+    with pytest.raises(UserError, match="corrections must be a list of"):
+        pipe({"video": FRAMES, "text": TEXTS, "corrections": 7})
 
 
 def test_a_model_that_takes_none_says_so():

@@ -88,6 +88,7 @@ def test_a_family_that_finds_no_names_is_refused():
         glus_hf.pipeline("zero-shot-object-detection", model="glus-tiny")
 
 
-def test_a_threshold_that_is_no_number_is_refused(pipe):
-    with pytest.raises(UserError, match="threshold must be a finite number, got nan"):
-        pipe(IMAGE, candidate_labels=NAMES, threshold=float("nan"))
+@pytest.mark.parametrize("threshold", [float("nan"), None, "high"])
+def test_a_threshold_that_is_no_number_is_refused(pipe, threshold):
+    with pytest.raises(UserError, match=f"threshold must be a finite number, got {threshold!r}"):
+        pipe(IMAGE, candidate_labels=NAMES, threshold=threshold)

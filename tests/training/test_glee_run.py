@@ -283,7 +283,9 @@ def test_a_share_keeps_whole_videos_and_is_part_of_a_larger_one():
     [
         ("data.augmentation=crop", "data.augmentation must be one of none, shortest_edge, large_scale_jitter"),
         ("data.train.0.labels=names", "data.train.0.labels must be one of categories"),
-        ("data.train.0={name: mevis, frames: 2}", "data.train.0 has prompts or frames, but is of expressions"),
+        ("data.train.0={name: mevis, frames: 2}", "data.train.0 has frames, but is of expressions; set labels"),
+        ("data.train.0={name: mevis, masks: false}", "data.train.0 has masks, but is of expressions; set labels"),
+        ("data.train.0={name: mevis, num_names: 5}", "data.train.0 has num_names, but is of expressions; set labels"),
         ("data.share=0", "data.share must be more than 0 and at most 1"),
         ("data.without=[coco]", "data.without must be one of objects365, openimages"),
         ("data.without=[objects365,openimages]", "data.without leaves no dataset"),

@@ -15,6 +15,7 @@ from ..output_claim import Output, OutputFile, OutputFolder, check_outputs, chec
 from . import dataset_options
 from .options import (
     Compat,
+    Compile,
     DecodeLimit,
     Device,
     Dtype,
@@ -25,6 +26,7 @@ from .options import (
     Overwrite,
     Propagation,
     Sam2Model,
+    Views,
     Window,
     decode_limits,
     load_pipeline,
@@ -75,6 +77,8 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=0, help="Windows the language model reads at once; 0: as fits.")] = 8,
     window: Window = "sliding",
     frame_stride: FrameStride = 1,
+    views: Views = "auto",
+    compile: Compile = False,
     decode_limit: DecodeLimit = None,
     device: Device = None,
     dtype: Dtype = "auto",
@@ -138,7 +142,9 @@ def evaluate(
         if choose_protocol(selected, protocol) is None:
             raise UserError(f"--{option}: there is no ground truth to score against; leave it out")
     single = processes.size == 1
-    pipe = load_pipeline(model, device if single else str(processes.device), dtype, compat)
+    pipe = load_pipeline(
+        model, device if single else str(processes.device), dtype, compat, views=views, compile=compile
+    )
     if memory_stride is not None:
         set_memory_stride(pipe.model, memory_stride)
     set_propagation(pipe, propagation, sam2_model)

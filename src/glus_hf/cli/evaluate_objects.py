@@ -45,8 +45,12 @@ def evaluate_objects(
         float | None, typer.Option(min=0, max=1, help="Of vis and tracking: least score. Default: 0 and 0.2.")
     ] = None,
     score_source: Annotated[
-        str, typer.Option(help="Of interactive: the answer has the best confidence, or text (of the name object).")
-    ] = "confidence",
+        str | None,
+        typer.Option(
+            help="Of interactive: the answer has the best confidence, which is the default, or text (of the name "
+            "object)."
+        ),
+    ] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first N images, or videos.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of generated data and of subsets.")] = None,
     num_videos: Annotated[int | None, typer.Option(min=1, help="How many generated videos.")] = None,
@@ -67,13 +71,13 @@ def evaluate_objects(
 
     For example: glus-hf evaluate-objects --dataset coco --data-dir data/coco --task instance
     """
+    asked = {"names": names, "protocol": protocol, "top-k": top_k, "threshold": threshold}
+    asked |= {"score-source": score_source, "seed": seed, "num-videos": num_videos}
+    _check_options(task, {**asked, "data-option": data_option or None})
     options = dataset_options.data_options(data_option, seed, num_videos)
     if task == "vos":
-        asked = {"names": names, "protocol": protocol, "top-k": top_k, "threshold": threshold, "data-option": options}
-        needless = [name for name, value in asked.items() if value]
-        if needless or data_dir is None:
-            what = f"no --{needless[0]}" if needless else "--data-dir, the folder of the dataset"
-            raise UserError(f"--task vos needs {what}; see glus-hf evaluate-vos")
+        if data_dir is None:
+            raise UserError("--task vos needs --data-dir, the folder of the dataset; see glus-hf evaluate-vos")
         layout = dataset.replace("_", "-")
         split = SPLITS.get(layout, split) if split == "val" else split
         more = {"overwrite": overwrite, "verify": verify}
@@ -84,19 +88,15 @@ def evaluate_objects(
         return
     from ..data.objects.load_objects import name_frequencies, object_builder
     from ..evaluation.objects import evaluate_objects as runs
-    from ..evaluation.objects.answers import BY_NAME, TASKS, ObjectFinder
+    from ..evaluation.objects.answers import BY_NAME, ObjectFinder
     from ..evaluation.objects.coco_scores import LVIS_MOST
     from ..evaluation.objects.track_answers import TRACK_TASKS, TrackFinder, VideoRows
     from ..evaluation.objects.track_scores import check_track_eval
     from ..evaluation.runs.distributed import Processes
 
-    if task not in (*TASKS, *TRACK_TASKS):
-        raise UserError(f"--task {task:.80} is unknown; use {', '.join((*TASKS, *TRACK_TASKS))} or vos")
     if task == "tracking":
         check_track_eval()
-    if threshold is not None and task not in TRACK_TASKS:
-        raise UserError(f"--threshold is of the tasks {' and '.join(TRACK_TASKS)}; leave it out")
-    wanted = None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+    wanted = None if names is None else _listed(names)
     set_progress(quiet)
     dataset_options.set_dataset_progress(quiet)
     processes = Processes(cpu=device == "cpu", timeout_minutes=timeout_minutes)
@@ -106,8 +106,7 @@ def evaluate_objects(
     folder = object_builder(dataset, data_dir, split, **options).config.data_dir
     check_place(OutputFolder(output), [folder, *model_folders(model)])
     rows = dataset_options.load_object_rows(dataset, data_dir, split, options, processes)
-    by_name = task in (*BY_NAME, *TRACK_TASKS)
-    known = _names(dataset, data_dir, split, options, wanted) if by_name else []
+    known = _names(dataset, data_dir, split, options, wanted) if task in (*BY_NAME, *TRACK_TASKS) else []
     if task in TRACK_TASKS:
         rows = VideoRows(rows, max_images)
     elif max_images is not None:
@@ -130,7 +129,8 @@ def evaluate_objects(
     if task in TRACK_TASKS:
         finder = TrackFinder(pipe, task, known, top_k, threshold)
     else:
-        finder = ObjectFinder(pipe, task, known, top_k or (LVIS_MOST if run.rules == "lvis" else 100), score_source)
+        top_k = top_k or (LVIS_MOST if run.rules == "lvis" else 100)
+        finder = ObjectFinder(pipe, task, known, top_k, score_source or "confidence")
     summary = runs.evaluate_objects(
         finder, rows, output, run, overwrite=overwrite, verify=verify, processes=processes, progress=not quiet
     )
@@ -142,6 +142,34 @@ def evaluate_objects(
     elif not quiet:
         _print_totals(summary)
         echo(f"Objects, results.jsonl and summary.json: {output}")
+
+
+def _check_options(task: str, asked: dict) -> None:
+    """Refuse a task that is unknown, and options that it has no use for."""
+    from ..evaluation.objects.answers import BY_NAME, TASKS
+    from ..evaluation.objects.track_answers import TRACK_TASKS
+
+    named = (*BY_NAME, *TRACK_TASKS)
+    users = {"names": named, "protocol": BY_NAME, "top-k": named, "threshold": TRACK_TASKS}
+    users |= {"score-source": ("interactive",)}
+    tasks = (*TASKS, *TRACK_TASKS)
+    if task not in (*tasks, "vos"):
+        raise UserError(f"--task {task:.80} is unknown; use {', '.join(tasks)} or vos")
+    for name in (name for name, value in asked.items() if value is not None):
+        if task == "vos":
+            raise UserError(f"--task vos needs no --{name}; see glus-hf evaluate-vos")
+        if task not in users.get(name, tasks):
+            *others, last = users[name]
+            of = f"tasks {', '.join(others)} and {last}" if others else f"task {last}"
+            raise UserError(f"--{name} is of the {of}; leave it out")
+
+
+def _listed(names: str) -> list[str]:
+    """Names with commas, each once."""
+    wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not wanted:
+        raise UserError("--names: there is no name in it; leave it out to look for all")
+    return wanted
 
 
 def _names(dataset: str, data_dir: Path | None, split: str, options: dict, wanted: list[str] | None) -> list[str]:

@@ -18,7 +18,14 @@ from .evaluate_vos import evaluate_vos
 from .export_masks import export_masks
 from .info import info
 from .new_model import new_model
-from .output import end_without_reader, report_errors, stop, stop_at_usage
+from .output import (
+    end_without_reader,
+    open_missing_streams,
+    report_errors,
+    stop,
+    stop_at_error,
+    stop_at_usage,
+)
 from .pseudo_label import pseudo_label
 from .push import push
 from .report import report
@@ -88,12 +95,15 @@ app.add_typer(data_commands.app, name="data")
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of the `glus-hf` command; `args` are those of the program by default."""
+    open_missing_streams()
     try:
         code = app(args, prog_name="glus-hf", standalone_mode=False)
     except UsageError as error:
         stop_at_usage(error)
     except BrokenPipeError:
         end_without_reader()
+    except OSError as error:
+        stop_at_error(error)
     except KeyboardInterrupt:
         stop("Interrupted", 130)
     raise SystemExit(code if isinstance(code, int) else 0)

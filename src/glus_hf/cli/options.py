@@ -23,6 +23,15 @@ Selector = Annotated[str | None, typer.Option(help="Bundled selector, folder or 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the first accelerator.")]
 Dtype = Annotated[str, typer.Option(help=f"Precision of the weights: {', '.join(DTYPES)}.")]
 Compat = Annotated[str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")]
+VIEWS = ("auto", "pil", "device")
+Views = Annotated[
+    str,
+    typer.Option(
+        help="Where views of frames are made: pil (on the CPU, as the original code), device (that of the model), or "
+        "auto: on a GPU there."
+    ),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the stages of inference; for GPUs.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the output of an earlier run; files of others are never touched.")
 ]
@@ -95,19 +104,32 @@ def decode_limits(texts: list[str] | None):
     return DecodeLimits(**values)
 
 
-def load_pipeline(model: str, device: str | None, dtype: str, compat: str | None = None, task: str = TASK):
-    """The pipeline of `--model`, `--device`, `--dtype` and `--compat`."""
+def load_pipeline(
+    model: str,
+    device: str | None,
+    dtype: str,
+    compat: str | None = None,
+    task: str = TASK,
+    views: str = "auto",
+    compile: bool = False,
+):
+    """The pipeline of `--model`, `--device`, `--dtype`, `--compat`, `--views` and `--compile`."""
     with without_collection():
         from ..pipelines.factory import pipeline
 
     if dtype not in DTYPES:
         raise UserError(f"--dtype {dtype} is unknown; use {', '.join(DTYPES)}")
+    if views not in VIEWS:
+        raise UserError(f"--views {views:.80} is unknown; use {', '.join(VIEWS)}")
     if device is not None:
         _check_device(device)
     _tell_of_the_hub(model)
     preset = {} if compat is None else {"compat": compat}
+    preset |= {"compile": True} if compile else {}
     with without_collection():
-        return pipeline(task=task, model=model, device=device, dtype=dtype, **preset)
+        pipe = pipeline(task=task, model=model, device=device, dtype=dtype, **preset)
+    set_views(pipe, views)
+    return pipe
 
 
 def set_propagation(pipe, propagation: str, sam2_model: str | None) -> None:
@@ -122,6 +144,17 @@ def set_propagation(pipe, propagation: str, sam2_model: str | None) -> None:
 
     mask_model = None if sam2_model is None else load_sam2(sam2_model, pipe.device)
     pipe.model = Sam2Propagation(pipe.model, mask_model)
+
+
+def set_views(pipe, views: str) -> None:
+    """`--views`: where the views of frames are made."""
+    settings = getattr(pipe.processor, "image_processor", None)
+    if hasattr(settings, "device_views"):
+        settings.views = views
+    elif views == "device":
+        raise UserError(
+            f"--views device: a {pipe.model.config.model_type} model makes its views on the CPU; leave it out"
+        )
 
 
 def set_memory_stride(model, stride: int) -> None:
@@ -164,6 +197,7 @@ __all__ = [
     "AllowPrivate",
     "BatchSize",
     "Compat",
+    "Compile",
     "DecodeLimit",
     "Device",
     "Dtype",
@@ -178,6 +212,7 @@ __all__ = [
     "Overwrite",
     "Selector",
     "Threshold",
+    "Views",
     "Window",
     "decode_limits",
     "load_pipeline",

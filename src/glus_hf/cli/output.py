@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ..control_characters import is_unseen
-from ..errors import MAX_MESSAGE, UserError, one_line
+from ..errors import MAX_MESSAGE, UserError, one_line, system_error_line
 from ..json_text import json_text
 
 
@@ -44,7 +45,7 @@ def report_errors(command: Callable) -> Callable:
         except (UserError, OSError) as error:
             if debug:
                 traceback.print_exc()
-            stop(f"Error: {one_line(error, getattr(error, 'longest_message', MAX_MESSAGE))}", 2)
+            stop_at_error(error)
         except Exception:
             traceback.print_exc()
             stop("unexpected error, please report it", 1)
@@ -58,17 +59,44 @@ def report_errors(command: Callable) -> Callable:
 
 
 def stop(message: str, code: int) -> None:
-    """End the program with a line on stderr."""
-    echo(message, err=True)
+    """End the program with a line on stderr, or with the code alone where stderr cannot be written."""
+    try:
+        echo(message, err=True)
+    except OSError:
+        _forget(sys.__stderr__)
     raise SystemExit(code)
+
+
+def stop_at_error(error: UserError | OSError) -> None:
+    """End the program at an error that the user can set right: one line, exit code 2."""
+    text = system_error_line(error) if isinstance(error, OSError) else error
+    line = f"Error: {one_line(text, getattr(error, 'longest_message', MAX_MESSAGE))}"
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        stop(line, 2)
+    _forget(sys.__stdout__)
+    stop(line, 2)
 
 
 def end_without_reader() -> None:
     """End quietly where nobody reads what is printed, as after `| head -1`."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.__stdout__, sys.__stderr__):  # what they still hold would fail again at the end
-        os.dup2(nowhere, stream.fileno())
+    _forget(sys.__stdout__, sys.__stderr__)
     raise SystemExit(READER_LEFT)
+
+
+def _forget(*streams) -> None:
+    """Lead streams nowhere: what they still hold would fail again at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in filter(None, streams):
+        os.dup2(nowhere, stream.fileno())
+
+
+def open_missing_streams() -> None:
+    """Open what the program was started without, as by `>&-`: else the next file would take the number of stdout or
+    stderr, and get what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, it stays open
 
 
 def stop_at_usage(error: Exception) -> None:
@@ -121,22 +149,27 @@ def print_table(header: list[str], rows: list) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
     table = Table(*header, show_header=any(header), box=None, pad_edge=False)
     for row in rows:
         table.add_row(
             *[Text(printable(cell), overflow="fold") for cell in row]
         )  # brackets in a sentence are no markup
-    Console(highlight=False).print(table)
+    with console.capture() as shown:
+        console.print(table)
+    print(shown.get(), end="")  # rich itself would end the program with 1 where nobody reads
 
 
 __all__ = [
     "echo",
     "end_without_reader",
+    "open_missing_streams",
     "print_json",
     "print_table",
     "printable",
     "report_errors",
     "set_progress",
     "stop",
+    "stop_at_error",
     "stop_at_usage",
 ]

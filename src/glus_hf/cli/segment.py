@@ -22,6 +22,7 @@ from .options import (
     AllowPrivate,
     BatchSize,
     Compat,
+    Compile,
     DecodeLimit,
     Device,
     Dtype,
@@ -36,6 +37,7 @@ from .options import (
     Sam2Model,
     Selector,
     Threshold,
+    Views,
     Window,
     decode_limits,
     load_pipeline,
@@ -89,6 +91,8 @@ def segment(
     batch_size: BatchSize = None,
     window: Window = "sliding",
     frame_stride: FrameStride = 1,
+    views: Views = "auto",
+    compile: Compile = False,
     max_frames: Annotated[int | None, typer.Option(help="Read only this many frames.")] = None,
     size: Annotated[str | None, typer.Option(help="Of -: width and height of the frames, as 640x360.")] = None,
     fps: Annotated[
@@ -125,7 +129,7 @@ def segment(
     if video == STDIN:
         frames = limited(read_raw_frames(sys.stdin.buffer, parse_size(size, limits)), max_frames)
         with claim_outputs(*outputs, inputs=inputs, overwrite=overwrite) as (overlay, masks, _):
-            pipe = load_pipeline(model, device, dtype, compat)
+            pipe = load_pipeline(model, device, dtype, compat, views=views, compile=compile)
             fit_mask_size(pipe.model, mask_size)
             live = pipe.open_live(texts, threshold=threshold, batch_size=batch_size, frame_stride=frame_stride)
             counts = segment_stream(live, frames, overlay, masks, fps or DEFAULT_FPS, legend, progress=not quiet)
@@ -139,7 +143,7 @@ def segment(
         clip = open_video(source, max_frames, limits)
         if not quiet:
             tell_of_footage(model, source)
-        pipe = load_pipeline(model, device, dtype, compat)
+        pipe = load_pipeline(model, device, dtype, compat, views=views, compile=compile)
         fit_mask_size(pipe.model, mask_size)
         set_propagation(pipe, propagation, sam2_model)
         choice = {"selector": selector, "no_target_threshold": no_target_threshold, "key_frame": start}

@@ -20,6 +20,7 @@ from .options import (
     MB,
     AllowPrivate,
     Compat,
+    Compile,
     DecodeLimit,
     Device,
     Dtype,
@@ -32,6 +33,7 @@ from .options import (
     Propagation,
     Sam2Model,
     Threshold,
+    Views,
     Window,
     decode_limits,
     load_pipeline,
@@ -55,10 +57,12 @@ class ModelChoice:
     mask_size: int | None
     propagation: str
     sam2_model: str | None
+    views: str = "auto"
+    compile: bool = False
 
     def __call__(self) -> tuple:
         """Model and processor."""
-        pipe = load_pipeline(self.model, self.device, self.dtype, self.compat)
+        pipe = load_pipeline(self.model, self.device, self.dtype, self.compat, views=self.views, compile=self.compile)
         fit_mask_size(pipe.model, self.mask_size)
         set_propagation(pipe, self.propagation, self.sam2_model)
         return pipe.model, pipe.processor
@@ -99,6 +103,8 @@ def segment_many(
     sam2_model: Sam2Model = None,
     window: Window = "sliding",
     frame_stride: FrameStride = 1,
+    views: Views = "auto",
+    compile: Compile = False,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Read only this many frames of each video.")] = None,
     decode_limit: DecodeLimit = None,
     max_download: MaxDownload = 1074,
@@ -152,7 +158,7 @@ def segment_many(
     if device is not None and ":" in device and processes.size > 1:
         raise UserError(f"--device {device}: each of {processes.size} processes takes its own; leave the number out")
     names = _found_anywhere(model), sam2_model and _found_anywhere(sam2_model)
-    choice = ModelChoice(names[0], device, dtype, compat, mask_size, propagation, names[1])
+    choice = ModelChoice(names[0], device, dtype, compat, mask_size, propagation, names[1], views, compile)
     runner = _ray_engine(choice, own) if engine == "ray" else _local_engine(choice, processes)
     with claim_outputs(tables if processes.is_main else None, inputs=read, overwrite=True) as (staged,):
         report = many.segment_many(

@@ -48,8 +48,9 @@ class JsonRows:
         self.path = os.fspath(path)
         self._lists: dict[str, RowSpans] = {}
         self._file = open_file(self.path, KIND, DatasetFileError)  # for as long as the index lives
-        total = 0
-        for name, row, start, stop in JsonScanner(self.path, self._file).elements():
+        scanner, total, filled = JsonScanner(self.path, self._file), 0, set()
+        for name, row, start, stop in scanner.elements():
+            filled.add(name)
             if not isinstance(row, dict):
                 continue  # a list of plain values is no list of rows
             total += 1
@@ -59,6 +60,7 @@ class JsonRows:
             spans.starts.append(start)
             spans.stops.append(stop)
             spans.groups.append(group(name, row))
+        self._lists |= {name: RowSpans() for name in scanner.lists if name not in filled}
 
     def __contains__(self, name: str) -> bool:
         return name in self._lists

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import UserError, VideoError
 from ..media.decode_limits import DecodeLimits
-from ..media.download import DownloadOptions, is_url
+from ..media.download import DownloadOptions, is_url, without_query
 from ..media.images import IMAGE_SUFFIXES, natural_order
 from ..media.video import Video, open_video
 from .frames import open_frames
@@ -87,23 +87,24 @@ class VideoReader:
         return Video(frames, frame_names=[os.path.splitext(name.rpartition("/")[2])[0] for name in names])
 
     def _open_stored(self, address: str, scheme: str) -> Video:
+        name = shown_address(address)
         if scheme in LOCAL:
-            raise VideoError(f"{address}: write the path of a local file without {scheme}://")
+            raise VideoError(f"{name}: write the path of a local file without {scheme}://")
         if scheme in REFUSED or "::" in address:
-            raise VideoError(f"{address}: addresses of this kind are not opened: download it and write its path")
+            raise VideoError(f"{name}: addresses of this kind are not opened: download it and write its path")
         import fsspec
 
         if scheme not in fsspec.available_protocols():
-            raise VideoError(f"{address}: nothing is known that reads {scheme}://; write a path or another address")
+            raise VideoError(f"{name}: nothing is known that reads {scheme}://; write a path or another address")
         try:
             with fsspec.open(address, "rb") as file:
-                return self._open_copy(_Named(file, address))
+                return self._open_copy(_Named(file, name))
         except UserError:
             raise
         except Exception as error:  # every store has errors of its own
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = " ".join(str(error).replace(address, name).split())[:200] or type(error).__name__
             raise VideoError(
-                f"{address}: cannot be read ({reason}): check the address, the access to it and the packages"
+                f"{name}: cannot be read ({reason}): check the address, the access to it and the packages"
             ) from None
 
     def _open_copy(self, file) -> Video:
@@ -130,6 +131,16 @@ def _images_below(tar: TarFrames, folder: str) -> list[str]:
     return sorted(images, key=lambda name: natural_order(Path(name)))
 
 
+def shown_address(video: str) -> str:
+    """A video of a manifest as outputs and messages name it: what signs an address, and a password, are secrets.
+
+    Example:
+        >>> shown_address("https://host/dog.mp4?sig=1"), shown_address("clips/who?.mp4")
+        ('https://host/dog.mp4', 'clips/who?.mp4')
+    """
+    return video if "://" not in video or video.startswith("tar://") else without_query(video)
+
+
 def relative_length(address: str) -> int:
     """How long a video is compared with others, by the size of its file: bytes, or the same for all that is not here.
 
@@ -146,4 +157,4 @@ def relative_length(address: str) -> int:
 UNKNOWN = 1_000_000
 
 
-__all__ = ["VideoReader", "relative_length"]
+__all__ = ["VideoReader", "relative_length", "shown_address"]

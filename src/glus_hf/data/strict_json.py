@@ -156,6 +156,7 @@ class JsonScanner:
     def __init__(self, path: str, file):
         self.path, self.file = path, file
         self.window, self.base, self.at, self.ended = "", 0, 0, False
+        self.lists: list[str] = []  # names of those that `elements` met, empty ones too
         self.decode = json.JSONDecoder().raw_decode
 
     def members(self) -> Iterator[tuple[str, int, int]]:
@@ -211,6 +212,7 @@ class JsonScanner:
             yield key
 
     def _elements(self, name: str) -> Iterator[tuple[str, object, int, int]]:
+        self.lists.append(name)
         for _ in self._separated("]"):
             self._next()
             value, start, stop = self._value()

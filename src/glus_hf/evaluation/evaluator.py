@@ -92,7 +92,7 @@ def evaluate_model(
         raise UserError("there are no expressions to evaluate; check the split and the selection of videos")
     processes.from_main(lambda: check_run_folder(output, light))
     protocol = choose_protocol(rows, protocol)
-    settings = _settings(model, model_name, light[0]["dataset"], split, data_options, options, selector)
+    settings = _settings(model, processor, model_name, light[0]["dataset"], split, data_options, options, selector)
     with lock_output(output, processes):
         frame_scores, refused = {}, []
         if selector is not None:
@@ -129,14 +129,14 @@ def evaluate_model(
 
 
 def _settings(
-    model, name: str | None, dataset: str, split: str, data_options: Mapping | None, options, selector=None
+    model, processor, name: str | None, dataset: str, split: str, data_options: Mapping | None, options, selector=None
 ) -> dict:
     return {
         "dataset": dataset,
         "split": split,
         "data_options": dict(data_options or {}),
         "selector": selector_settings(selector),
-        **model_settings(model, name),
+        **model_settings(model, name, processor),
         **options.settings(),
     }
 

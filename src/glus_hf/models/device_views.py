@@ -47,6 +47,13 @@ def makes_on_device(views: str, device: torch.device) -> bool:
     return device.type != "meta" and (views == "device" or (views == "auto" and device.type in GPUS))
 
 
+def where_made(processor, device: torch.device) -> str:
+    """Where a processor has the views of a model on a device made: "device" or "pil"."""
+    settings = getattr(processor, "image_processor", None)
+    on_device = hasattr(settings, "device_views") and settings.device_views(device) is not None
+    return "device" if on_device else "pil"
+
+
 class FrameUploads:
     """Frames of one video on a device, `uint8 [height, width, 3]`; those that were used last are held.
 
@@ -215,4 +222,4 @@ def is_plain(image_processor) -> bool:
     )
 
 
-__all__ = ["VIEWS", "DeviceViews", "FrameUploads", "check_where", "is_plain", "makes_on_device"]
+__all__ = ["VIEWS", "DeviceViews", "FrameUploads", "check_where", "is_plain", "makes_on_device", "where_made"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .compiled_stages import CompiledStages
 from .hiera_windows import hiera_maps, is_hiera
 from .host_copies import to_device
 from .memory_bank import MemoryBank
@@ -51,7 +52,7 @@ class MaskBranch(Protocol):
         """Masks of one frame, `[n, h, w]`; its memory goes into the bank."""
 
 
-class SamMaskBranch:
+class SamMaskBranch(CompiledStages):
     """[`MaskBranch`] of a model that has `mask_model` and, in its config, the recipe's options of the memory.
 
     `mask_model` is a `Sam2VideoModel`, `Sam3TrackerVideoModel` or `EdgeTamVideoModel` of transformers. They differ in
@@ -96,7 +97,7 @@ class SamMaskBranch:
         with torch.set_grad_enabled(
             torch.is_grad_enabled() and (pixel_values.requires_grad or self._encoder_trains())
         ):
-            maps = self._image_maps(pixel_values)
+            maps = self.own_stage("_image_maps")(pixel_values)
         position = self._sine_positions(self.mask_model.vision_encoder.neck.position_encoding, maps[-1])
         return GLUSMaskFeatures(maps[-1].flatten(2).permute(2, 0, 1), position, maps[:2])
 
@@ -151,14 +152,17 @@ class SamMaskBranch:
             `[n, h, w]` low-resolution mask logits (a quarter of the mask branch's image size).
         """
         conditioned = self.condition_on_memory(features, bank, frame)
-        masks = self.decode_masks(conditioned, features.high_resolution, seg_embeddings)
+        maps = [self.any_size(each, 0) for each in features.high_resolution]
+        decode = self.own_stage("decode_masks")
+        masks = decode(self.any_size(conditioned, 0), maps, self.any_size(seg_embeddings, 0))
         for index, mask in (given or {}).items():
             masks[index] = given_logits(mask, masks.shape[-2:]).to(masks)
         if bank.num_maskmem > 0 and not is_last:
             raw = self._to_map(features.embedding, self.mask_model.backbone_feature_sizes[-1])
             source = conditioned if self.config.memory_features == "conditioned" else raw
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.detach_memory):
-                memory, position = self.encode_memory(source, masks)
+                encode = self.own_stage("encode_memory")
+                memory, position = encode(self.any_size(source, 0), self.any_size(masks, 0))
             bank.write(frame, memory, position, active)
         return masks
 
@@ -181,13 +185,24 @@ class SamMaskBranch:
         embedding = of_rows(features.embedding)
         if not entries:
             return embedding + self.mask_model.no_memory_embedding.to(embedding.dtype)
+        memory, memory_position = (torch.cat([of_rows(entry[part]) for entry in entries]) for part in (0, 1))
+        inputs = [self.any_size(states, 1) for states in (embedding, of_rows(features.position))]
+        inputs += [self.any_size(states, 0, 1) for states in (memory, memory_position)]
+        is_usual = len(entries) > 1 or self.config.num_maskmem == 1  # a single memory is read on one frame of a pass
+        attend = self.own_stage("_attend") if is_usual else self._attend
+        return attend(*inputs, len(entries))
+
+    def _attend(
+        self, embedding: Tensor, position: Tensor, memory: Tensor, memory_position: Tensor, num_memories: int
+    ) -> Tensor:
+        """Memory attention: states `[tokens, n, dim]` from those and `[memory tokens, n, dim]`."""
         attended = self.mask_model.memory_attention(
             current_vision_features=embedding,
-            current_vision_position_embeddings=of_rows(features.position),
-            memory=torch.cat([of_rows(entry[0]) for entry in entries]),
-            memory_posision_embeddings=torch.cat([of_rows(entry[1]) for entry in entries]),
+            current_vision_position_embeddings=position,
+            memory=memory,
+            memory_posision_embeddings=memory_position,
             num_object_pointer_tokens=0,
-            **({"num_spatial_memory_tokens": len(entries)} if self._compresses_memory else {}),
+            **({"num_spatial_memory_tokens": num_memories} if self._compresses_memory else {}),
         )
         return attended.squeeze(0).transpose(0, 1)
 

@@ -2,7 +2,7 @@
 
 The language model is driven layer by layer. Keys and values of a beginning are kept once, and put before those of the
 prompts in one layer at a time. What nobody reads is not computed: a beginning needs no state of the last layer, and a
-prompt only that of its last position.
+prompt only that of its last position. Without gradients: states are written over.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ def pad_prompts(rows: list[list[int]], device) -> tuple[Tensor, Tensor]:
     return to_device(ids, device), to_device(lengths - 1, device)
 
 
-@torch.no_grad()
 def read_beginning(model: LlamaModel, embeddings: Tensor, before: PromptCache | None = None) -> PromptCache:
     """Read n beginnings of one length, `[n, length, hidden]`; of the last layer only keys and values are made."""
     cache, hidden = PromptCache([], [], before), embeddings
@@ -88,7 +87,6 @@ def read_beginning(model: LlamaModel, embeddings: Tensor, before: PromptCache | 
     return cache
 
 
-@torch.no_grad()
 def read_at(
     model: LlamaModel, embeddings: Tensor, places: Tensor, before: PromptCache | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -128,6 +126,10 @@ def _turn(states: Tensor, turns: tuple[Tensor, Tensor], out: Tensor) -> Tensor:
     """Rotary positions: halves of `[n, length, heads, head_dim]` as real and imaginary parts, turned into `out`."""
     cosines, sines = (wave.to(states.device) for wave in turns)
     (real, imaginary), (to_real, to_imaginary) = states.chunk(2, -1), out.chunk(2, -1)
+    if torch.compiler.is_compiling():  # which fuses this, and refuses to write into a view
+        to_real.copy_(real * cosines - imaginary * sines)
+        to_imaginary.copy_(imaginary * cosines + real * sines)
+        return out
     torch.mul(real, cosines, out=to_real).addcmul_(imaginary, sines, value=-1)
     torch.mul(imaginary, cosines, out=to_imaginary).addcmul_(real, sines)
     return out
@@ -158,9 +160,10 @@ def _attend(attention, normed: Tensor, turns: tuple[Tensor, Tensor], keys: Tenso
     heads = attention.q_proj(normed).unflatten(-1, (-1, attention.head_dim))
     queries = _turn(heads, turns, torch.empty_like(heads))
     length, begin = queries.shape[1], keys.shape[1] - queries.shape[1]
-    step = QUERIES_AT_ONCE if queries.device.type == "cpu" else length
+    in_parts = queries.device.type == "cpu" and not torch.compiler.is_compiling()  # a loop would fix the length
+    step = QUERIES_AT_ONCE if in_parts else length
     parts = []
-    for at in range(0, length, step):
+    for at in range(0, length, step) if in_parts else (0,):
         part = queries[:, at : at + step]
         end = begin + at + part.shape[1]
         visible = torch.ones(part.shape[1], end, dtype=torch.bool, device=part.device).tril(begin + at)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -96,37 +96,43 @@ def propagate_in_video(
         PropagationPass(start, 1, texts, MemoryBank(model.config.num_maskmem, model.config.memory_stride))
         for start, texts in starts.items()
     ]
-    yield from _sweep(model.mask_branch, session, reader, passes, range(first, session.num_frames))
+    read = partial(_read, session, reader, schedule)
+    yield from _sweep(model.mask_branch, session, read, passes, range(first, session.num_frames))
     passes = [forward.reversed_pass() for forward in passes]
-    yield from _sweep(model.mask_branch, session, reader, passes, range(last - 1, -1, -1))
+    yield from _sweep(model.mask_branch, session, read, passes, range(last - 1, -1, -1))
 
 
 def _sweep(
     branch: MaskBranch,
     session: VideoSession,
-    reader: Callable[[], WindowReader],
+    read: Callable[[range, list[list[PropagationPass]]], list[SegPredictions]],
     passes: list[PropagationPass],
     frames: range,
 ):
     try:
         for chunk in _chunks(frames):
             active = [[each for each in passes if each.covers(frame_idx)] for frame_idx in chunk]
-            read = _read(session, reader, chunk, active)
+            found = read(chunk, active)
             _read_ahead(session, frames[frames.index(chunk[-1]) + 1 :])
-            for frame_idx, covering, predictions in zip(chunk, active, read, strict=True):
+            for frame_idx, covering, predictions in zip(chunk, active, found, strict=True):
                 yield decode_read_frame(branch, session, covering, predictions, frame_idx)
     finally:
         _read_ahead(session, ())
 
 
 def _read(
-    session: VideoSession, reader: Callable[[], WindowReader], chunk: range, active: list[list[PropagationPass]]
+    session: VideoSession,
+    reader: Callable[[], WindowReader],
+    schedule: WindowSchedule,
+    chunk: range,
+    active: list[list[PropagationPass]],
 ) -> list[SegPredictions]:
-    """What the language model says of frames. It does not depend on masks, so a session that is corrected keeps it."""
+    """What the language model says of frames. It depends on their windows, not on masks, so a session that is
+    corrected keeps it."""
     if not getattr(session, "keep_readings", False):
         return reader().read(chunk, active)
     keys = [
-        (frame_idx, *(text for each in covering for text in each.texts))
+        (schedule, *((*schedule.source(each, frame_idx), *each.texts) for each in covering))
         for frame_idx, covering in zip(chunk, active, strict=True)
     ]
     if not all(key in session.readings for key in keys):

@@ -73,9 +73,9 @@ class TakesPrompts:
         """Refuse a prompt that the family does not take."""
 
     def _check_numbers(self, frame_idx, object_id) -> None:
-        if not isinstance(frame_idx, Integral) or not 0 <= frame_idx < self.num_frames:
+        if not _is_whole(frame_idx) or not 0 <= frame_idx < self.num_frames:
             raise UserError(f"frame_idx must be an integer in 0..{self.num_frames - 1}, got {frame_idx!r}")
-        if not isinstance(object_id, Integral) or isinstance(object_id, bool):
+        if not _is_whole(object_id):
             raise UserError(f"object_id must be an integer, got {object_id!r}")
 
 
@@ -102,8 +102,13 @@ class TakesCorrections(TakesPrompts):
         return {prompt.object_id: prompt.values for prompt in self.prompts if prompt.frame_idx == frame_idx}
 
 
+def _is_whole(value) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _read_map(values, size: tuple[int, int], kind: str) -> np.ndarray:
-    mask = np.asarray(values)
+    """A copy, so that what the caller draws next is not in it; of a tensor on any device."""
+    mask = np.asarray(values.cpu() if hasattr(values, "cpu") else values).copy()
     if mask.dtype != np.bool_ or mask.shape != size:
         raise UserError(f"the {kind} must be bool {list(size)}, like the frames, got {mask.dtype} {list(mask.shape)}")
     return mask

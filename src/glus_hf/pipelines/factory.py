@@ -30,7 +30,8 @@ def pipeline(task: str = TASK, model=None, **kwargs):
             gives a [`PromptedObjectsPipeline`].
         model: alias ("glus-tiny"), folder, Hub name or a model in memory (which needs `processor=` too).
         kwargs: `compat="released"`, `"evaluation-script"` or `"paper"`, for model and processor; `revision`, of an
-            alias too ("glus-7b"); else as for `transformers.pipeline` (`device`, `dtype`, ...), and the settings of
+            alias too ("glus-7b"); `compile=True`, which calls `model.compile_stages()`; else as for
+            `transformers.pipeline` (`device`, `dtype`, ...), and the settings of
             [`ReferringVideoSegmentationPipeline`] (`threshold`, `progress`, ...), which become its defaults.
 
     Returns:

@@ -23,6 +23,7 @@ from ..inference.frame_selector import (
 from ..inference.kept_masks import OUTPUTS
 from ..inference.live_session import LiveSession
 from ..media.download import MAX_BYTES, TIMEOUT, DownloadOptions
+from ..models.compiled_stages import compile_model
 from ..models.expressions import as_expressions
 from ..models.sessions import AUTO, key_frame_per_text
 from .inputs import as_samples, checked_sample, load_input
@@ -55,7 +56,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
 
     def __init__(self, *args, **kwargs):
         # the base class takes batch_size for its data loader; here it belongs to the language model
-        batch_size = kwargs.pop("batch_size", None)
+        batch_size, compiles = kwargs.pop("batch_size", None), kwargs.pop("compile", False)
         check_parameters({"batch_size": batch_size})
         self._selector: tuple[tuple, FrameSelector] | None = None
         self._warned: set[str] = set()
@@ -63,6 +64,8 @@ class ReferringVideoSegmentationPipeline(Pipeline):
         if self.processor is None:
             raise UserError("the pipeline needs the model's processor: pass processor=")
         self._forward_params.update({"batch_size": batch_size} if batch_size is not None else {})
+        if compiles:
+            compile_model(self.model)
 
     def __call__(self, video, text: str | Sequence[str] | None = None, **kwargs):
         """Segment one video, or many.
@@ -198,8 +201,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             starts = [best[row] if start == AUTO else start for row, start in enumerate(starts)]
         context = {} if sample["context_frames"] is None else {"context_frames": sample["context_frames"]}
         session = self.processor.init_video_session(video, texts, **context)
-        corrections = list(sample["corrections"] or ())
-        add_corrections(self.processor, session, corrections)
+        corrected = add_corrections(self.processor, session, sample["corrections"] or ())
         return {
             "texts": texts,
             "is_single": is_single,
@@ -211,7 +213,7 @@ class ReferringVideoSegmentationPipeline(Pipeline):
             "starts": [start or 0 for start in starts],
             "frame_scores": frame_scores,
             "no_target_threshold": no_target_threshold,
-            "corrected": {expression for _, expression, mask in corrections if np.any(mask)},
+            "corrected": corrected,
         }
 
     def _frame_selector(self, selector, processor) -> FrameSelector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from types import SimpleNamespace
 
 import torch
@@ -39,8 +40,9 @@ class ObjectsByNamePipeline(ZeroShotObjectDetectionPipeline):
         """The families that look for names are in `model_families.FINDS_NAMES`, not in transformers' table."""
 
     def _sanitize_parameters(self, masks=None, **kwargs):
-        if not math.isfinite(kwargs.get("threshold", 0.0)):
-            raise UserError(f"threshold must be a finite number, got {kwargs['threshold']}; use 0 to 1")
+        threshold = kwargs.get("threshold", 0.0)
+        if not isinstance(threshold, Real) or not math.isfinite(threshold):
+            raise UserError(f"threshold must be a finite number, got {threshold!r:.60}; use 0 to 1")
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
         return preprocess, forward, postprocess if masks is None else {**postprocess, "masks": masks}
 

@@ -75,6 +75,10 @@ class GLEEDataset:
     frame_range: int = 10
 
 
+OF_OBJECTS = ("num_names", "masks", "prompts", "frames", "frame_range")
+"""What only datasets with `labels` have a use for."""
+
+
 @dataclass
 class GLEEDataSection:
     """What to train on.
@@ -143,8 +147,9 @@ def load_glee_config(file: str | os.PathLike, overrides: Sequence[str] = ()) -> 
         raise ConfigError(f"{file}: data.without leaves no dataset; name fewer")
     for index, dataset in enumerate(config.data.train):
         check_choice(file, f"data.train.{index}.labels", dataset.labels, (*LABELS, None))
-        if dataset.labels is None and (dataset.prompts or dataset.frames != 1):
-            raise ConfigError(f"{file}: data.train.{index} has prompts or frames, but is of expressions; set labels")
+        needless = [name for name in OF_OBJECTS if getattr(dataset, name) != getattr(GLEEDataset, name)]
+        if dataset.labels is None and needless:
+            raise ConfigError(f"{file}: data.train.{index} has {needless[0]}, but is of expressions; set labels")
     if not config.training.get("max_steps", 0) > 0:
         raise ConfigError(f"{file}: training.max_steps is missing; add it: data that is drawn from has no end")
     return config

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -118,6 +119,22 @@ def test_a_video_that_fails_leaves_the_others_alone(manifest, whole, tmp_path):
     assert again.counts["failed"] == 0
     with pytest.raises(UserError, match="clips/0, expressions 0, 1: .*no such file"):
         segment_many(rows, tmp_path / "raise", engine, options=EvaluationOptions(texts_per_pass=2))
+
+
+def test_what_signs_an_address_is_in_no_output(manifest, tmp_path):
+    signed = "memory://many/0.mp4?sig=s3cret"
+    with fsspec.open(signed, "wb") as file:
+        file.write((manifest.parent / "clips" / "0.mp4").read_bytes())
+    videos = [signed, "memory://many/none.mp4?sig=s3cret", "unknown://me:s3cret@many/1.mp4"]
+    lines = [json.dumps({"video": video, "expression": TEXTS[0]}) for video in videos]
+    (tmp_path / "videos.jsonl").write_text("\n".join(lines))
+    report = segment_here(tmp_path / "videos.jsonl", tmp_path / "out", table=tmp_path / "table.parquet")
+    assert report.counts["failed"] == 2
+    (row,) = pq.read_table(tmp_path / "table.parquet").to_pylist()
+    assert row["video"] == "memory://many/0.mp4" and row["video_id"] == "0"
+    written = [json.dumps(pq.read_table(file).to_pylist()) for file in tmp_path.glob("out/**/*.parquet")]
+    written += [file.read_text() for file in tmp_path.glob("out/**/*.json*")]
+    assert "many/none.mp4: cannot be read" in "".join(written) and "s3cret" not in "".join(written)
 
 
 def test_a_link_in_the_place_of_masks_is_not_followed(manifest, tmp_path):

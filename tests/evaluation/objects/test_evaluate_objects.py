@@ -108,6 +108,7 @@ def test_what_a_run_refuses(found, pipe, tmp_path, coco_tree):
     boxes = [{**row, "objects": [{**each, "mask": None} for each in row["objects"]]} for row in rows]
     with pytest.raises(UserError, match="boxes alone; use --task detection"):
         evaluate_objects(finder, boxes, tmp_path / "boxes", ObjectRun("coco", "train"))
+    assert not (tmp_path / "boxes").exists()  # before any work
     with pytest.raises(UserError, match="task 'vos' is unknown"):
         ObjectFinder(pipe, "vos")
     with pytest.raises(UserError, match="score_source 'text': use confidence, or text of the task interactive"):
@@ -136,6 +137,13 @@ def test_without_ground_truth(pipe, found, tmp_path):
     summary = evaluate_objects(finder, secret, tmp_path / "out", ObjectRun("coco", "test"))
     assert summary["totals"] is None and summary["num_found"] > 0
     assert "segmentation" not in answers(tmp_path / "out", "100", "detection")[0]
+
+
+def test_images_without_objects(found, pipe, tmp_path):
+    finder, rows, _, _ = found
+    empty = [{**row, "objects": []} for row in rows]
+    summary = evaluate_objects(finder, empty, tmp_path / "out", ObjectRun("coco", "train"))
+    assert summary["totals"]["mask"]["AP"] is None and summary["num_found"] > 0
 
 
 def test_expressions(pipe, tmp_path):

@@ -63,6 +63,16 @@ def test_kept_readings_give_the_same_masks_without_the_language_model(model, mon
     assert all(same(expected, corrected))
 
 
+def test_kept_readings_of_other_windows_are_not_taken(model):
+    kept = small_processor().init_video_session(FRAMES, TEXTS)
+    kept.keep_readings = True
+    for options in ({}, {"key_frame": 4}, {"key_frame": [6, 0]}, {"window": "whole"}, {"frame_stride": 2}):
+        plain = small_processor().init_video_session(FRAMES, TEXTS)
+        expected, found = ([*model.propagate_in_video_iterator(each, **options)] for each in (plain, kept))
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours.seg_embeddings, theirs.seg_embeddings, rtol=0, atol=1e-6, msg=str(options))
+
+
 def test_a_frame_without_an_answer_can_be_corrected(model):
     silent = small_model()
     with torch.no_grad():

@@ -41,6 +41,6 @@ def test_arguments_that_do_not_go_together_are_one_line(tmp_path):
 
 
 def test_a_configuration_file_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(ConfigError, match="^training: [^\n]*No such file or directory: 'none.json'$"):
+    with pytest.raises(ConfigError, match="^training: [^\n]*No such file or directory: 'none.json'; correct it"):
         values = {"output_dir": str(tmp_path), "accelerator_config": "none.json", "use_cpu": True}
         make_arguments(GLUSTrainingArguments, values)

@@ -85,6 +85,7 @@ def test_what_is_no_clip_is_one_line(rows, tmp_path):
         (lambda: ClipDataset(rows, num_frames=1), "frames must be 2 or more"),
         (lambda: ClipDataset(rows, labels="expressions"), "no object has a text"),
         (lambda: InstanceDataset(rows, labels="expressions", prompts=0.5), "prompts go with names"),
+        (lambda: InstanceDataset(rows, labels="objects", prompts=0.5, masks=False), "prompts need the masks"),
     ):
         with pytest.raises(UserError, match=message) as error:
             make()

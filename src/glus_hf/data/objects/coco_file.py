@@ -22,8 +22,8 @@ class CocoFile:
     """Images, or videos, with their annotations, in the order of the file.
 
     Args:
-        path: JSON with the lists `images` or `videos`, `categories` and `annotations`; the last may be left out, where
-            a split has no ground truth.
+        path: JSON with the lists `images` or `videos`, `categories` and `annotations`; the last may be left out or
+            empty, where a split has no ground truth.
 
     Raises:
         DatasetFileError: a list is missing, an id is missing or there twice, an annotation belongs to nothing, or a
@@ -44,7 +44,7 @@ class CocoFile:
         for name in (self.kind, "categories"):
             if name not in self._rows:
                 raise DatasetContentError(f"{path}: has no list {name!r}: it is not in the format of COCO")
-        self.has_ground_truth = "annotations" in self._rows
+        self.has_ground_truth = len(self._rows["annotations"]) > 0
         for number in range(len(self._rows["categories"])):
             self._add_category(self._rows.read("categories", number))
         self._sort_annotations()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...data.listed_video import shown_address
 from ...errors import UserError
 from ...media.rle import encode_rle
 from ...predictions.prediction_tree import expression_folder
@@ -86,7 +87,8 @@ class MaskWriter:
         import pyarrow.parquet
 
         clip, row = self.clip, self.row
-        known = {name: row[name] for name in ("video_id", "expression_id", "video", "expression")}
+        known = {name: row[name] for name in ("video_id", "expression_id", "expression")}
+        known["video"] = shown_address(row["video"])
         known |= {"num_frames": len(clip.names), "height": clip.size[0], "width": clip.size[1], "fps": clip.fps}
         known |= {"key_frame": row["key_frame"] or 0, "frames": list(clip.names), "missing": self.missing}
         known |= {"masks": [self.masks[index] for index in range(len(clip.names))], "scores": self.scores.tolist()}

@@ -65,7 +65,8 @@ class SegmentingWorker:
     def settings(self) -> dict:
         """What the settings of a run say of the model; it is loaded here."""
         self.loaded = self.loaded or self.load()
-        return model_settings(self.loaded[0], self.name)
+        model, processor = self.loaded
+        return model_settings(model, self.name, processor)
 
     def segment(
         self, videos: ManyVideos, groups: Sequence[Group], done: set, settings: Mapping

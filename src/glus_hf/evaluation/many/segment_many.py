@@ -87,7 +87,7 @@ class LocalEngine:
     processor: object
 
     def settings(self, name: str | None) -> dict:
-        return model_settings(self.model, name)
+        return model_settings(self.model, name, self.processor)
 
     def run(self, videos, jobs, done, processes, output, progress):
         segmenter = videos.segmenter(self.model, self.processor, output, file_store(output, processes.rank))

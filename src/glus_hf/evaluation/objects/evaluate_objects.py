@@ -34,6 +34,7 @@ from .track_scores import check_track_eval, score_hota, score_ytvis
 
 
 PROTOCOLS = ("coco", "lvis")
+OTHER_TASK = {"vis": "tracking"}  # where objects have no masks; else detection
 SHAPES = {"detection": ("box",), "instance": ("box", "mask")}
 
 
@@ -135,6 +136,7 @@ def evaluate_objects(
         raise UserError(f"there are no {unit}s to evaluate; check the split and the selection of {unit}s")
     if finder.task == "tracking":
         check_track_eval()
+    _check_truth(finder.task, rows)
     jobs = [_job(finder, index, row) for index, row in enumerate(rows)]
     places = [{"video_id": job.video_id, "expression_id": job.expression_id} for job in jobs]
     processes.from_main(lambda: _check_output(output, rows, places))
@@ -161,6 +163,21 @@ def evaluate_objects(
         summary = _write_results(finder, rows, output, run, settings, results)
         remove_replaced(output)
         return summary
+
+
+def _check_truth(task: str, rows: Sequence[Mapping]) -> None:
+    """Refuse before any work objects without what a task asks for, or is scored by."""
+    needed = {"instance": "mask", "interactive": "mask", "vis": "masks", "referring": "descriptions"}.get(task)
+    if needed is None:
+        return
+    has_objects = False
+    for each in (each for row in rows for each in row["objects"] or ()):
+        if any(each[needed] or ()):  # a mask, those by frame, or texts
+            return
+        has_objects = True
+    if has_objects:
+        what = "no expressions" if task == "referring" else "boxes alone"
+        raise UserError(f"the objects of the dataset have {what}; use --task {OTHER_TASK.get(task, 'detection')}")
 
 
 def _check_output(output: Path, rows: Sequence[Mapping], places: Sequence[Mapping]) -> None:
@@ -245,8 +262,6 @@ def _totals_by_name(finder: ObjectFinder, rows, read: Callable, run: ObjectRun) 
     named = map(_with_names, rows)
     truth = ObjectTruth((_only(row, finder.names) for row in named) if run.some_names else named, finder.names)
     totals = {}
-    if finder.task == "instance" and not any(each["mask"] for row in rows for each in row["objects"]):
-        raise UserError("the objects of the dataset have boxes alone; use --task detection")
     for shape in SHAPES[finder.task]:
         found = truth.results(((row["image_id"], objects) for row, objects in read()), shape)
         if run.rules == "lvis":
@@ -263,12 +278,10 @@ def _totals_of_tracks(finder: TrackFinder, rows, read: Callable, run: ObjectRun)
         if run.some_names:
             named["objects"] = [each for each in named["objects"] if each["name"] in finder.names]
         videos.append((named, found))
+    if finder.task == "vis":
+        return score_ytvis(videos, finder.names)
     has_masks = any(mask for row, _ in videos for each in row["objects"] for mask in each["masks"])
-    if finder.task == "tracking":
-        return score_hota(videos, finder.names, "mask" if has_masks else "box")
-    if not has_masks:
-        raise UserError("the objects of the dataset have boxes alone; use --task tracking")
-    return score_ytvis(videos, finder.names)
+    return score_hota(videos, finder.names, "mask" if has_masks else "box")
 
 
 def _with_names(row: Mapping) -> dict:

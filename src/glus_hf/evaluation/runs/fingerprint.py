@@ -37,19 +37,28 @@ def model_digest(model) -> str:
     return digest.hexdigest()[:16]
 
 
-def model_settings(model, name: str | None = None) -> dict:
-    """What the settings of a run say of its model.
+def model_settings(model, name: str | None = None, processor=None) -> dict:
+    """What the settings of a run say of its model. Compiled stages and views that a device makes are named where there
+    are any: they change last digits.
 
     Args:
         model: a `PreTrainedModel`; SAM-2 that carries its masks, if another model does, is told of too.
         name: for messages; by default where the model was loaded from.
+        processor: of the model.
     """
+    from ...models.compiled_stages import is_compiled
+    from ...models.device_views import where_made
+
     name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
     described = {"name": Path(name).resolve().name, "digest": model_digest(model), "dtype": str(model.dtype)}
-    if not hasattr(model, "propagation"):
-        return {"model": described}
-    carried = {"by": model.propagation, "digest": model_digest(model.mask_model)}
-    return {"model": described, "propagation": carried}
+    settings = {"model": described}
+    if hasattr(model, "propagation"):
+        settings["propagation"] = {"by": model.propagation, "digest": model_digest(model.mask_model)}
+    if where_made(processor, model.device) == "device":
+        settings["views"] = "device"
+    if is_compiled(model):
+        settings["compile"] = True
+    return settings
 
 
 def _stable(config):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -152,13 +153,17 @@ class GLUSModel(SamMaskBranch, GLUSPreTrainedModel):
         pixel_values = pixel_values.to(self.dtype)
         if self.vision_tower.device.type != "meta":  # offloaded weights: accelerate's hook moves the input
             pixel_values = pixel_values.to(self.vision_tower.device)
-        patches = clip_hidden_state(self.vision_tower, pixel_values, self.config.vision_feature_layer)[:, 1:]
-        tokens = self.mm_projector(self.token_pooling(patches.transpose(1, 2)).transpose(1, 2))
+        pixels = self.any_size(self.several(pixel_values), 0)
+        tokens = self.own_stage("_image_tokens")(pixels)[: len(pixel_values)]
         if self.frame_position is None:
             return tokens
         if frame_times is None:
             raise ValueError("This model embeds frame times: pass frame_times in [0, 1].")
         return tokens + self.frame_position(to_device(frame_times, tokens.device))
+
+    def _image_tokens(self, pixel_values: Tensor) -> Tensor:
+        patches = clip_hidden_state(self.vision_tower, pixel_values, self.config.vision_feature_layer)[:, 1:]
+        return self.mm_projector(self.token_pooling(patches.transpose(1, 2)).transpose(1, 2))
 
     @torch.no_grad()
     def try_shapes(self) -> Tensor:
@@ -362,6 +367,10 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
 
     # inference --------------------------------------------------------------------------------------------------
 
+    def compile_stages(self, *args, **kwargs) -> None:
+        """Let the stages of inference be compiled; see [`CompiledStages.compile_stages`]."""
+        self.model.compile_stages(*args, **kwargs)
+
     def propagate_in_video_iterator(
         self,
         session: GLUSInferenceSession,
@@ -467,7 +476,11 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         """
         image_tokens = self._stack_tokens(image_tokens)
         ids = torch.tensor([input_ids] * len(image_tokens))
-        return read_beginning(self.model.language_model, self.model.embed_prompt(ids, image_tokens[:, None]), prefix)
+        embeddings = self.model.any_size(self.model.several(self.model.embed_prompt(ids, image_tokens[:, None])), 0, 1)
+        leads = self.model.stage(read_beginning)(self.model.language_model, embeddings, prefix)
+        for states in (*leads.keys, *leads.values):
+            self.model.any_size(states, 0, 1)
+        return leads
 
     @torch.no_grad()
     def read_windows(
@@ -493,12 +506,22 @@ class GLUSForVideoSegmentation(GLUSPreTrainedModel):
         ids, ends = pad_prompts(input_ids, "cpu")
         embeddings = self.model.embed_prompt(ids, tokens)
         at = to_device(ends[:, None] if places is None else torch.tensor(places), tokens.device)
-        last, penultimate = read_at(self.model.language_model, embeddings, at, prefix)
+        last, penultimate = self._read_at(embeddings, at, prefix)
         probabilities = self.lm_head(last).float().softmax(-1)
         seg_id = self.config.seg_token_id
         seg_embeddings = self.model.seg_projection(penultimate if self.model.reads_penultimate else last)
         found = seg_embeddings, probabilities[..., seg_id], probabilities.argmax(-1) == seg_id
         return tuple(part[:, 0] for part in found) if places is None else found
+
+    def _read_at(self, embeddings: Tensor, places: Tensor, prefix: PromptCache) -> tuple[Tensor, Tensor]:
+        """`read_at`, compiled or not. A single window is a case of its own where there is one expression."""
+        count, model = len(embeddings), self.model
+        if prefix.rows is not None:
+            embeddings, places, rows = (model.several(each) for each in (embeddings, places, prefix.rows))
+            prefix = replace(prefix, rows=model.any_size(rows, 0))
+        embeddings, places = model.any_size(embeddings, 0, 1), model.any_size(places, 0)
+        states = model.stage(read_at)(model.language_model, embeddings, places, prefix)
+        return tuple(each[:count] for each in states)
 
     def _stack_tokens(self, frames: Tensor | list[Tensor]) -> Tensor:
         """`[frames, num_image_tokens, hidden]`."""

@@ -15,6 +15,7 @@ from ...errors import ConfigError, UserError
 Arguments = TypeVar("Arguments")
 
 DISK = ("PytorchStreamWriter", "inline_container", "I/O error", "No space left")
+CORRECT_VALUE = "correct it in the recipe, or in the environment of the launch (WORLD_SIZE, RANK, ...)"
 MISSING_PACKAGE = "to be installed"  # transformers, of report_to
 
 
@@ -50,7 +51,7 @@ def make_arguments(kind: type[Arguments], values: dict) -> Arguments:
     except UserError:
         raise
     except (ValueError, TypeError, ImportError, OSError) as error:
-        raise ConfigError(f"training: {error}") from error
+        raise ConfigError(f"training: {error}; {CORRECT_VALUE}") from error
 
 
 __all__ = ["library_errors", "make_arguments"]

@@ -65,6 +65,8 @@ class InstanceDataset(EpochDataset):
     ):
         super().__init__()
         _check_options(labels, num_names, seed, on_error, prompts)
+        if prompts and not masks:
+            raise UserError("prompts need the masks of the objects; leave masks at true, or prompts at 0")
         self.labels, self.num_names, self.masks, self.seed = labels, num_names, masks, seed
         self.name = name or (rows[0]["dataset"] if len(rows) else "instances")
         self.rows, self.prompts = rows, prompts

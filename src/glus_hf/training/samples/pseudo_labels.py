@@ -124,7 +124,7 @@ def make_pseudo_labels(
         "dataset": dataset,
         "split": split,
         "data_options": dict(data_options or {}),
-        **model_settings(model, model_name),
+        **model_settings(model, model_name, processor),
         "empty": empty,
         "seed": seed,
         **{name: getattr(options, name) for name in ("texts_per_pass", "threshold", "batch_size", "context_frames")},
