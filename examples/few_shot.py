@@ -6,6 +6,7 @@ the paper).
 Every folder of the root is a set. Below it lies a folder with `train`, `valid` and `test`, each with its images and a
 file in the format of COCO: `annotations_without_background.json` or `_annotations.coco.json`. PascalVOC has no `test`:
 `valid` stands in. A cell is a set, a number of shots and a seed; finished cells are kept, the same command goes on.
+The table is printed, and drawn as curve.png.
 """
 
 from __future__ import annotations
@@ -210,10 +211,29 @@ def as_markdown(table: dict, sets: list[str]) -> str:
     return "\n".join(lines)
 
 
+def draw_curve(table: dict, sets: list[str], file: Path) -> None:
+    """Mean and standard deviation over the seeds by shots, a line for each set."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(6, 3.8), layout="constrained")
+    for name in sets:
+        means, spreads = zip(*(row[name] for row in table.values()), strict=True)
+        axis.errorbar(list(table), means, [spread or 0 for spread in spreads], marker="o", capsize=3, label=name)
+    axis.set(xlabel="shots", ylabel="AP of boxes on test, %", ylim=(0, None))
+    axis.legend(fontsize=8)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, type=Path, help="folder of the sets")
-    parser.add_argument("--output", required=True, type=Path, help="folder of the cells and of summary.json")
+    parser.add_argument(
+        "--output", required=True, type=Path, help="folder of the cells, of summary.json and curve.png"
+    )
     parser.add_argument("--model", default="glee-tiny")
     parser.add_argument("--sets", help="some sets, with commas; all folders of the root by default")
     parser.add_argument("--shots", default="0,1,3,5,10,all", help="0 is without tuning")
@@ -242,6 +262,7 @@ def main() -> None:
     table = summary(cells, sets, shots)
     with atomic_path(options.output / "summary.json") as part:
         part.write_text(json.dumps(table, indent=1) + "\n")
+    draw_curve(table, sets, options.output / "curve.png")
     print(as_markdown(table, sets))
 
 

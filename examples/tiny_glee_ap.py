@@ -27,10 +27,10 @@ NAMES = {"shapes": list(SHAPES), "pairs": [f"{color} {shape}" for color in COLOR
 MEASURES = ("AP", "AP50", "AP75")
 
 
-def still(index: int, split: str, seed: int, size: int) -> tuple[np.ndarray, list]:
-    """A frame, and its sprites with their visible masks."""
+def still(index: int, split: str, seed: int, size: int, first: bool = False) -> tuple[np.ndarray, list]:
+    """A frame, at random or the first, and its sprites with their visible masks."""
     clip = generate_clip(index, split=split, seed=seed, size=size)
-    frame = int(np.random.default_rng([seed, index]).integers(len(clip.frames)))
+    frame = 0 if first else int(np.random.default_rng([seed, index]).integers(len(clip.frames)))
     pairs = zip(clip.scene.sprites, clip.masks[:, frame], strict=True)
     return clip.frames[frame], [(sprite, mask) for sprite, mask in pairs if mask.any()]
 
@@ -64,11 +64,11 @@ def results_of(image: int, frame: np.ndarray, model, processor, names: list[str]
     return results
 
 
-def evaluate(model, processor, kind: str, num_images: int, split="test", seed=0, size=128) -> dict:
+def evaluate(model, processor, kind: str, num_images: int, split="test", seed=0, size=128, first=False) -> dict:
     """AP, AP50 and AP75 in percent, of boxes and of masks."""
     annotations, results = [], []
     for image in range(num_images):
-        frame, objects = still(image, split, seed, size)
+        frame, objects = still(image, split, seed, size, first)
         annotations += annotations_of(image, objects, kind)
         results += results_of(image, frame, model, processor, NAMES[kind])
     truth = COCO()

@@ -10,7 +10,7 @@ from tiny_glee import SIZE
 from torch import Tensor
 
 from glus_hf import GLEECollator, GLEEProcessor
-from glus_hf.data.motion_shapes import COLORS, SHAPES, Scene, sample_expressions, sample_scene
+from glus_hf.data.motion_shapes import COLORS, SHAPES, Expression, Scene, sample_expressions, sample_scene
 from glus_hf.data.motion_shapes.language import Filter, phrase
 from glus_hf.models.glee.image_prompts_glee import prompt_inputs
 from glus_hf.models.glee.targets_glee import image_targets
@@ -24,41 +24,78 @@ LOOK_PARTS = (0.34, 0.06, 0.1, 0.2, 0.1, 0.05, 0.15)  # shapes are the hardest t
 NAME_LISTS = ("shapes", "colors", "both")
 PROMPTS = {"mask": 0.4, "point": 0.25, "box": 0.2, "scribble": 0.15}
 PROMPTED_NAME = "object"
+POOL_STREAM = 83  # of random numbers: scenes of a limited number
 NEAR = 0.1  # of a clip: how far apart the frames of half of the pairs are at most
 
 
-def sample_frame(rng, scene: Scene, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Scenes:
+    """Where scenes come from: any number of them, or `number` ones that follow from `seed`; of these, more hold all of
+    fewer. With `stills` a scene is its first frame alone, without expressions about motion."""
+
+    number: int | None = None
+    seed: int = 0
+    stills: bool = False
+
+    def draw(self, rng) -> Scene:
+        if self.number is None:
+            return sample_scene(rng)
+        return sample_scene(np.random.default_rng([POOL_STREAM, self.seed, int(rng.integers(self.number))]))
+
+    def frame(self, rng, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+        return sample_frame(rng, scene, times=np.zeros(1) if self.stills else None)
+
+    def shows(self, expression: Expression) -> bool:
+        return not (self.stills and expression.filter.motion)
+
+
+def sample_frame(rng, scene: Scene, size: int = SIZE, times=None) -> tuple[np.ndarray, np.ndarray]:
     """A frame `[size, size, 3]` at any time of a scene, and the visible masks of its sprites."""
-    frames, masks = scene.render(rng.random(1), size)
+    frames, masks = scene.render(rng.random(1) if times is None else times, size)
     return frames[0], masks[:, 0]
 
 
-def referring_batch(rng, processor: GLEEProcessor, images: int, kinds: dict[str, float] | None = None) -> dict:
+def referring_batch(rng, processor: GLEEProcessor, images: int, kinds=None, scenes: Scenes | None = None) -> dict:
     """Frames with an expression each; what it means in the whole clip is one target, if the frame shows it."""
-    samples = []
+    samples, scenes = [], scenes or Scenes()
     while len(samples) < images:
-        scene = sample_scene(rng)
-        for expression in sample_expressions(rng, scene, PER_SCENE, kinds or KINDS):
-            frame, masks = sample_frame(rng, scene)
+        scene = scenes.draw(rng)
+        for expression in filter(scenes.shows, sample_expressions(rng, scene, PER_SCENE, kinds or KINDS)):
+            frame, masks = scenes.frame(rng, scene)
             target = masks[expression.object_ids].any(0)[None]
             samples.append({"frames": [frame], "expressions": [expression.text], "masks": [target]})
     return GLEECollator(processor)(samples[:images])
 
 
-def names_batch(rng, processor: GLEEProcessor, images: int) -> dict:
+def names_batch(rng, processor: GLEEProcessor, images: int, scenes: Scenes | None = None) -> dict:
     """Frames and names for all of them, with every object that the frames show and a name means."""
-    scenes = [sample_scene(rng) for _ in range(images)]
+    scenes = scenes or Scenes()
+    drawn = [scenes.draw(rng) for _ in range(images)]
     kind = str(rng.choice(NAME_LISTS, p=[0.4, 0.2, 0.4]))
     names = choose_names(rng, kind)
-    frames, masks = zip(*(sample_frame(rng, scene) for scene in scenes), strict=True)
-    inputs, size = processor(list(frames), names), (SIZE, SIZE)
-    labels = []
-    for scene, visible in zip(scenes, masks, strict=True):
-        named = [name_of(kind, sprite) in names for sprite in scene.sprites]
-        classes = [names.index(name_of(kind, s)) for s, there in zip(scene.sprites, named, strict=True) if there]
-        masks_of_named = torch.from_numpy(visible[np.array(named)])
-        labels.append(image_targets(masks_of_named, torch.tensor(classes, dtype=torch.long), size, size))
-    return {**inputs, "labels": labels}
+    frames, masks = zip(*(scenes.frame(rng, scene) for scene in drawn), strict=True)
+    labels = [named_targets(kind, names, *pair) for pair in zip(drawn, masks, strict=True)]
+    return {**processor(list(frames), names), "labels": labels}
+
+
+def named_targets(kind: str, names: list[str], scene: Scene, visible: np.ndarray) -> dict:
+    """Targets of a frame: its objects that a name means; `instance_ids` are the numbers of their sprites."""
+    named = [name_of(kind, sprite) in names for sprite in scene.sprites]
+    made = image_targets(torch.from_numpy(visible[named]), torch.tensor(named).nonzero()[:, 0], *[(SIZE, SIZE)] * 2)
+    ids = made["class_labels"]
+    classes = [names.index(name_of(kind, scene.sprites[number])) for number in ids.tolist()]
+    return {**made, "class_labels": torch.tensor(classes, dtype=torch.long), "instance_ids": ids}
+
+
+def clip_batch(rng, processor: GLEEProcessor, clips: int) -> dict:
+    """Pairs of frames of one scene each, and all objects in both, by names of both looks and colours."""
+    drawn = [sample_scene(rng) for _ in range(clips)]
+    names, frames, labels = choose_names(rng, "both"), [], []
+    for scene in drawn:
+        pair, visible = scene.render(np.sort(pair_of_times(rng)), SIZE)
+        frames += list(pair)
+        labels += [named_targets("both", names, scene, visible[:, time]) for time in range(2)]
+    return {**processor(frames, names), "labels": labels, "clip_length": 2}
 
 
 def name_of(kind: str, sprite) -> str:

@@ -80,7 +80,7 @@ def read_done(path: Path) -> list[dict]:
     return [json.loads(line) for line in whole]
 
 
-def measure(model_name: str, sizes: dict[str, int], output: Path, split: str, seed: int) -> list[dict]:
+def measure(model_name: str, sizes: dict[str, int], output: Path, split: str, seed: int, kinds=TOKENS) -> list[dict]:
     """A record for each still and clip that is asked for."""
     settings = {"model": model_name, "split": split, "seed": seed}
     key_of = lambda record: tuple(record[name] for name in ("model", "split", "seed", "tokens", "part", "index"))
@@ -88,7 +88,7 @@ def measure(model_name: str, sizes: dict[str, int], output: Path, split: str, se
     model = GLEEForVideoSegmentation.from_pretrained(model_name).eval()
     processor, records = GLEEProcessor.from_pretrained(model_name), []
     scorers = {"still": score_still, "clip": score_clip}
-    for tokens in TOKENS:
+    for tokens in kinds:
         model.config.visual_prompter = tokens
         for part, index in ((part, index) for part, count in sizes.items() for index in range(count)):
             record = {**settings, "tokens": tokens, "part": part, "index": index}
@@ -103,13 +103,19 @@ def measure(model_name: str, sizes: dict[str, int], output: Path, split: str, se
 def summaries(records: list[dict]) -> Iterator[str]:
     """Means in percent over objects, a line for each kind of tokens."""
     for tokens in TOKENS:
-        parts = []
-        for name in (*KINDS, "video"):
-            own = [record["scores"].get(name, []) for record in records if record["tokens"] == tokens]
-            values = [value for scores in own for value in scores]
-            if values:
-                parts.append(f"{name} {100 * np.mean(values):.1f} ({len(values)} objects)")
+        own = [record for record in records if record["tokens"] == tokens]
+        parts = [f"{name} {mean:.1f} ({count} objects)" for name, (mean, count) in means(own).items()]
         yield f"{tokens}: {', '.join(parts)}"
+
+
+def means(records: list[dict]) -> dict[str, tuple[float, int]]:
+    """By kind of prompt, the mean over objects in percent and their number."""
+    found = {}
+    for name in (*KINDS, "video"):
+        values = [value for record in records for value in record["scores"].get(name, [])]
+        if values:
+            found[name] = (100 * float(np.mean(values)), len(values))
+    return found
 
 
 def main() -> None:

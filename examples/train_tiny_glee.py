@@ -23,18 +23,19 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_glee import SIZE, ContrastiveImages, build_tiny_glee
-from tiny_glee_batches import contrastive_batch, names_batch, prompt_batch, referring_batch
+from tiny_glee_batches import Scenes, clip_batch, contrastive_batch, names_batch, prompt_batch, referring_batch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glus_hf import GLEEForVideoSegmentation
+from glus_hf import GLEEForVideoSegmentation, GLEEProcessor
 from glus_hf.training.glee_trainer import GLEETrainingArguments, parameter_groups
 
 
-STAGES = ("contrast", "main", "prompts")
+STAGES = ("contrast", "main", "prompts", "clips")
 TEXT_TOWERS = ("unfrozen", "frozen", "distilled")
 NAMES_PART = 0.4  # of the batches
 PROMPTS_PART = 0.65  # of the batches of the last stage, by default
+CLIPS = 4  # of a batch, two frames each
 PROMPT_CLIPS = 5  # of a batch, two frames each
 PROMPTER = {"visual_prompter": "full", "prompt_crop_size": 64, "prompt_num_points": 64}
 PROMPTER_PARTS = ("model.prompter.", "model.decoder.heads.confidence.")
@@ -183,6 +184,7 @@ def train_main(
     text_tower: str = "unfrozen",
     fusion: bool = True,
     images: int = 8,
+    scenes: Scenes | None = None,
 ) -> None:
     """Batches of one kind each: frames with expressions, or frames with names."""
     model, processor = build_tiny_glee(seed, text_teacher=text_tower == "distilled")
@@ -198,7 +200,7 @@ def train_main(
 
     def make_loss(rng) -> tuple[Tensor, dict]:
         is_names = rng.random() < NAMES_PART
-        batch = (names_batch if is_names else referring_batch)(rng, processor, images)
+        batch = (names_batch if is_names else referring_batch)(rng, processor, images, scenes=scenes)
         output = model(**batch)
         dense = location_loss(locations.of(batch), batch["labels"])
         kind = "names" if is_names else "referring"
@@ -221,11 +223,12 @@ def train_prompts(
     alone: bool = False,
     prompts_part: float = PROMPTS_PART,
     images: int = 8,
+    tokens: str = "full",
 ) -> None:
     """Batches with prompts, and those of `main`, so that nothing is forgotten; `start` are the weights of a model,
     with a prompter or without. The text tower is distilled from its state at the start. With `alone` only the prompter
     and the confidence head are trained, on prompts: what the model answers to texts stays the same to the last bit."""
-    model, processor = build_tiny_glee(seed, **PROMPTER)
+    model, processor = build_tiny_glee(seed, **{**PROMPTER, "visual_prompter": tokens})
     missing, unexpected = model.load_state_dict(start, strict=False)
     if unexpected or not all(name.startswith("model.prompter.") for name in missing):
         raise ValueError(f"the model to start from does not fit: {[*missing, *unexpected][:5]}")
@@ -263,6 +266,32 @@ def train_prompter_alone(model) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
+
+
+# clips: the same objects in two frames ------------------------------------------------------------------------------
+
+
+def train_clips(folder: Path, start: str | Path, minutes: float, rate: float, seed: int, weight: float) -> None:
+    """Names on pairs of frames, from a finished model, with the contrastive loss of embeddings at a weight. The text
+    tower is frozen, as in the paper's tuning on videos."""
+    model, processor = (each.from_pretrained(start) for each in (GLEEForVideoSegmentation, GLEEProcessor))
+    model.config.track_loss_weight = weight
+    model.model.text_encoder.requires_grad_(False)
+    arguments = GLEETrainingArguments(str(folder), learning_rate=rate, weight_decay=0.01, text_rate=TEXT_RATE)
+    run = Run(folder, {"model": model}, Optimizer(parameter_groups(model, arguments)))
+    locations = LocationLogits(model)
+
+    def make_loss(rng) -> tuple[Tensor, dict]:
+        batch = clip_batch(rng, processor, CLIPS)
+        locations.states = []
+        output = model(**batch)
+        loss = output.loss + DENSE_WEIGHT * location_loss(locations.of(batch), batch["labels"])
+        return loss, {"track": output.losses["track_loss"].item(), "ce": output.losses["loss_ce"].item()}
+
+    model.train()
+    run.train(make_loss, "clips", seed, minutes)
+    for part in (model.eval(), processor):
+        part.save_pretrained(folder / "model")
 
 
 class LocationLogits:

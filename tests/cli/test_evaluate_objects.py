@@ -113,6 +113,19 @@ def test_tracking_has_hota(tmp_path):
     assert printed["protocol"] == "hota" and set(printed["totals"]) == {"names", "objects"}
 
 
+@pytest.mark.parametrize("name", ["tao", "burst"])
+def test_hota_of_tao_and_burst(name, tmp_path):
+    pytest.importorskip("trackeval", reason="needs the extra tracking")
+    root = renamed_tree(name, tmp_path)
+    options = ["--dataset", name, "--data-dir", root, "--split", "train", "--device", "cpu", "--task", "tracking"]
+    result = run(*options, "--json", "-q", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.output.splitlines()[-1])
+    assert printed["num_videos"] == 1 and printed["totals"]["objects"]["HOTA"] > 0.3
+    before = tree(tmp_path / "out")
+    assert run(*options, "-o", tmp_path / "out").exit_code == 0 and tree(tmp_path / "out") == before
+
+
 def test_tracking_without_its_library_is_one_line_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trackeval.metrics", None)
     result = run(*SHAPES, "--task", "tracking", "-o", tmp_path / "out")

@@ -280,6 +280,36 @@ def grit(root):
     put_tar(root / "00000.tar", members)
 
 
+def tao(root):
+    """Frames are images; the outlines are those of boxes."""
+    names = [f"train/LaSOT/dog-1/{time:08d}.jpg" for time in (1, 31)]
+    content = coco_content(names, masks=False)
+    for time, (image, name) in enumerate(zip(content["images"], names)):
+        put_image(root / "frames" / name, time)
+        image |= {"video_id": 7, "frame_index": 30 * time, "video": "train/LaSOT/dog-1"}
+    content["annotations"] = [each for each in content["annotations"] if each["id"] != 2]
+    for each in content["annotations"]:
+        x0, y0, x1, y1 = each["bbox"][0], each["bbox"][1], *np.add(each["bbox"][:2], each["bbox"][2:]).tolist()
+        each |= {"track_id": each["id"] % 10, "video_id": 7, "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]]}
+    lists = {"neg_category_ids": [9], "not_exhaustive_category_ids": [3]}
+    video = {"id": 7, "name": "train/LaSOT/dog-1", "width": WIDTH, "height": HEIGHT, "metadata": {}, **lists}
+    tracks = [{"id": number, "category_id": category, "video_id": 7} for number, category in ((1, 3), (2, 8))]
+    put_json(root / "annotations" / "train.json", {**content, "videos": [video], "tracks": tracks})
+
+
+def burst(root):
+    names = [f"{time:08d}.jpg" for time in (1, 31)]
+    for time, name in enumerate(names):
+        put_image(root / "images" / "train" / "LaSOT" / "dog-1" / name, time)
+    mask_of = lambda number, time: {"rle": encode_rle(mask(number, time))["counts"], "is_gt": True, "score": 1.0}
+    video = {"id": 7, "seq_name": "dog-1", "dataset": "LaSOT", "width": WIDTH, "height": HEIGHT, "fps": 30}
+    video |= {"annotated_image_paths": names, "all_image_paths": names, "neg_category_ids": [9]}
+    video |= {"not_exhaustive_category_ids": [3], "track_category_ids": {"1": 3, "2": 8}}
+    video["segmentations"] = [{"1": mask_of(1, 0)}, {"1": mask_of(1, 1), "2": mask_of(2, 1)}]
+    content = {"sequences": [video], "categories": categories(), "split": "train"}
+    put_json(root / "train" / "all_classes.json", content)
+
+
 def youtube_vos(root):
     for time in range(2):
         put_image(root / "train" / "JPEGImages" / "003234408d" / f"{5 * time:05d}.jpg", time)
@@ -309,6 +339,8 @@ MAKERS = {
     "ytvis19": ytvis19,
     "ytvis21": ytvis21,
     "ovis": ovis,
+    "tao": tao,
+    "burst": burst,
     "youtube_vos": youtube_vos,
 }
 

@@ -147,6 +147,61 @@ def test_damaged_files_of_youtube_vis(damage, tmp_path):
     refuse("ytvis19", root, "train", "train.json", *words)
 
 
+TAO_DAMAGE = {
+    "of no video": (lambda c: first(c, "images").update(video_id=8), "image 100: is of video 8, which is not there"),
+    "no place": (lambda c: first(c, "images").pop("frame_index"), "image 100: its 'frame_index' is None, no number"),
+    "a place of text": (lambda c: first(c, "images").update(frame_index="0"), "'frame_index' is '0', no number"),
+    "an absent name": (lambda c: first(c, "videos").update(neg_category_ids=[77]), "has the category_id 77"),
+    "merged with text": (lambda c: first(c, "categories").update(merged=["x"]), "'merged' is no list of categories"),
+    "a video without an id": (lambda c: first(c, "videos").pop("id"), "None is no id of one of the videos"),
+}
+
+
+@pytest.mark.parametrize("damage", TAO_DAMAGE)
+def test_damaged_files_of_tao(damage, tmp_path):
+    root = make_tree("tao", tmp_path)
+    change, *words = TAO_DAMAGE[damage]
+    edited(root / "annotations" / "train.json", change)
+    refuse("tao", root, "train", "train.json", *words)
+
+
+def video(content):
+    return content["sequences"][0]
+
+
+def masks(content, time=0):
+    return video(content)["segmentations"][time]
+
+
+BURST_DAMAGE = {
+    "no sequences": (lambda c: c.pop("sequences"), "has not the list 'sequences'"),
+    "no categories": (lambda c: c.pop("categories"), "has not the list 'categories'"),
+    "a category twice": (lambda c: c["categories"].append(first(c, "categories")), "is missing or there twice"),
+    "no name": (lambda c: video(c).pop("seq_name"), "a sequence has no 'seq_name'"),
+    "a sequence above": (lambda c: video(c).update(seq_name="../.."), "is not a plain name"),
+    "no frames": (lambda c: video(c).pop("annotated_image_paths"), "has no list 'annotated_image_paths'"),
+    "a frame that is a number": (lambda c: video(c).update(annotated_image_paths=[1, 2]), "image 1 is a"),
+    "too few masks": (lambda c: video(c)["segmentations"].pop(), "has no 'segmentations' of 2 frames"),
+    "masks that are a number": (lambda c: video(c).update(segmentations=3), "has no list 'segmentations'"),
+    "masks of a list": (lambda c: video(c)["segmentations"].__setitem__(0, []), "frame 0: has no masks"),
+    "tracks of a list": (lambda c: video(c).update(track_category_ids=[3]), "no categories by track"),
+    "a track without a name": (lambda c: video(c)["track_category_ids"].pop("1"), "the category None"),
+    "no run lengths": (lambda c: masks(c).update({"1": {}}), "frame 0, object 1: has no run lengths"),
+    "run lengths cut short": (lambda c: masks(c)["1"].update(rle="PPP"), "frame 0, object 1", "middle of a"),
+    "an absent name": (lambda c: video(c).update(neg_category_ids=["x"]), "the category 'x' is not there"),
+    "absent names of a number": (lambda c: video(c).update(neg_category_ids=5), "no list of categories"),
+    "no size": (lambda c: video(c).pop("width"), "height and width are 48 and None"),
+}
+
+
+@pytest.mark.parametrize("damage", BURST_DAMAGE)
+def test_damaged_files_of_burst(damage, tmp_path):
+    root = make_tree("burst", tmp_path)
+    change, *words = BURST_DAMAGE[damage]
+    edited(root / "train" / "all_classes.json", change)
+    refuse("burst", root, "train", "all_classes.json", *words)
+
+
 def replaced_line(root, number, change):
     path = root / "oidv6-train-annotations-bbox.csv"
     lines = path.read_text().splitlines()

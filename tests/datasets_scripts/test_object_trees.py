@@ -1,5 +1,7 @@
 """Rows of objects of every miniature tree against what was drawn into it."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ NOTHING = {1: None, 2: None}
 ANY = {1: "object", 2: "object"}
 SHORT = {number: texts[:1] for number, texts in TEXTS.items()}
 NO_TEXTS = {1: [], 2: []}
+STEPS = {"tao": 30}  # frames of a video between those that are annotated
 EXPECTED = {
     ("coco",): ("train", True, PLAIN, NO_TEXTS, BOTH, False),
     ("lvis",): ("train", True, PLAIN, NO_TEXTS, BOTH, False),
@@ -37,6 +40,8 @@ EXPECTED = {
     ("ytvis19",): ("train", True, PLAIN, NO_TEXTS, LATER, True),
     ("ytvis21",): ("train", True, PLAIN, NO_TEXTS, LATER, True),
     ("ovis",): ("train", True, PLAIN, NO_TEXTS, LATER, True),
+    ("tao",): ("train", False, PLAIN, NO_TEXTS, LATER, True),
+    ("burst",): ("train", True, PLAIN, NO_TEXTS, LATER, True),
     ("youtube_vos",): ("train", True, PLAIN, NO_TEXTS, BOTH, True),
 }
 
@@ -70,7 +75,8 @@ def test_rows_are_what_was_drawn(case, tmp_path):
     for time, (row, shown) in enumerate(zip(rows, numbers, strict=True)):
         assert (row["dataset"], row["height"], row["width"]) == (name, 48, 64)
         assert read_frame(row["image_path"]).shape == (48, 64, 3)
-        assert (row["video_id"] is not None) == has_tracks and row["frame_idx"] == (time if has_tracks else None)
+        assert (row["video_id"] is not None) == has_tracks
+        assert row["frame_idx"] == (STEPS.get(name, 1) * time if has_tracks else None)
         for number, found in zip(shown, row["objects"], strict=True):
             np.testing.assert_allclose(found["box"], corners(number, time), atol=1e-4)
             assert (found["name"], found["descriptions"]) == (names[number], texts[number])
@@ -100,6 +106,25 @@ def test_what_lvis_and_openimages_say_beside_boxes(tmp_path):
     assert (row["absent_names"], row["incomplete_names"]) == (["zebra"], ["hot dog"])
     row = load("openimages", make_tree("openimages", tmp_path), "train", tmp_path)[0]
     assert [found["is_crowd"] for found in row["objects"]] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["tao", "burst"])
+def test_what_tao_and_burst_say_of_a_video(name, tmp_path):
+    rows = load(name, make_tree(name, tmp_path), "train", tmp_path)
+    assert {(*row["absent_names"], *row["incomplete_names"]) for row in rows} == {("zebra", "hot dog")}
+    assert len({row["video_id"] for row in rows}) == 1
+    assert object_names(name, tmp_path / name, "train") == ["hot dog", "car", "zebra"]
+
+
+def test_a_category_that_tao_counts_as_another_has_its_name(tmp_path):
+    root = make_tree("tao", tmp_path)
+    path = root / "annotations" / "train.json"
+    content = json.loads(path.read_text())
+    content["categories"][1]["merged"] = [{"id": 3}]
+    path.write_text(json.dumps(content))
+    rows = load("tao", root, "train", tmp_path)
+    assert {each["name"] for row in rows for each in row["objects"]} == {"car"}
+    assert object_names("tao", root, "train") == ["car", "zebra"]
 
 
 def test_names_in_the_order_of_the_file(tmp_path):

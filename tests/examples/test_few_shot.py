@@ -89,6 +89,7 @@ def test_a_run_keeps_its_cells_and_goes_on(root, tmp_path, monkeypatch, capsys):
     again = run(monkeypatch, capsys, root, tmp_path, *options, "--shots", "0,1", "--seeds", "0")
     assert "seed" not in again and f"| {cell['test']:.1f} |" in again
     assert json.loads((tmp_path / "summary.json").read_text())["1"]["hollow"] == [cell["test"], None]
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="0-0.json: was made with other settings; use another --output"):
         run(monkeypatch, capsys, root, tmp_path, *options, "--shots", "0", "--text-rate", "1")
 

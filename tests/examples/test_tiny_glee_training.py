@@ -7,17 +7,18 @@ import sys
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.paths import EXAMPLES
 
 
 sys.path.insert(0, str(EXAMPLES))
 
+from ablate_tiny_glee import main as ablate  # noqa: E402
 from ablate_tiny_glee import table  # noqa: E402
 from tiny_glee import SIZE, ContrastiveImages, build_tiny_glee  # noqa: E402
 from tiny_glee_ap import NAMES, annotations_of, still  # noqa: E402
-from tiny_glee_batches import contrastive_batch, names_batch, referring_batch  # noqa: E402
+from tiny_glee_batches import Scenes, clip_batch, contrastive_batch, names_batch, referring_batch  # noqa: E402
 from tiny_glee_picture import GAP, SCALE, picture  # noqa: E402
 from tiny_glee_prompts import measure, prompts_of, summaries  # noqa: E402
 from train_tiny_glee import (  # noqa: E402
@@ -30,6 +31,7 @@ from train_tiny_glee import (  # noqa: E402
     train_prompts,
 )
 
+from glus_hf import GLEECollator  # noqa: E402
 from glus_hf.data.motion_shapes import COLORS  # noqa: E402
 
 
@@ -63,6 +65,72 @@ def test_names_point_at_objects_of_their_colour(tiny):
                     assert min(distances, key=distances.get) == color
                     seen += 1
     assert seen > 10
+
+
+def test_a_few_scenes_come_again_and_fewer_are_part_of_them():
+    names_of = lambda scenes: {
+        str([vars(sprite) for sprite in scenes.draw(np.random.default_rng(draw)).sprites]) for draw in range(40)
+    }
+    few, more = names_of(Scenes(number=2)), names_of(Scenes(number=4))
+    assert len(few) == 2 and len(more) == 4 and few < more and not names_of(Scenes(number=4, seed=1)) & more
+    assert len(names_of(Scenes())) == 40
+
+
+def test_stills_show_the_first_moment_and_their_texts_no_motion(tiny, monkeypatch):
+    stills, scene = Scenes(stills=True), Scenes().draw(np.random.default_rng(0))
+    first = scene.render(np.zeros(1), SIZE)[0][0]
+    assert all(np.array_equal(stills.frame(np.random.default_rng(n), scene)[0], first) for n in range(3))
+    monkeypatch.setattr(GLEECollator, "__call__", lambda self, samples: [each["expressions"][0] for each in samples])
+    texts = referring_batch(np.random.default_rng(0), tiny[1], images=40, scenes=stills)
+    every = referring_batch(np.random.default_rng(0), tiny[1], images=40)
+    moves = [any(word in text for word in ("moving", "moves", "grow", "shrink")) for text in [*texts, *every]]
+    assert len(texts) == 40 and not any(moves[:40]) and sum(moves[40:]) > 3
+
+
+def test_the_objects_of_a_pair_of_frames_have_the_same_numbers(tiny):
+    model, processor = tiny
+    batch = clip_batch(np.random.default_rng(0), processor, clips=3)
+    assert batch["pixel_values"].shape == (6, 3, SIZE, SIZE) and batch["clip_length"] == 2
+    shared = 0
+    for first, second in zip(batch["labels"][::2], batch["labels"][1::2], strict=True):
+        classes = [dict(zip(each["instance_ids"].tolist(), each["class_labels"].tolist())) for each in (first, second)]
+        both = classes[0].keys() & classes[1].keys()
+        assert all(classes[0][number] == classes[1][number] for number in both)
+        shared += len(both)
+    assert shared > 2 and model.train()(**batch).losses["track_loss"] > 0
+
+
+def run_ablation(monkeypatch, part, start, output, *variants, videos="3"):
+    times = ["--seeds", "0", "--minutes", "0.001", "--num-videos", videos, "--num-images", "2"]
+    options = ["--part", part, "--start", str(start), "--output", str(output), "--variants", *variants]
+    monkeypatch.setattr(sys, "argv", ["", *options, *times])
+    ablate()
+    return {file.parent.name: json.loads(file.read_text()) for file in output.glob("*/result.json")}
+
+
+def test_tracking_is_ablated_from_a_finished_model(tmp_path, monkeypatch, capsys):
+    found = run_ablation(monkeypatch, "tracks", "glee-tiny", tmp_path, "without")
+    assert list(found) == ["without-0"] and found["without-0"]["steps"] == 1 and found["without-0"]["tracks AP"] >= 0
+    assert "| without |" in capsys.readouterr().out
+    assert run_ablation(monkeypatch, "tracks", "glee-tiny", tmp_path, "without") == found
+    with pytest.raises(SystemExit):
+        run_ablation(monkeypatch, "tracks", "glee-tiny", tmp_path, "frozen")
+    assert "'frozen' is none of with contrastive loss, without" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_data_and_prompts_are_ablated(tmp_path, monkeypatch):
+    images, text = ContrastiveImages(build_tiny_glee()[0].config), build_tiny_glee()[0].model.text_encoder
+    (tmp_path / "contrast").mkdir()
+    parts = {"images": images, "text": text}
+    tensors = {f"{part}.{name}": value for part, each in parts.items() for name, value in each.state_dict().items()}
+    save_file(tensors, tmp_path / "contrast" / "weights.safetensors")
+    names = ["first frames alone", "10 % of 100 clips"]
+    found = run_ablation(monkeypatch, "data", tmp_path / "contrast", tmp_path / "data", *names, videos="5")
+    assert set(found) == {"first_frames_alone-0", "10_percent_of_100_clips-0"}
+    assert set(found["first_frames_alone-0"]) >= {"static", "box AP50", "box AP50, first frames", "tracks AP"}
+    found = run_ablation(monkeypatch, "prompts", "glee-tiny", tmp_path / "prompts", "fine tokens alone")
+    assert set(found["fine_tokens_alone-0"]) == {"point", "box", "mask", "video", "steps"}
 
 
 def test_objects_and_texts_match_by_look(tiny):

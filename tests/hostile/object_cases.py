@@ -12,6 +12,8 @@ from tests.hostile.ingredients import anew, fifo, link, put, replaced, sparse
 
 ANNOTATIONS = "coco/annotations/instances_train2017.json"
 
+BURST = "burst/train/all_classes.json"
+
 
 def check(dataset: str) -> tuple[str, ...]:
     return ("data", "check", dataset, "--dataset", dataset, "--json", "-q")
@@ -35,6 +37,17 @@ def coco(change):
 
 def shard(members: dict) -> object:
     return lambda work: put_tar(work / "sa1b" / "sa_000000.tar", members)
+
+
+def burst(change):
+    """A step that changes the one sequence."""
+
+    def run(work: Path) -> None:
+        content = json.loads((work / BURST).read_text())
+        change(content["sequences"][0])
+        put(work / BURST, content)
+
+    return run
 
 
 SAMPLE = {"sa_0.json": json.dumps(sa1b_content(0, 0)).encode()}
@@ -104,6 +117,23 @@ CASES = [
         anew(ANNOTATIONS, sparse, 3 * 10**9, b'{"images": ['),
         words=(ANNOTATIONS,),
         slow=True,
+    ),
+    spoiled("good", "burst", words=('"masks": 3',), expect=WORKS),
+    spoiled("good", "tao", words=('"tracks": 2',), expect=WORKS),
+    spoiled(
+        "a sequence above", "burst", burst(lambda s: s.update(seq_name="../../../outside")), words=("plain name",)
+    ),
+    spoiled(
+        "a mask of a billion pixels",
+        "burst",
+        burst(lambda s: s.update(height=1 << 16, width=1 << 16)),
+        words=("object 1",),
+    ),
+    spoiled(
+        "a million frames of one mask",
+        "burst",
+        burst(lambda s: s.update(annotated_image_paths=["00000001.jpg"] * 10**6)),
+        words=("segmentations",),
     ),
     spoiled("an image that is a pipe", "coco", anew("coco/train2017/000000000001.jpg", fifo), words=("a named pipe",)),
     spoiled(

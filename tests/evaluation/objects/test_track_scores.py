@@ -164,6 +164,79 @@ def test_hota_is_that_of_trackeval(tmp_path, seed):
     assert 0.05 < ours["objects"]["HOTA"] < 0.9
 
 
+class TAOFiles:
+    """The videos as files of TAO, with boxes, read by TrackEval's own dataset."""
+
+    def __init__(self, folder, videos):
+        ids = {name: number for number, name in enumerate(NAMES, 1)}
+        self.folder, lists = folder, {"images": [], "annotations": [], "tracks": [], "videos": []}
+        results, found_tracks = [], 0
+        for video, answers in videos:
+            number = int(video["image_id"])
+            keys = {"neg_category_ids": "absent_names", "not_exhaustive_category_ids": "incomplete_names"}
+            said = {key: [ids[name] for name in video[mine]] for key, mine in keys.items()}
+            shape = {"width": SIDE, "height": SIDE}
+            lists["videos"].append({"id": number, "name": f"val/{number}", **said, **shape})
+            places = [{"video_id": number, "image_id": 100 * number + time} for time in range(FRAMES)]
+            for time in range(FRAMES):
+                image = {"id": 100 * number + time, "video_id": number, "frame_index": time, **shape}
+                lists["images"].append({**image, "file_name": f"val/{number}/{time}.jpg"})
+            for each in video["objects"]:
+                track = {"id": len(lists["tracks"]) + 1, "category_id": ids[each["name"]], "video_id": number}
+                lists["tracks"].append(track)
+                for time, corners in enumerate(each["boxes"]):
+                    if corners:
+                        entry = {"track_id": track["id"], "category_id": ids[each["name"]], **places[time]}
+                        entry |= {"id": len(lists["annotations"]) + 1, "bbox": sides(corners)}
+                        lists["annotations"].append(entry)
+            for each in answers:
+                found_tracks += 1
+                entry = {"category_id": ids[each["name"]], "track_id": found_tracks, "score": each["score"]}
+                shown = [(time, corners) for time, corners in enumerate(each["boxes"]) if corners]
+                results += [{**entry, **places[time], "bbox": sides(corners)} for time, corners in shown]
+        lists["categories"] = [{"id": number, "name": name} for name, number in ids.items()]
+        for path, content in (("gt/gt.json", lists), ("trackers/ours/data/results.json", results)):
+            (folder / path).parent.mkdir(parents=True)
+            (folder / path).write_text(json.dumps(content))
+
+    def scores(self, metric):
+        """By name, of all videos."""
+        from trackeval.datasets import TAO
+
+        places = {"GT_FOLDER": f"{self.folder}/gt/", "TRACKERS_FOLDER": f"{self.folder}/trackers/"}
+        data, by_name = TAO({**places, "PRINT_CONFIG": False}), {}
+        for name in data.class_list:
+            parts = {}
+            for sequence in data.seq_list:
+                raw = data.get_raw_seq_data("ours", sequence)
+                parts[sequence] = metric.eval_sequence(data.get_preprocessed_seq_data(raw, name))
+            by_name[name] = metric.combine_sequences(parts)
+        return by_name
+
+
+def sides(corners):
+    return [corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1]]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hota_of_tao_is_that_of_trackeval(tmp_path, seed):
+    """Names are looked for in some of the videos alone, and not every object of them is marked."""
+    metrics = pytest.importorskip("trackeval.metrics", reason="needs the extra tracking")
+    videos, generator = without_crowds(random_videos(seed)), np.random.default_rng(seed)
+    for video, _ in videos:
+        shown = {each["name"] for each in video["objects"]}
+        video["absent_names"] = [name for name in NAMES if name not in shown and generator.random() < 0.5]
+        video["incomplete_names"] = [name for name in NAMES if generator.random() < 0.3]
+    metric = metrics.HOTA()
+    results = TAOFiles(tmp_path, videos).scores(metric)
+    ours = score_hota(videos, NAMES, "box", federated=True)
+    means = metric.combine_classes_class_averaged(results, ignore_empty_classes=True)
+    assert ours["names"] == pytest.approx({score: means[score].mean() for score in HOTA_SCORES}, abs=1e-12)
+    means = metric.combine_classes_det_averaged(results)
+    assert ours["objects"] == pytest.approx({score: means[score].mean() for score in HOTA_SCORES}, abs=1e-12)
+    assert abs(ours["objects"]["HOTA"] - score_hota(videos, NAMES, "box")["objects"]["HOTA"]) > 0.01
+
+
 def perfect(videos):
     return [
         (video, [{**each, "score": 0.9, "segmentations": each["masks"]} for each in video["objects"]])

@@ -1,4 +1,5 @@
-"""Objects out of JSON files in the format of COCO, and of YouTube-VIS, whose frames are images of their own.
+"""Objects out of JSON files in the format of COCO, of YouTube-VIS, whose frames are images of their own, and of TAO,
+whose frames are images that name their video.
 
 The rows of a file are read one by one, so files of any length cost little memory.
 """
@@ -22,8 +23,8 @@ class CocoFile:
     """Images, or videos, with their annotations, in the order of the file.
 
     Args:
-        path: JSON with the lists `images` or `videos`, `categories` and `annotations`; the last may be left out or
-            empty, where a split has no ground truth.
+        path: JSON with the lists `images` or `videos` (TAO: both), `categories` and `annotations`; the last may be
+            left out or empty, where a split has no ground truth.
 
     Raises:
         DatasetFileError: a list is missing, an id is missing or there twice, an annotation belongs to nothing, or a
@@ -37,10 +38,13 @@ class CocoFile:
     def __init__(self, path: str):
         self.path = path
         self._numbers: dict[int | str, int] = {}  # of the images' ids
+        self._videos: dict[int | str, int] = {}  # places of the videos by their ids
         self._categories: dict[int | str, str] = {}
+        self._joined: dict[int | str, str] = {}  # TAO's categories that count as another one
         self.frequencies: dict[str, str] = {}  # of LVIS's names: rare, common or frequent, by their first letters
         self._rows = JsonRows(path, self._group)
-        self.kind = "videos" if "videos" in self._rows else "images"
+        self.kind = "videos" if "videos" in self._rows and "images" not in self._rows else "images"
+        self.has_frames = self.kind == "images" and "videos" in self._rows  # as TAO
         for name in (self.kind, "categories"):
             if name not in self._rows:
                 raise DatasetContentError(f"{path}: has no list {name!r}: it is not in the format of COCO")
@@ -59,6 +63,8 @@ class CocoFile:
             return -1
         if type(key) not in (int, str):
             raise DatasetContentError(f"{self.path}: {key!r:.80} is no id of one of the {name}")
+        if name == "videos":
+            self._videos[key] = len(self._videos)
         return self._numbers.setdefault(key, len(self._numbers))
 
     def _add_category(self, category: dict) -> None:
@@ -68,6 +74,17 @@ class CocoFile:
         name = self._categories[key] = plain_name(f"{self.path}: category {key}", category.get("name"))
         if isinstance(category.get("frequency"), str):
             self.frequencies[name] = category["frequency"]
+        for other in self._merged(name, category) if self.has_frames else ():
+            self._joined[other] = name
+
+    def _merged(self, name: str, category: dict) -> list:
+        """The ids that TAO counts as a category, too."""
+        others = category.get("merged") or []
+        if not isinstance(others, list) or not all(
+            isinstance(each, dict) and type(each.get("id")) in (int, str) for each in others
+        ):
+            raise DatasetContentError(f"{self.path}: category {name!r:.80}: 'merged' is no list of categories")
+        return [each["id"] for each in others]
 
     def _sort_annotations(self) -> None:
         images = np.frombuffer(self._rows[self.kind].groups, np.int64)
@@ -87,7 +104,7 @@ class CocoFile:
     @property
     def names(self) -> list[str]:
         """Of the categories, in the order of the file."""
-        return list(self._categories.values())
+        return [name for key, name in self._categories.items() if key not in self._joined]
 
     def __len__(self) -> int:
         return len(self._rows[self.kind])
@@ -109,7 +126,16 @@ class CocoFile:
         key = annotation.get("category_id")
         if type(key) not in (int, str) or key not in self._categories:
             raise DatasetContentError(f"{where}: has the category_id {key!r:.80}, which is not there")
-        return self._categories[key]
+        return self._joined.get(key, self._categories[key])
+
+    def video(self, where: str, image: dict) -> dict:
+        """The video of a frame; nothing of an image."""
+        if not self.has_frames:
+            return {}
+        key = image.get("video_id")
+        if type(key) not in (int, str) or key not in self._videos:
+            raise DatasetContentError(f"{where}: is of video {key!r:.80}, which is not there")
+        return self._rows.read("videos", self._videos[key])
 
     def category_names(self, where: str, keys) -> list[str]:
         """The names of a list of categories; none of None."""
@@ -147,17 +173,28 @@ def coco_images(
 
 
 def _image(file: CocoFile, places: ImagePlaces, row: dict, annotations: list | None, agnostic: bool):
+    """TAO's names that are absent or incomplete are those of the video; its outlines, if any, are those of boxes."""
     where = f"{file.path}: image {row['id']}"
     described = [_with_texts_of(row, each) for each in annotations or []]
-    objects = [_object(file, each, each.get("bbox"), each.get("segmentation"), agnostic) for each in described]
+    mask_of = lambda each: None if file.has_frames else each.get("segmentation")
+    objects = [_object(file, each, each.get("bbox"), mask_of(each), agnostic) for each in described]
+    video = file.video(where, row)
     yield FoundImage(
         image_id=str(row["id"]),
         image_path=places.address(_file_name(row)),
         size=(row.get("height"), row.get("width")),
         objects=None if annotations is None else objects,
-        absent_names=file.category_names(where, row.get("neg_category_ids")),
-        incomplete_names=file.category_names(where, row.get("not_exhaustive_category_ids")),
+        absent_names=file.category_names(where, {**video, **row}.get("neg_category_ids")),
+        incomplete_names=file.category_names(where, {**video, **row}.get("not_exhaustive_category_ids")),
+        **(_place(where, row) if video else {}),
     )
+
+
+def _place(where: str, row: dict) -> dict:
+    """Where a frame is in its video."""
+    if type(row.get("frame_index")) is not int or row["frame_index"] < 0:
+        raise DatasetContentError(f"{where}: its 'frame_index' is {row.get('frame_index')!r:.80}, no number")
+    return {"video_id": str(row["video_id"]), "frame_idx": row["frame_index"]}
 
 
 def _frames(file: CocoFile, places: ImagePlaces, row: dict, annotations: list | None, agnostic: bool):

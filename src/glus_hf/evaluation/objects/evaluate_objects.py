@@ -34,6 +34,7 @@ from .track_scores import check_track_eval, score_hota, score_ytvis
 
 
 PROTOCOLS = ("coco", "lvis")
+FEDERATED = ("tao", "burst")  # videos in which not every name was looked for
 OTHER_TASK = {"vis": "tracking"}  # where objects have no masks; else detection
 SHAPES = {"detection": ("box",), "instance": ("box", "mask")}
 
@@ -281,7 +282,7 @@ def _totals_of_tracks(finder: TrackFinder, rows, read: Callable, run: ObjectRun)
     if finder.task == "vis":
         return score_ytvis(videos, finder.names)
     has_masks = any(mask for row, _ in videos for each in row["objects"] for mask in each["masks"])
-    return score_hota(videos, finder.names, "mask" if has_masks else "box")
+    return score_hota(videos, finder.names, "mask" if has_masks else "box", run.dataset in FEDERATED)
 
 
 def _with_names(row: Mapping) -> dict:

@@ -21,7 +21,7 @@ class VideoRows(Sequence):
 
     A video has `image_id` (its id), `height`, `width`, `frame_paths` and `objects`: per track `track_id`, `name`,
     `is_crowd` and by frame `masks`, `boxes` and `areas`, None where it is not seen. `objects` is None where no track
-    is known.
+    is known. `absent_names` and `incomplete_names` are those of its frames.
 
     Args:
         rows: of `load_object_dataset`.
@@ -50,7 +50,7 @@ class VideoRows(Sequence):
         first, known = frames[0], all(each["objects"] is not None for each in frames)
         paths = [each["image_path"] for each in frames]
         video = {"image_id": video_id, "image_path": paths[0], "frame_paths": paths}
-        video |= {"height": first["height"], "width": first["width"]}
+        video |= {name: first[name] for name in ("height", "width", "absent_names", "incomplete_names")}
         return {**video, "objects": _tracks(video_id, frames) if known else None}
 
 

@@ -13,12 +13,14 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from scipy.optimize import linear_sum_assignment
 
 from ...errors import UserError
 from .coco_scores import COCO_SCORES, image_numbers
 
 
 AREAS = [[0, 1e10], [0, 128**2], [128**2, 256**2], [256**2, 1e10]]  # pixels: all, small, medium, large
+MATCHED = 0.5  # overlap, by the rules of TAO
 HOTA_SCORES = ("HOTA", "DetA", "AssA", "DetRe", "DetPr", "AssRe", "AssPr", "LocA")
 
 
@@ -117,7 +119,10 @@ def _index(ids: Mapping, annotations: list[dict]) -> COCO:
 
 
 def score_hota(
-    videos: Iterable[tuple[Mapping, Sequence[Mapping]]], names: Sequence[str], shape: str = "mask"
+    videos: Iterable[tuple[Mapping, Sequence[Mapping]]],
+    names: Sequence[str],
+    shape: str = "mask",
+    federated: bool = False,
 ) -> dict[str, dict]:
     """HOTA and its parts by TrackEval, means over its 19 thresholds, from 0 to 1.
 
@@ -128,6 +133,10 @@ def score_hota(
         videos: each with what was found in it.
         names: of the categories.
         shape: "mask" or "box", of which overlaps are taken.
+        federated: by the rules of TAO and BURST, as in TrackEval. A name counts if a video has an object of it, in the
+            videos that have one or in whose `absent_names` it is. What matches no object of a name is left out on
+            frames that have none of it, unless it is absent and the frame has other objects; and everywhere, if the
+            name is one of `incomplete_names`.
 
     Raises:
         UserError: TrackEval is missing.
@@ -135,9 +144,15 @@ def score_hota(
     metric, results = _track_eval(), {}
     videos = list(videos)
     for name in names:
-        pairs = {video["image_id"]: _of_name(video, answers, name) for video, answers in videos}
-        if any(truth or found for truth, found in pairs.values()):
-            scores = {key: metric.eval_sequence(hota_data(*pair, shape)) for key, pair in pairs.items()}
+        parts = {}
+        for video, answers in videos:
+            truth, found = _of_name(video, answers, name)
+            if federated and not truth and name not in video["absent_names"]:
+                continue
+            data = hota_data(truth, found, shape)
+            parts[video["image_id"]] = _counted(data, video, name) if federated else data
+        if any(data["num_gt_dets"] or data["num_tracker_dets"] and not federated for data in parts.values()):
+            scores = {key: metric.eval_sequence(data) for key, data in parts.items()}
             results[name] = metric.combine_sequences(scores)
     if not results:
         return {}
@@ -185,6 +200,30 @@ def hota_data(truth: Sequence[Mapping], found: Sequence[Mapping], shape: str) ->
     for name, key, group in (("gt", "gt_ids", tracks[0]), ("tracker", "tracker_ids", tracks[1])):
         data |= {f"num_{name}_ids": len(group), f"num_{name}_dets": sum(map(len, data[key]))}
     return data
+
+
+def _counted(data: dict, video: Mapping, name: str) -> dict:
+    """A video without the answers that TAO's rules leave out."""
+    is_absent, is_incomplete = (name in video[key] for key in ("absent_names", "incomplete_names"))
+    columns = [each["boxes"] for each in video["objects"] if not each["is_crowd"]]
+    is_marked = [any(column[time] for column in columns) for time in range(len(data["gt_ids"]))]
+    kept = [
+        _matched(overlaps) if is_incomplete or not (len(truth) or is_absent and marked) else slice(None)
+        for truth, overlaps, marked in zip(data["gt_ids"], data["similarity_scores"], is_marked, strict=True)
+    ]
+    found = [ids[each] for ids, each in zip(data["tracker_ids"], kept, strict=True)]
+    overlaps = [scores[:, each] for scores, each in zip(data["similarity_scores"], kept, strict=True)]
+    left = np.unique(np.concatenate([*found, np.zeros(0, int)]))
+    numbered = [np.searchsorted(left, ids) for ids in found]
+    counts = {"num_tracker_ids": len(left), "num_tracker_dets": sum(map(len, found))}
+    return {**data, "tracker_ids": numbered, "similarity_scores": overlaps, **counts}
+
+
+def _matched(overlaps: np.ndarray) -> np.ndarray:
+    """The answers of a frame that overlap with an object by a half or more, each with another one."""
+    enough = np.where(overlaps >= MATCHED - np.finfo(float).eps, overlaps, 0)
+    objects, found = linear_sum_assignment(-enough)
+    return np.sort(found[enough[objects, found] > 0])
 
 
 def _overlaps(one: Sequence, other: Sequence, shape: str) -> np.ndarray:
