@@ -285,7 +285,7 @@ def test_a_name_that_is_not_utf8_is_said_before_the_work(frames):
     assert code == 2 and r"b'caf\xe9_segmented.mp4': is no UTF-8 name; choose another output" in err
 
 
-def test_control_characters_of_a_sentence_are_not_printed(folder):
+def test_control_characters_of_an_expression_are_not_printed(folder):
     code, out, err = here(folder, "clip.mp4", "the \x1b[31mred circle\x07")
     assert code == 0, err
     assert "\x1b[31m" not in out and "\x07" not in out and r"the \x1b[31mred circle\x07" in out
