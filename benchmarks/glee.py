@@ -46,7 +46,7 @@ PAPER = {
     "pro": (399.60, 7.25, 1.5),
 }  # million, TFLOP, frames/s on an A100
 VOCABULARY, START, END = 49408, 49406, 49407
-SENTENCE = "the small dog on the left"
+EXPRESSION = "the small dog on the left"
 NAMES, NAME_TOKENS = 80, 4  # COCO's, with start and end
 
 
@@ -58,7 +58,7 @@ def make_model(variant: str) -> GLEEForVideoSegmentation:
 
 def make_processor(variant: str, side: int) -> GLEEProcessor:
     """Any words will do: the weights are random."""
-    vocabulary = {"<unk>": 0, "<s>": START, "</s>": END} | {word: 1 + n for n, word in enumerate(SENTENCE.split())}
+    vocabulary = {"<unk>": 0, "<s>": START, "</s>": END} | {word: 1 + n for n, word in enumerate(EXPRESSION.split())}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(
@@ -134,10 +134,10 @@ def measure(args) -> None:
     height, width = args.side, args.width
     video = np.random.default_rng(0).integers(0, 256, (args.frames, height, width, 3), dtype=np.uint8)
     (texts,) = args.texts
-    cases = {"shared": [[SENTENCE] * texts], "unshared": [[SENTENCE]] * texts}
+    cases = {"shared": [[EXPRESSION] * texts], "unshared": [[EXPRESSION]] * texts}
     if texts == 1:
         del cases["unshared"]
-    run(model, processor, video[:1, : height // 4, : width // 4], [SENTENCE], args.batch_size)  # warms up
+    run(model, processor, video[:1, : height // 4, : width // 4], [EXPRESSION], args.batch_size)  # warms up
     seconds, peak = {case: [] for case in cases}, None
     for _ in range(args.rounds):
         for case, groups in cases.items():

@@ -31,8 +31,8 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class SceneKind:
-    """What scenes and sentences batches are drawn from, the words of the sentences, what is told of the sprite under a
-    token, and the least and (excluded) greatest length of a clip."""
+    """What scenes and expressions batches are drawn from, their words, what is told of the sprite under
+    a token, and the least and (excluded) greatest length of a clip."""
 
     scene: Callable[[np.random.Generator], Scene]
     expressions: Callable

@@ -25,7 +25,7 @@ def test_examples_ask_for_what_the_demo_clip_shows(page):
     text = (ROOT / page).read_text()
     asked = set(re.findall(r'"((?:the|both|all) [a-z ]+)"', text))
     assert expression.text in asked
-    for sentence in asked:
-        assert set(sentence.split()) <= set(vocabulary())
+    for expression in asked:
+        assert set(expression.split()) <= set(vocabulary())
     looks = {(sprite.color, sprite.shape) for sprite in clip.scene.sprites}
-    assert looks == {("blue", "circle"), ("red", "square")}  # what the sentences are about
+    assert looks == {("blue", "circle"), ("red", "square")}  # what the expressions are about

@@ -15,6 +15,7 @@ import json
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import threading
 import types
+from pathlib import Path
 
 
 LOADED = ("torch", "torch._dynamo", "torch.distributed.tensor", "torch.export", "scipy.optimize", "sympy", "pandas")
@@ -36,13 +38,26 @@ def warm_python() -> tuple[str, ...]:
     waiting = socket.socket(socket.AF_UNIX)
     waiting.bind(address)
     waiting.listen(64)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    unwanted = ("PYTHONPATH", *filter(_of_coverage, os.environ))  # the children measure, each into a file of its own
+    environment = {name: value for name, value in os.environ.items() if name not in unwanted}
     environment["OMP_NUM_THREADS"] = "1"
     command = [sys.executable, __file__, "serve", str(waiting.fileno()), address]
     server = subprocess.Popen(command, pass_fds=[waiting.fileno()], stdin=subprocess.PIPE, env=environment)
     waiting.close()
     atexit.register(server.communicate, timeout=60)
     return (sys.executable, "-I", "-S", __file__, address)
+
+
+def _of_coverage(name: str) -> bool:
+    return name.startswith("COVERAGE_PROCESS_")
+
+
+def warm_executable(folder: Path) -> str:
+    """A program for `sys.executable` of code that starts `python -P -m NAME`: a script for a warm Python."""
+    script = folder / "warm-python"
+    script.write_text(f'#!/bin/sh\nshift\nexec {shlex.join(warm_python())} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
 
 
 # --- the process that a test starts ---------------------------------------------------------------------------------
@@ -124,6 +139,10 @@ def become(request: dict) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.path[0:1] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    if any(map(_of_coverage, os.environ)):
+        import coverage
+
+        coverage.process_startup()
     how, *sys.argv[:] = request["arguments"]
     if how == "-c":
         main, code = types.ModuleType("__main__"), sys.argv[0]

@@ -31,7 +31,7 @@ class MotionShapesConfig(ReferringDatasetConfig):
 
 
 class MotionShapes(ReferringDatasetBuilder):
-    """MotionShapes: synthetic clips of moving shapes, with exact masks and sentences that need their motion."""
+    """MotionShapes: synthetic clips of moving shapes, with exact masks and expressions that need their motion."""
 
     BUILDER_CONFIG_CLASS = MotionShapesConfig
     SPLITS = tuple(motion_shapes.SPLITS)

@@ -8,13 +8,13 @@ from typer.testing import CliRunner
 
 from glus_hf.cli.main import app
 from glus_hf.media.video import load_video
-from tests.cli.command import run
 
 
-def test_demo_json(tmp_path):
-    code, out, err = run(tmp_path, "demo", "--output", "here", "--seed", "1", "--json")
-    assert code == 0, err
-    result = json.loads(out.splitlines()[-1])
+def test_demo_json(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, ["demo", "--output", "here", "--seed", "1", "--json"])
+    assert ended.exit_code == 0, ended.stderr
+    result = json.loads(ended.stdout.splitlines()[-1])
     assert result["j_and_f"] == pytest.approx((result["j"] + result["f"]) / 2)
     assert 0 <= result["j_and_f"] <= 1 and result["expression"]
     for name in ("video", "overlay", "gif"):

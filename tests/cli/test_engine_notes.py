@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from glus_hf.cli.main import app
 from glus_hf.media.video import load_video, write_video
-from tests.media.test_writer_tag import write_as_others
+from tests.media.other_videos import write_as_others
 from tests.models.grounded.small_grounded import noise, small_model, small_processor
 
 

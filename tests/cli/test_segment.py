@@ -191,7 +191,7 @@ def test_an_error_of_the_process_is_one_line(folder):
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
 def test_ctrl_c_leaves_nothing_half_written(folder):
-    write_video(folder / "long.mp4", np.concatenate([CLIP.frames] * 400), fps=8)
+    write_video(folder / "long.mp4", np.concatenate([CLIP.frames] * 60), fps=8)
     process = start(folder, "segment", "long.mp4", "the red circle")
     shown = b""
     while shown.count(b"segmenting") < 2:  # what is there now: a progress bar ends no line; the first is half made
@@ -285,7 +285,7 @@ def test_a_name_that_is_not_utf8_is_said_before_the_work(frames):
     assert code == 2 and r"b'caf\xe9_segmented.mp4': is no UTF-8 name; choose another output" in err
 
 
-def test_control_characters_of_a_sentence_are_not_printed(folder):
+def test_control_characters_of_an_expression_are_not_printed(folder):
     code, out, err = here(folder, "clip.mp4", "the \x1b[31mred circle\x07")
     assert code == 0, err
     assert "\x1b[31m" not in out and "\x07" not in out and r"the \x1b[31mred circle\x07" in out
@@ -294,7 +294,7 @@ def test_control_characters_of_a_sentence_are_not_printed(folder):
 @pytest.mark.skipif(os.name == "nt", reason="kills")
 @pytest.mark.slow
 def test_a_killed_run_leaves_the_old_output_and_the_next_one_cleans_up(folder):
-    write_video(folder / "long.mp4", np.concatenate([CLIP.frames] * 400), fps=8)
+    write_video(folder / "long.mp4", np.concatenate([CLIP.frames] * 60), fps=8)
     assert run(folder, "segment", "clip.mp4", "a dog", "-o", "out.mp4", "--quiet")[0] == 0
     old = (folder / "out.mp4").read_bytes()
     process = start(folder, "segment", "long.mp4", "a dog", "-o", "out.mp4", "--overwrite")

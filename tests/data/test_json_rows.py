@@ -10,7 +10,7 @@ from glus_hf.data import strict_json
 from glus_hf.data.json_rows import JsonRows
 from glus_hf.data.objects.coco_file import CocoFile
 from glus_hf.errors import DatasetFileError
-from tests.data.test_strict_json import VALUES
+from tests.data.json_values import VALUES
 from tests.media.limited_child import run_limited
 
 

@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 from glus_hf.data import strict_json as json_files
 from glus_hf.data.strict_json import JsonObject, cached_json, read_json
 from glus_hf.errors import DatasetFileError
+from tests.data.json_values import VALUES
 from tests.media.limited_child import run_limited
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
 
 
 @settings(max_examples=150, deadline=None)

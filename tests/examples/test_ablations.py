@@ -22,7 +22,7 @@ def processor():
 
 
 @pytest.mark.slow
-def test_the_mixtures_sample_sentences_about_motion_as_often_as_they_say(processor):
+def test_the_mixtures_sample_expressions_about_motion_as_often_as_they_say(processor):
     rows = load_referring_dataset("motion_shapes", split="train", num_videos=SETTINGS["motion"].videos, size=64)
     keys = zip(rows["video_id"], rows["expression_id"], strict=True)
     kind_of = dict(zip(keys, rows["expression_type"], strict=True))

@@ -105,6 +105,15 @@ def test_the_client_says_what_the_service_refuses(service, video, tmp_path):
         client.segment(tmp_path / "evil.mp4", TEXTS)
 
 
+def test_the_client_says_that_nobody_answers_or_another_program(video):
+    with pytest.raises(UserError, match="^http://127.0.0.1:9: does not answer .*; check the address[^\n]*$"):
+        RemoteService("http://127.0.0.1:9").segment(video, TEXTS)
+    for content in (b"<html>", b"[]", b'{"state": 1}'):
+        other = httpx.MockTransport(lambda request, content=content: httpx.Response(200, content=content))
+        with pytest.raises(UserError, match="is no glus-hf serve"):
+            RemoteService("http://x", transport=other).segment(video, TEXTS)
+
+
 def test_label_studio_gets_boxes_of_every_frame(remote, video, monkeypatch):
     backend = example("label_studio/backend")
     with LocalFiles({"/data/upload/clip.mp4": video.read_bytes()}) as studio:

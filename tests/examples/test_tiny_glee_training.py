@@ -40,7 +40,7 @@ def tiny():
     return build_tiny_glee()
 
 
-def test_a_batch_of_sentences_has_one_target_at_most(tiny):
+def test_a_batch_of_expressions_has_one_target_at_most(tiny):
     batch = referring_batch(np.random.default_rng(0), tiny[1], images=8)
     assert batch["pixel_values"].shape == (8, 3, SIZE, SIZE) and len(batch["input_ids"]) == 8
     counts = [len(target["masks"]) for target in batch["labels"]]

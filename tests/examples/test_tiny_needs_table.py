@@ -15,7 +15,7 @@ import glus_hf  # noqa: E402
 from glus_hf.data.motion_shapes import generate_clip  # noqa: E402
 
 
-def test_the_sentence_loses_its_motion_words_and_nothing_else():
+def test_the_expression_loses_its_motion_words_and_nothing_else():
     clips = [generate_clip(index, size=16, num_frames=2) for index in range(20)]
     for expression in (expression for clip in clips for expression in clip.expressions if expression.kind == "motion"):
         shorter = without_motion(expression)

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
 from tests.faults.commands import COMMANDS
 from tests.hostile.sandbox import server_environment
 from tests.paths import ROOT
+from tests.warm_python import warm_python
 
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs fork, SIGKILL and Linux")
@@ -19,9 +19,11 @@ SEEDS = (0, 1)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")
-    command = [sys.executable, "-m", "tests.faults.server"]
+    command = [*warm_python(), "-m", "tests.faults.server"]
+    environment = server_environment(folder)
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # coverage writes too, where the disk is full
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=ROOT, env=server_environment(folder), **pipes)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
     assert process.stdout.readline() == "ready\n"
     yield process
     process.stdin.close()

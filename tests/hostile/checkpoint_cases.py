@@ -238,6 +238,21 @@ CASES = [
         ),
     ),
     spoiled(
+        "a LoRA adapter that imports a module",
+        anew(CONFIG, lambda path: None),
+        lambda work: put(
+            work / "model" / "adapter_config.json",
+            {
+                "base_model_name_or_path": "glus-tiny",
+                "peft_type": "LORA",
+                "r": 4,
+                "megatron_config": {"a": 1},
+                "megatron_core": "antigravity",
+            },
+        ),
+        words=("megatron_config",),
+    ),
+    spoiled(
         "code of its own",
         lambda work: put(
             work / "model" / "evil.py", "open('../outside/OWNED', 'w')\nclass Config: pass\nclass Model: pass\n"

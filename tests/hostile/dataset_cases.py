@@ -125,7 +125,7 @@ CASES = [
     lines("a video by its whole path", line(video="/etc", masks=None), words=("/etc",)),
     lines("a video with a zero", line(video="a\0b", masks=None)),
     lines("a video that is a number", line(video=5, masks=None)),
-    lines("a sentence that is a list", line(expression=["x"])),
+    lines("an expression that is a list", line(expression=["x"])),
     lines("masks above the folder", line(masks="../../outside"), words=("../../outside",)),
     lines("masks by their whole path", line(masks="/etc"), words=("/etc",)),
     lines("masks that are not there", line(masks="masks/none"), words=("masks/none",)),

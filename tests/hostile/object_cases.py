@@ -80,7 +80,7 @@ CASES = [
         words=("plain name",),
     ),
     spoiled(
-        "a sentence of a million letters for an id",
+        "an expression of a million letters for an id",
         "coco",
         coco(lambda c: c["annotations"][0].update(image_id="x" * 10**6)),
         words=("not there",),

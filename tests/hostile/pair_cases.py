@@ -37,7 +37,7 @@ def load(work: Path) -> None:
 
 
 def parts(work: Path) -> None:
-    from tests.models.glus_vlm.test_new_glus_vlm import save_parts
+    from tests.models.glus_vlm.saved_parts import save_parts
 
     save_parts(work / "parts", "qwen2_5_vl", "sam2_video")
 

@@ -1,4 +1,4 @@
-"""Sentences and other words that a user gives, on the command line and in Python."""
+"""Expressions and other words that a user gives, on the command line and in Python."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def python(name: str, text, words=(), **more) -> Case:
 
 
 def shown(name: str, text: str) -> Case:
-    """A sentence whose control characters may not reach the terminal, in the table of results."""
+    """An expression whose control characters may not reach the terminal, in the table of results."""
     call = (*SEGMENT, text, *OUTPUT)
     return Case(f"text: {name}", clip, call, WORKS, writes=("out.mp4",), words=("Overlay",), warns=True)
 

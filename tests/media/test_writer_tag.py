@@ -1,23 +1,10 @@
 """Videos that this package wrote are told from those of others."""
 
-import av
-import numpy as np
 import pytest
 
 from glus_hf.media.video import write_video
 from glus_hf.media.writer_tag import is_footage
-
-
-FRAMES = [np.full((32, 48, 3), 40 * index, np.uint8) for index in range(3)]
-
-
-def write_as_others(path):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=8)
-        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
-        for frame in FRAMES:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
+from tests.media.other_videos import FRAMES, write_as_others
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mov", "clip.webm"])

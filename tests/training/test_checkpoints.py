@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import zipfile
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from glus_hf.errors import CheckpointError, UserError
@@ -80,6 +82,38 @@ def _without_a_tensor(file):
     save_file(tensors, file)
 
 
+def _optimizer(change):
+    """Damage of every state of the optimizer."""
+
+    def run(file):
+        content = torch.load(file, weights_only=True)
+        for state in content["state"].values():
+            state.update({name: change(tensor) for name, tensor in state.items() if name != "step"})
+        torch.save(content, file)
+
+    return run
+
+
+def _fields(**fields):
+    """Damage of fields, of every group where there are some."""
+
+    def run(file):
+        content = torch.load(file, weights_only=True)
+        for part in content.get("param_groups", [content]):
+            part.update(fields)
+        torch.save(content, file)
+
+    return run
+
+
+def _packed(file):
+    with zipfile.ZipFile(file) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+
+
 DAMAGE = {
     "state, deep": ("trainer_state.json", "[" * 200_000),
     "state, no object": ("trainer_state.json", "[1]"),
@@ -90,6 +124,18 @@ DAMAGE = {
     "adapter settings": ("adapter_config.json", "{"),
     "adapter settings, other kinds": ("adapter_config.json", '{"peft_type": 5}'),
     "optimizer": ("optimizer.pt", "text"),
+    "optimizer of other sizes": ("optimizer.pt", _optimizer(lambda tensor: tensor.flatten()[:1].clone())),
+    "optimizer, NaN": ("optimizer.pt", _optimizer(lambda tensor: tensor * float("nan"))),
+    "optimizer, squares below 0": ("optimizer.pt", _optimizer(lambda tensor: tensor - 1)),
+    "optimizer, settings of text": ("optimizer.pt", _fields(betas="x")),
+    "optimizer, a rate that is NaN": ("optimizer.pt", _fields(lr=float("nan"))),
+    "optimizer, packed": ("optimizer.pt", _packed),
+    "scheduler, a method": ("scheduler.pt", _fields(step="x")),
+    "scheduler, its optimizer": ("scheduler.pt", _fields(optimizer=5)),
+    "scheduler without rates": ("scheduler.pt", _fields(base_lrs=[])),
+    "scheduler, an epoch of text": ("scheduler.pt", _fields(last_epoch="x")),
+    "state, a step below 0": ("trainer_state.json", '{"global_step": -5}'),
+    "state, a best of text": ("trainer_state.json", '{"global_step": 1, "best_metric": "x"}'),
     "scheduler": ("scheduler.pt", lambda file: file.write_bytes(file.read_bytes()[:-9])),
     "random state": ("rng_state.pth", lambda file: shutil.copy(file.with_name("scheduler.pt"), file)),
     "scheduler of another kind": ("scheduler.pt", lambda file: shutil.copy(file.with_name("rng_state.pth"), file)),
@@ -105,7 +151,9 @@ def checkpoint(tmp_path_factory):
     return folder / "checkpoint-1"
 
 
-SAME_REFUSAL = {"state, no object", "state, a text for a number", "adapter settings, other kinds", "adapter settings"}
+SAME_REFUSAL = {name for name in DAMAGE if name.startswith(("optimizer, ", "scheduler, ", "scheduler with"))}
+SAME_REFUSAL |= {"state, no object", "state, a text for a number", "state, a step below 0", "state, a best of text"}
+SAME_REFUSAL |= {"adapter settings", "adapter settings, other kinds"}
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,14 @@ import pytest
 import torch
 
 from tests.paths import ROOT
+from tests.training.launchers import COMMAND, CONFIGS, accelerate, losses, python_path, run, torchrun
 from tests.training.small_training import saved_model, tiny_run
 from tests.warm_python import warm_python
-from tests.warm_ranks import free_port, run_ranks
+from tests.warm_ranks import run_ranks
 
 
 SCRIPT = ROOT / "tests" / "training" / "run_ranks.py"
-CONFIGS = ROOT / "examples" / "accelerate"
 OPTIONS = {"max_steps": 3, "optim": "sgd", "learning_rate": 0.1, "contrastive_gather": True}
-
-
-def python_path() -> str:
-    return os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
 
 
 def launch(launcher: list[str] | int, output: Path, **options) -> dict:
@@ -38,18 +34,6 @@ def launch(launcher: list[str] | int, output: Path, **options) -> dict:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     record = json.loads((output / "record.json").read_text())
     return record | {"trained": torch.load(output / "trained.pt", weights_only=True)}
-
-
-def torchrun(processes: int = 2) -> list[str]:
-    return [
-        *("-m", "torch.distributed.run", "--nproc_per_node", str(processes)),
-        *("--master_addr", "127.0.0.1", "--master_port", str(free_port())),
-    ]
-
-
-def accelerate(config: str) -> list[str]:
-    options = ["--config_file", str(CONFIGS / config), "--main_process_port", str(free_port())]
-    return ["-m", "accelerate.commands.launch", *options]
 
 
 @pytest.fixture(scope="module")
@@ -112,19 +96,6 @@ def test_two_ranks_evaluate_together(tmp_path):
     assert two["eval_J&F"] == pytest.approx(one["eval_J&F"], abs=0.5)
 
 
-def run(command: list[str], python=(sys.executable,), **environment) -> subprocess.CompletedProcess:
-    variables = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    variables["PYTHONPATH"] = python_path()
-    return subprocess.run(
-        [*python, *command],
-        cwd=ROOT,
-        env={**os.environ, **variables, **environment},
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-
-
 @pytest.mark.slow
 def test_sharded_layers_give_the_same_gradients(tmp_path):
     """FSDP2 of a model with an adapter, units as in fsdp2.yaml."""
@@ -154,14 +125,8 @@ def test_zero2(tmp_path):
         assert found[name] == pytest.approx(plain[name], rel=1e-3), name
 
 
-COMMAND = str(Path(sys.executable).with_name("glus-hf"))
 TRAIN = str(ROOT / "examples" / "train.py")
 TINY = str(ROOT / "examples" / "configs" / "tiny.yaml")
-
-
-def losses(folder: Path) -> list[float]:
-    state = json.loads((folder / "run" / "trainer_state.json").read_text())
-    return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
 
 
 @pytest.fixture(scope="module")
@@ -177,21 +142,38 @@ LAUNCHERS = {
 }
 
 
-@pytest.mark.parametrize("names", [("command",), pytest.param(("torchrun", "accelerate"), marks=pytest.mark.slow)])
-def test_the_command_and_the_script_under_every_launcher(tmp_path, base, names):
-    """python, torchrun and accelerate train the same model and export it; a stopped run goes on."""
-    found = {}
-    for name in ("python", *names):
-        python = warm_python() if name == "python" else (sys.executable,)
-        done = run([*LAUNCHERS[name], *tiny_run(tmp_path / name, base, "training.contrastive_loss_weight=0")], python)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        found[name] = losses(tmp_path / name)
-        assert (tmp_path / name / "model" / "model.safetensors").is_file()
-    assert len(found["python"]) == 3
-    for name in names:
-        assert found[name] == pytest.approx(found["python"], rel=1e-4), name
-    again = tiny_run(tmp_path / "python", base, "training.contrastive_loss_weight=0")
-    checkpoint = tmp_path / "python" / "run" / "checkpoint-1"
-    done = run([TRAIN, TINY, *again, "--export", str(tmp_path / "again"), "--resume", str(checkpoint)], warm_python())
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert losses(tmp_path / "python") == found["python"]
+def trained(folder: Path, base: Path, command: list[str], python, *options: str) -> list[float]:
+    """Train, export into `folder / "model"`; the losses."""
+    done = run([*command, *tiny_run(folder, base, "training.contrastive_loss_weight=0"), *options], python)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return losses(folder)
+
+
+@pytest.fixture(scope="module")
+def by_python(tmp_path_factory, base):
+    folder = tmp_path_factory.mktemp("python") / "run"
+    found = trained(folder, base, LAUNCHERS["python"], warm_python())
+    assert len(found) == 3 and (folder / "model" / "model.safetensors").is_file()
+    return folder, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torchrun", "accelerate", "command"])
+def test_the_command_and_the_script_under_every_launcher(tmp_path, base, by_python, name):
+    """Python, torchrun and accelerate train the same model and export it."""
+    assert trained(tmp_path, base, LAUNCHERS[name], (sys.executable,)) == pytest.approx(by_python[1], rel=1e-4)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_the_command_under_a_launcher(tmp_path, base, by_python):
+    """As above, started by warm Pythons instead of the script `glus-hf`."""
+    command = [*accelerate("multi_cpu.yaml"), "--no_python", *warm_python(), "-m", "glus_hf.cli", "train", "tiny"]
+    assert trained(tmp_path, base, command, warm_python()) == pytest.approx(by_python[1], rel=1e-4)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_stopped_run_of_the_script_goes_on(tmp_path, base, by_python):
+    folder, found = by_python
+    checkpoint = ["--export", str(tmp_path / "again"), "--resume", str(folder / "run" / "checkpoint-1")]
+    assert trained(folder, base, LAUNCHERS["python"], warm_python(), *checkpoint) == found

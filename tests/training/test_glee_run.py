@@ -14,7 +14,7 @@ from glus_hf.training.runs.train_from_file import RECIPES, recipe_file, train_fr
 from glus_hf.training.samples.ratio_mixture import RATIOS
 from tests.data.object_trees import glee_trees
 from tests.models.glee.small_glee import small_model, small_processor
-from tests.training.test_distributed import COMMAND, accelerate, losses, run
+from tests.training.launchers import COMMAND, accelerate, losses, run
 
 
 IMAGES = ("glee_stage1", "glee_stage2", "glee_scaleup")

@@ -27,7 +27,7 @@ def test_contact_sheet_captions_add_a_line_per_tile():
         contact_sheet([])
 
 
-def test_a_contact_sheet_carries_its_sentence():
+def test_a_contact_sheet_carries_its_expression():
     frames = [grey_frame()] * 4
     plain, titled = contact_sheet(frames), contact_sheet(frames, title="the dog that jumps")
     long = contact_sheet(frames, title="the dog that jumps over the other one " * 6)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 import time
 import zipfile
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
+from starlette.websockets import WebSocketDisconnect
 
 from glus_hf.media.video import load_video
 from glus_hf.webapp.guard import Access
@@ -169,6 +171,45 @@ def test_other_names_and_other_sites_are_refused(serve, video):
     own = client.post("/api/jobs", data={"expressions": "a"}, headers={"Origin": "http://127.0.0.1"})
     assert own.status_code == 422
     assert "default-src 'self'" in client.get("/docs").headers["content-security-policy"]
+
+
+def test_headers_that_are_no_headers_are_refused(serve):
+    client = serve(Access("secret"))
+    assert client.post("/api/jobs", headers={"Origin": "http://["}).status_code == 403
+    assert client.post("/api/jobs", content=b"x", headers={"Content-Length": "9" * 5000}).status_code == 413
+    answer = client.get("/%0d%0aEvil:1/%5cevil.example?token=secret", follow_redirects=False)
+    assert answer.headers["location"] == "/%0D%0AEvil%3A1/%5Cevil.example"
+    with pytest.raises(WebSocketDisconnect), serve().websocket_connect("/", headers={"Host": "evil.example"}):
+        pass
+
+
+def test_a_zero_in_a_name_is_no_defect(serve):
+    part = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = part % (b"expressions", b"a") + part % (b'video"; filename="clip.m\0p4', b"no video") + b"--x--\r\n"
+    client = serve()
+    answer = client.post("/api/jobs", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert "cannot be opened as a video" in finished(client, answer)["error"]
+
+
+def test_what_was_sent_is_not_sent_back(serve, video):
+    answer = post(serve(), video, key_frame="9" * 100_000)
+    assert answer.status_code == 422 and "integer" in answer.text and len(answer.text) < 300
+    answer = serve().post("/api/jobs", files=[("expressions", ("a", b"x"))])
+    assert answer.status_code == 422 and "valid string" in answer.text and "_file" not in answer.text
+
+
+def test_files_that_go_while_they_are_asked_for_are_gone(serve, video, monkeypatch):
+    client = serve()
+    job = finished(client, post(client, video, TEXTS[:1]))
+    kept = client.store.get(job["id"])
+    copy = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda *places: (client.store.cancel(kept), copy(*places)))
+    again = client.post("/api/jobs", data={"expressions": "a", "same_video_as": job["id"]})
+    assert again.status_code == 422 and again.json()["detail"] == "the video of that job is gone; send it again"
+    client.store.jobs[job["id"]] = kept
+    for place in ("files/masks.zip", "frames/0"):
+        answer = client.get(f"/api/jobs/{job['id']}/{place}")
+        assert answer.status_code == 404 and "are gone" in answer.json()["detail"], place
 
 
 def test_the_api_page_has_every_call_and_nothing_from_elsewhere(serve):

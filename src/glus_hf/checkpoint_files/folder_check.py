@@ -66,6 +66,8 @@ def check_adapter_files(folder: Path, needs_base: bool = True) -> None:
     check_numbers({name: value for name, value in fields.items() if name != "target_modules"}, str(file))
     if needs_base:
         _check_base(folder, fields.get("base_model_name_or_path"))
+    if fields.get("megatron_config") is not None:  # older peft imports the module that it names
+        raise CheckpointError(f"{file}: has a megatron_config, which no model here takes; set it to null")
     _check_ranks(file, fields)
     _check_patterns(file, fields)
     for name in _present(folder, [BASE_CONFIG]):

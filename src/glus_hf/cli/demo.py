@@ -27,7 +27,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Picks the clip.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Generate a clip of moving shapes, segment it by its sentence and compare with the truth.
+    """Generate a clip of moving shapes, segment it by its expression and compare with the truth.
 
     The output of an earlier demo is replaced.
     """
@@ -51,7 +51,7 @@ def _write_demo(folder: Path, clip, expression) -> dict[str, float]:
     files = {name: folder / file for name, file in DEMO_FILES.items()}
     truth = clip.target_masks(expression)
     write_video(files["video"], clip.frames, DEMO_FPS)
-    # from here on, only what a user has: the file and the sentence
+    # from here on, only what a user has: the file and the expression
     result = load_pipeline("glus-tiny", None, "auto")(str(files["video"]), expression.text, progress=True)
     frames = load_video(files["video"]).frames
     drawn = overlay_video(frames, result["masks"][None], [expression.text], min_side=DEMO_SIDE)
@@ -62,7 +62,7 @@ def _write_demo(folder: Path, clip, expression) -> dict[str, float]:
 
 
 def demo_clip(seed: int):
-    """The first clip of this seed with a sentence that tells look-alikes apart by their motion, and that sentence."""
+    """The first clip of this seed with an expression that tells look-alikes apart by their motion; both."""
     from itertools import count
 
     from ..data.motion_shapes import generate_clip
@@ -76,7 +76,7 @@ def demo_clip(seed: int):
 
 
 def _side_by_side(text: str, frames: list, masks, truth):
-    """A contact sheet of pairs under the sentence: prediction beside truth, with J of the frame."""
+    """A contact sheet of pairs under the expression: prediction beside truth, with J of the frame."""
     import numpy as np
 
     from ..metrics.j_and_f import region_similarity

@@ -125,7 +125,7 @@ def printable(text: object) -> str:
 
 
 def echo(message: object, err: bool = False) -> None:
-    """Print a text that may quote the user's: a sentence, an id, a path."""
+    """Print a text that may quote the user's: an expression, an id, a path."""
     print(printable(message), file=sys.stderr if err else sys.stdout)
 
 

@@ -55,25 +55,25 @@ FAMILY_FACTS = {
     "glus": FamilyFacts(
         "image-segmentation",
         ("referring-video-segmentation", "glus", "sam2"),
-        "A [GLUS](https://arxiv.org/abs/2504.07962) model: it segments what a sentence means in every frame of a "
+        "A [GLUS](https://arxiv.org/abs/2504.07962) model: it segments what an expression means in every frame of a "
         "video.",
         SEGMENT,
-        ("It answers with a mask even where nothing fits the sentence, unless a selector and a threshold decide.",),
+        ("It answers with a mask even where nothing fits the expression, unless a selector and a threshold decide.",),
     ),
     "glee": FamilyFacts(
         "image-segmentation",
         ("referring-video-segmentation", "glee"),
-        "A [GLEE](https://arxiv.org/abs/2312.09158) model: it finds objects by names, or one object by a sentence, in "
-        "images and videos.",
+        "A [GLEE](https://arxiv.org/abs/2312.09158) model: it finds objects by names, or one object by an expression, "
+        "in images and videos.",
         SEGMENT,
-        ("A sentence is read frame by frame: what tells an object by its motion alone is not seen.",),
+        ("An expression is read frame by frame: what tells an object by its motion alone is not seen.",),
     ),
     "grounded": FamilyFacts(
         "image-segmentation",
         ("referring-video-segmentation", "grounding-dino", "sam2"),
         "A detector of phrases whose box SAM 2 follows through a video.",
         SEGMENT,
-        ("It sees single pictures and follows one object: motion in a sentence is not seen.",),
+        ("It sees single pictures and follows one object: motion in an expression is not seen.",),
     ),
     "glus_selector": FamilyFacts(
         None,

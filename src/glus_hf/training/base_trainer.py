@@ -21,6 +21,7 @@ from ..publishing.repository_files import README, read_repository
 from .checkpoints import check_complete, check_same_parts, last_checkpoint, loading, other_options
 from .frame_passes import FramesSeen, frames_in, frames_of
 from .non_finite import GradientWatch
+from .optimizer_state import check_loaded, settings_of
 from .samples.resumable_sampler import EpochDataset, ResumableSampler
 
 
@@ -244,6 +245,8 @@ class StepTrainer(Trainer):
             )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        is_whole = checkpoint is not None and not self.is_deepspeed_enabled and not self.is_fsdp_enabled
+        before = settings_of(self.optimizer, self.lr_scheduler) if is_whole else []
         try:
             with loading(checkpoint):
                 super()._load_optimizer_and_scheduler(checkpoint)
@@ -252,6 +255,9 @@ class StepTrainer(Trainer):
                 raise
             reason = " ".join(str(error.__cause__).split())
             raise other_options(checkpoint, f"another optimizer or other parts of the model ({reason})") from None
+        if is_whole:
+            with loading(checkpoint):
+                check_loaded(self.optimizer, self.lr_scheduler, before)
 
     def _load_from_checkpoint(self, checkpoint: str, *args, **kwargs) -> None:
         with loading(checkpoint):

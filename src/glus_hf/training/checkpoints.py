@@ -18,6 +18,7 @@ from transformers import TrainerState
 from transformers.utils import logging
 
 from ..checkpoint_files.folder_check import check_adapter_files
+from ..checkpoint_files.weight_folder import refuse_packed
 from ..errors import CheckpointError, UserError
 from ..models.adapters import ADAPTER_CONFIG, ADAPTER_FILE, misfit_of
 from ..models.checkpoint_loading import readable_errors
@@ -77,6 +78,7 @@ def _check_file(file: Path) -> None:
     if file.suffix in (".pt", ".pth"):
         with zipfile.ZipFile(file):  # its table of contents is at its end
             pass
+        refuse_packed(file)
 
 
 def _step(file: Path) -> int:
@@ -90,7 +92,11 @@ def _step(file: Path) -> int:
         kind = (int, float) if type(default) in (int, float) else type(default)
         if default is not None and value is not None and not isinstance(value, kind):
             raise ValueError(f"{field.name} in {file.name} is {type(value).__name__}")
-    return int(state.global_step)
+    if type(state.global_step) is not int or state.global_step < 0:
+        raise ValueError(f"global_step in {file.name} is {state.global_step}")
+    if not isinstance(state.best_metric, (int, float, type(None))):
+        raise ValueError(f"best_metric in {file.name} is {type(state.best_metric).__name__}")
+    return state.global_step
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
@@ -53,9 +54,13 @@ class RemoteService:
             Masks, scores and frame rate, ready for [`export_masks`].
 
         Raises:
-            UserError: the service refuses, or the job fails; one line.
+            UserError: the service refuses or does not answer, or the job fails; one line.
         """
-        job = self._submit(Path(video), list(texts), key_frame)
+        with self._answers():
+            return self._segment(Path(video), list(texts), key_frame, on_progress)
+
+    def _segment(self, video: Path, texts: list[str], key_frame: int | None, on_progress) -> VideoMasks:
+        job = self._submit(video, texts, key_frame)
         try:
             while job["state"] in ("queued", "running"):
                 time.sleep(POLL_SECONDS)
@@ -67,7 +72,7 @@ class RemoteService:
             coco = self._ask("GET", f"/api/jobs/{job['id']}/files/coco.json")
         finally:
             self.client.delete(f"/api/jobs/{job['id']}")
-        return _as_masks(Path(video).stem, job["result"], coco)
+        return _as_masks(video.stem, job["result"], coco)
 
     def _submit(self, video: Path, texts: list[str], key_frame: int | None) -> dict:
         form = {"expressions": texts, **({} if key_frame is None else {"key_frame": key_frame})}
@@ -77,17 +82,37 @@ class RemoteService:
             if answer.status_code != 503:  # too many jobs: come back later
                 break
             time.sleep(PAUSE)
-        return self._content(answer)
+        job = self._content(answer)
+        if not {"id", "state"} <= job.keys():
+            raise self._no_service("is no glus-hf serve")
+        return job
 
     def _ask(self, method: str, path: str) -> dict:
         return self._content(self.client.request(method, path))
 
-    @staticmethod
-    def _content(answer) -> dict:
-        if answer.is_success:
-            return answer.json()
-        is_json = answer.headers.get("content-type", "").startswith("application/json")
-        raise UserError(f"the service answers {answer.status_code}: {answer.json()['detail'] if is_json else ''}")
+    @contextmanager
+    def _answers(self):
+        """That there is no answer as one line."""
+        import httpx
+
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise self._no_service(f"does not answer ({type(error).__name__}: {error})") from None
+
+    def _no_service(self, reason: str) -> UserError:
+        return UserError(f"{self.client.base_url}: {reason}; check the address, or start glus-hf serve there")
+
+    def _content(self, answer) -> dict:
+        try:
+            content = answer.json()
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise self._no_service(f"is no glus-hf serve (it answers {answer.status_code})")
+        if not answer.is_success:
+            raise UserError(f"the service answers {answer.status_code}: {content.get('detail', '')}")
+        return content
 
 
 def _as_masks(video: str, result: dict, coco: dict) -> VideoMasks:

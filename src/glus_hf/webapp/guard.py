@@ -8,11 +8,12 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 
 COOKIE = "glus_hf_token"
 FORM_BYTES = 1_000_000  # of a request beside the video
+MAX_DIGITS = 18  # of its length: `int` takes no more than some thousands
 READ_ONLY = ("GET", "HEAD", "OPTIONS")
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -57,7 +58,7 @@ class Guard:
                 return await self._set_cookie(scope, send)
             problem = 401, "this service needs its token: Authorization: Bearer TOKEN, or the address with ?token="
         if problem is not None:
-            return await _refuse(send, *problem)
+            return await _refuse(send, scope["type"], *problem)
         limited = _Limited(receive, self.access.body_bytes + FORM_BYTES)
         await self.app(scope, limited, self._with_headers(send))
 
@@ -67,7 +68,7 @@ class Guard:
         if method not in READ_ONLY and not self._is_own(headers):
             return 403, "another site sent this request"
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.access.body_bytes + FORM_BYTES:
+        if not length.isdecimal() or len(length) > MAX_DIGITS or int(length) > self.access.body_bytes + FORM_BYTES:
             return 413, f"the request has more than {self.access.body_bytes} bytes"
         return None
 
@@ -76,7 +77,7 @@ class Guard:
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return self.access.in_frames and headers["sec-fetch-site"] == "same-site"
         origin = headers.get("origin")
-        return origin is None or self.access.in_frames or urlsplit(origin).netloc == headers.get("host")
+        return origin is None or self.access.in_frames or _host_of(origin) == headers.get("host")
 
     def _knows_token(self, headers: dict) -> bool:
         if self.access.token is None:
@@ -93,7 +94,7 @@ class Guard:
         """Keep the token in a cookie and take it out of the address."""
         query = parse_qs(scope["query_string"].decode("latin-1"))
         rest = urlencode({name: values for name, values in query.items() if name != "token"}, doseq=True)
-        place = "/" + scope["path"].lstrip("/") + (f"?{rest}" if rest else "")
+        place = "/" + quote(scope["path"].lstrip("/")) + (f"?{rest}" if rest else "")  # no line of its own, no host
         cookie = f"{COOKIE}={self.access.token}; HttpOnly; SameSite=Strict; Path=/"
         headers = [(b"location", place.encode()), (b"set-cookie", cookie.encode()), (b"content-length", b"0")]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
@@ -145,6 +146,14 @@ def is_this_machine(host: str) -> bool:
         return False
 
 
+def _host_of(origin: str) -> str | None:
+    """Host and port of an `Origin` header; None if it is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
 def _bearer(headers: dict) -> str | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None
@@ -158,7 +167,9 @@ def _cookie(headers: dict) -> str | None:
     return None if cookie is None else cookie.value
 
 
-async def _refuse(send, status: int, message: str) -> None:
+async def _refuse(send, kind: str, status: int, message: str) -> None:
+    if kind == "websocket":  # closed before it was accepted: the server answers 403
+        return await send({"type": "websocket.close", "code": 1008})
     body = json.dumps({"detail": message}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

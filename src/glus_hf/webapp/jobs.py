@@ -21,6 +21,7 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed"
 ENDED = (DONE, FAILED, CANCELLED)
 SOURCE = "source"
 SWEEP_SECONDS = 5
+GONE = "the video of that job is gone; send it again"
 DEFECT = "the service has a defect; its log says more"
 
 
@@ -74,7 +75,7 @@ class Job:
         """
         found = next(self.folder.glob(f"{SOURCE}*"), None)
         if found is None:
-            raise UserError("the video of that job is gone; send it again")
+            raise UserError(GONE)
         return found
 
     def check(self) -> None:
@@ -130,9 +131,11 @@ class JobStore:
         try:
             job.folder.mkdir(mode=0o700)
             shutil.copyfile(source, job.folder / f"{SOURCE}{Path(source).suffix.lower()[:8]}")
-        except BaseException:
+        except BaseException as problem:
             with self._changed:
                 self._remove(job)
+            if isinstance(problem, FileNotFoundError):  # removed with its job meanwhile
+                raise UserError(GONE) from None
             raise
         with self._changed:
             self._queue.append(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import FastAPI, File, Form, HTTPException, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -25,6 +27,7 @@ from .limits import ServiceLimits
 BLOCK = 1 << 20
 POLL_SECONDS = 0.2
 SILENT_SECONDS = 10
+MAX_FRAME = 10**9
 TYPES = {".mp4": "video/mp4", ".zip": "application/zip", ".json": "application/json", ".jpg": "image/jpeg"}
 
 
@@ -101,6 +104,11 @@ def make_service(engine: Engine, store: JobStore, examples: dict[str, Path] | No
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
         return JSONResponse({"detail": str(error)}, status)
 
+    @app.exception_handler(RequestValidationError)
+    async def refuse_fields(request: Request, error: RequestValidationError):
+        told = [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]  # not what was sent
+        return JSONResponse({"detail": told}, 422)
+
     @app.get("/api/service")
     def service() -> Service:
         """What runs here, and its limits."""
@@ -115,7 +123,9 @@ def make_service(engine: Engine, store: JobStore, examples: dict[str, Path] | No
         video: Annotated[UploadFile | None, File(description="mp4, mov, webm, gif, ... or an image")] = None,
         example: Annotated[str | None, Form(description="an example's name instead of a video")] = None,
         same_video_as: Annotated[str | None, Form(description="id of a job with the video")] = None,
-        key_frame: Annotated[int | None, Form(ge=0, description="frame to start from, counted from 0")] = None,
+        key_frame: Annotated[
+            int | None, Form(ge=0, le=MAX_FRAME, description="frame to start from, counted from 0")
+        ] = None,
     ) -> JobStatus:
         """Segment a video. The job waits for those before it; follow it at `/api/jobs/ID/events`."""
         owner = _owner(request)
@@ -126,7 +136,7 @@ def make_service(engine: Engine, store: JobStore, examples: dict[str, Path] | No
         if video is None:
             raise HTTPException(422, "send a video, or name an example or a finished job of this service")
         with tempfile.TemporaryDirectory(dir=store.root) as folder:
-            place = Path(folder) / f"upload{Path(video.filename or '').suffix[:8]}"
+            place = Path(folder) / f"upload{_suffix(video.filename)}"
             await _receive(video, place, store.limits)
             return _status(store, await _in_thread(store.submit, owner, place, expressions, key_frame))
 
@@ -203,6 +213,12 @@ def _status(store: JobStore, job: Job) -> JobStatus:
     return JobStatus(**facts, before=store.position(job), result=job.result)
 
 
+def _suffix(name: str | None) -> str:
+    """Of an upload's name, if it is a plain one."""
+    suffix = Path(name or "").suffix
+    return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,7}", suffix) else ""
+
+
 async def _in_thread(call, *arguments):
     return await asyncio.to_thread(call, *arguments)
 
@@ -242,6 +258,8 @@ async def _events(store: JobStore, job: Job) -> AsyncIterator[str]:
 
 
 def _send(path: Path) -> FileResponse:
+    if not path.is_file():
+        raise HTTPException(404, "the files of that job are gone; segment the video again")
     return FileResponse(path, media_type=TYPES[path.suffix], filename=path.name, content_disposition_type="inline")
 
 

@@ -1,4 +1,4 @@
-"""MotionShapes: deterministic, exact, and its sentences mean what they say."""
+"""MotionShapes: deterministic, exact, and its expressions mean what they say."""
 
 import json
 
@@ -103,7 +103,7 @@ def test_the_target_is_exactly_what_passes_the_filter():
             assert expression.kind in KINDS
 
 
-def test_static_sentences_name_one_and_motion_sentences_need_the_motion():
+def test_static_expressions_name_one_and_motion_expressions_need_the_motion():
     for clip in clips(count=80):
         for expression in clip.expressions:
             wanted = expression.filter
@@ -148,7 +148,7 @@ def test_at_least_four_paraphrases_and_correct_plurals():
     assert phrase(rng, Filter("square", "blue", "small", "left"), 1).count("squares") == 0
 
 
-def test_the_vocabulary_covers_every_sentence():
+def test_the_vocabulary_covers_every_expression():
     words = set(vocabulary())
     for split in ("train", "test_held_out"):
         for clip in clips(split, 80, num_frames=2):

@@ -1,4 +1,4 @@
-"""Hard MotionShapes clips: look-alikes, short events, and sentences that are true of their targets alone."""
+"""Hard MotionShapes clips: look-alikes, short events, and expressions that are true of their targets alone."""
 
 import hashlib
 from collections import Counter
@@ -13,7 +13,7 @@ from glus_hf.data.motion_shapes.hard_scenes import CLEAR, EVENTS, STATES, first_
 
 
 PLAIN = ("train", "validation", "test", "test_held_out", "occlusion", "reveal")
-SENTENCES_OF_PLAIN_CLIPS = "3c4d4821f61ad185"
+EXPRESSIONS_OF_PLAIN_CLIPS = "3c4d4821f61ad185"
 SUM_OF_PLAIN_FRAMES = 15180667
 
 
@@ -29,7 +29,7 @@ def test_plain_clips_stay_what_they_were():
             clip = generate_clip(index, split=split, size=32, num_frames=4)
             digest.update(repr([(e.text, e.kind, e.object_ids) for e in clip.expressions]).encode())
             total += int(clip.frames.sum(dtype=int))
-    assert digest.hexdigest()[:16] == SENTENCES_OF_PLAIN_CLIPS
+    assert digest.hexdigest()[:16] == EXPRESSIONS_OF_PLAIN_CLIPS
     assert total == pytest.approx(SUM_OF_PLAIN_FRAMES, abs=200)  # other processors may round single pixels
 
 
@@ -62,7 +62,7 @@ def test_jumps_shakes_and_blinks_leave_no_trace_and_are_over_in_a_few_frames(cli
     assert seen == {*EVENTS, "still", "pass"}
 
 
-def test_what_sentences_say_holds_of_their_targets_alone(clips):
+def test_what_expressions_say_holds_of_their_targets_alone(clips):
     kinds = Counter()
     for clip in clips:
         sprites = clip.scene.sprites
@@ -114,7 +114,7 @@ def test_states_say_what_a_sprite_does_in_each_frame():
     assert changes == ["still", "up", "down", "still"]
 
 
-def test_the_vocabulary_covers_every_sentence(clips):
+def test_the_vocabulary_covers_every_expression(clips):
     words = set(hard_vocabulary())
     assert not {word for clip in clips for expression in clip.expressions for word in expression.text.split()} - words
     phrases = HardPhrases()

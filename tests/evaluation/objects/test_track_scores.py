@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from glus_hf import UserError
-from glus_hf.evaluation.objects.track_scores import HOTA_SCORES, score_hota, score_ytvis, track_iou
+from glus_hf.evaluation.objects.track_scores import HOTA_SCORES, hota_data, score_hota, score_ytvis, track_iou
 from glus_hf.media.rle import decode_rle, encode_rle
 
 
@@ -277,6 +277,18 @@ def test_nothing_found_and_wrong_names():
     assert score_ytvis([({**video, "objects": []}, answers)], NAMES)["AP"] is None
     with pytest.raises(UserError, match="its name .* is none of the dataset"):
         score_ytvis([(video, answers)], ["unicorn"])
+
+
+def test_trackeval_is_given_the_tracks_of_every_frame_and_their_overlaps():
+    """A track that is nowhere is none."""
+    full, half = [0, 0, 10, 10], [0, 0, 10, 5]
+    truth, found = [{"boxes": [full, full, None]}], [{"boxes": [None, half, half]}, {"boxes": [None] * 3}]
+    data = hota_data(truth, found, "box")
+    assert [ids.tolist() for ids in data["gt_ids"]] == [[0], [0], []]
+    assert [ids.tolist() for ids in data["tracker_ids"]] == [[], [0], [0]]
+    assert [overlaps.shape for overlaps in data["similarity_scores"]] == [(1, 0), (1, 1), (0, 1)]
+    assert data["similarity_scores"][1] == 0.5
+    assert [data[f"num_{side}"] for side in ("gt_ids", "tracker_ids", "gt_dets", "tracker_dets")] == [1, 1, 2, 2]
 
 
 def test_without_trackeval_one_line_says_what_to_install(monkeypatch):

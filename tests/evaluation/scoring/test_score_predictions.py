@@ -115,6 +115,12 @@ def test_long_rvos(score):
     assert list(report.totals["by_type"]) == ["static", "dynamic", "hybrid"]
 
 
-def test_several_processes_change_nothing(score, tmp_path):
-    for arguments in (("revos", "ReVOS", "valid", "revos"), ("mevis", "mevis", "valid_u", "mevis_valid_u")):
-        assert score(*arguments, num_workers=3) == score(*arguments)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("revos", "ReVOS", "valid", "revos"),
+        pytest.param(("mevis", "mevis", "valid_u", "mevis_valid_u"), marks=pytest.mark.slow),
+    ],
+)
+def test_several_processes_change_nothing(score, arguments):
+    assert score(*arguments, num_workers=3) == score(*arguments)

@@ -2,7 +2,7 @@
 
 Prints the largest difference of every group and exits with 1 where one is past its limit. The folder is any of the
 layout of `tests/fixtures/glee_tiny`. Integers must be equal. Tensors may differ by 1e-4 of the largest magnitude of
-the tensor, losses by 1e-5 and norms of gradients by 1e-3 (2e-3 for sentences) relative to themselves.
+the tensor, losses by 1e-5 and norms of gradients by 1e-3 (2e-3 for expressions) relative to themselves.
 """
 
 from __future__ import annotations
@@ -169,16 +169,16 @@ def check_referring(mini: Miniature) -> list[Difference]:
     model = mini.model()
     recorder, encoder = Recorder(model), model.model.text_encoder
     pixels = mini.pixels("referring.frames")
-    sentences = mini.tokenize([mini.settings["expression"]] * len(pixels))
-    output = model(pixels, **sentences, task="referring", all_stages=True)
+    expressions = mini.tokenize([mini.settings["expression"]] * len(pixels))
+    output = model(pixels, **expressions, task="referring", all_stages=True)
     ours = described(model, recorder, output)
     ours |= {f"{name}.frame0": tensor[:1] for name, tensor in ours.items() if name.startswith(("pixel.", "fusion."))}
     ours["out.pred_masks.frame0"] = output.pred_masks[0]
-    states = encoder.read(**sentences)
-    text = encoder.project(states, sentences["attention_mask"], is_referring=True)
+    states = encoder.read(**expressions)
+    text = encoder.project(states, expressions["attention_mask"], is_referring=True)
     ours |= {
-        "text.input_ids": sentences["input_ids"],
-        "text.attention_mask": sentences["attention_mask"],
+        "text.input_ids": expressions["input_ids"],
+        "text.attention_mask": expressions["attention_mask"],
         "text.last_hidden_state": states,
         "text.grounding_tokens": text.words.transpose(0, 1),
         "text.grounding_nonzero_mask": text.padding,
@@ -305,7 +305,7 @@ def training_batch(mini: Miniature, group: str) -> dict:
     """Images, texts and targets of a training batch."""
     is_referring, is_prompt, is_video = (group == f"train_{kind}" for kind in ("referring", "prompt", "video"))
     labels = mini.targets("train_video" if is_video else "train", only_first=is_referring or is_prompt)
-    if is_referring:  # all sentences are the label 0
+    if is_referring:  # all expressions are the label 0
         labels = [{**target, "class_labels": torch.zeros_like(target["class_labels"])} for target in labels]
     return {
         "pixel_values": mini.pixels("train_video.frames" if is_video else "train.frames"),

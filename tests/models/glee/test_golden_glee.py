@@ -49,7 +49,7 @@ def test_the_released_mask_of_padding_has_no_effect(mini):
     """With a mask that works, referring features differ from the released ones."""
     with torch.no_grad():
         masked = mini.model(fusion_text_mask=True)
-        sentence = mini.tokenize([mini.settings["expression"]])
-        output = masked(mini.pixels("referring.frames")[:1], **sentence)
+        expression = mini.tokenize([mini.settings["expression"]])
+        output = masked(mini.pixels("referring.frames")[:1], **expression)
     golden = mini.golden["referring.out.layer2.pred_logits"][:1]
     assert (output.logits - golden).abs().max() > 0.01 * golden.abs().max()

@@ -77,7 +77,7 @@ class TestGLEE(ModelTests):
 
     # ---- what it reads
 
-    def test_an_image_does_not_depend_on_the_sentence_of_another(self):
+    def test_an_image_does_not_depend_on_the_expression_of_another(self):
         model = self.tiny_model()
         batch = self.batch(model)
         other = {**batch, "input_ids": batch["input_ids"].clone()}
@@ -98,7 +98,7 @@ class TestGLEE(ModelTests):
         assert_same(backward.logits.flip(-1), forward.logits, rtol=1e-4, atol=1e-4)
         assert (fewer.mask_features - forward.mask_features).abs().max() > 1e-4
 
-    def test_sentences_do_not_care_for_names_of_the_task(self):
+    def test_expressions_do_not_care_for_names_of_the_task(self):
         model = self.tiny_model()
         with pytest.raises(ValueError, match="task must be one of"):
             model(**{**self.batch(model), "task": "detection"})

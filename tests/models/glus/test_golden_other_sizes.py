@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from glus_hf import GLUSForVideoSegmentation, GLUSProcessor
 from glus_hf.cli.main import app
 from glus_hf.models.glus.convert_glus_to_hf import convert_state_dict
+from tests.models.glus.remembered_maps import remembering
 from tests.models.glus.small_glus import freeze_pretrained_parts
 from tests.models.glus.upstream_folders import load_folder
 from tests.paths import FIXTURES
@@ -45,8 +46,21 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(folder):
-    return GLUSForVideoSegmentation.from_pretrained(folder)
+def new_model(folder):
+    """Loads the model. Attention to 16,384 positions takes a second per frame: all of them remember its maps."""
+    known = {}
+
+    def load():
+        model = GLUSForVideoSegmentation.from_pretrained(folder)
+        model.model.encode_mask_frames = remembering(model.model.encode_mask_frames, known)
+        return model
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def model(new_model):
+    return new_model()
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +145,7 @@ def test_frames_without_seg(model, session, monkeypatch):
     assert (masks[SCRIPT["failed"]] < 0).all()
 
 
-def test_training_step(folder, processor, frames):
+def test_training_step(new_model, processor, frames):
     """The losses, and the gradients as far as float32 decides them (docs/fidelity.md): 3e-5 where they were made."""
     conversations, samples = iter(read_json("train_conversations.json")), []
     for index, sample in enumerate(read_json("train_samples.json")):
@@ -143,7 +157,7 @@ def test_training_step(folder, processor, frames):
     for row, length in enumerate(GOLDEN["train.attention_mask"].sum(1)):
         ids = processor.expand_image_tokens(GOLDEN["train.input_ids"][row, :length].tolist())
         assert batch.input_ids[row, : len(ids)].tolist() == ids and batch.attention_mask[row].sum() == len(ids)
-    model = GLUSForVideoSegmentation.from_pretrained(folder).train()
+    model = new_model().train()
     freeze_pretrained_parts(model)
     output = model(**batch)
     output.loss.backward()

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -19,6 +18,7 @@ from glus_hf.conversion.converted_cache import CACHE_VARIABLE
 from glus_hf.models.grounded import released_grounded
 from glus_hf.models.grounded.join_grounded import join_checkpoints
 from tests.models.grounded.small_grounded import DETECTORS, image_processor, noise, parts, small_processor, tokenizer
+from tests.warm_python import warm_python
 
 
 KINDS = [pytest.param(name, marks=[pytest.mark.slow] * (at > 0)) for at, name in enumerate(DETECTORS)]
@@ -98,5 +98,5 @@ def test_expressions_are_one_phrase():
 
 def test_no_torchvision_is_imported():
     code = "import sys, glus_hf; glus_hf.GroundedProcessor; glus_hf.GroundedForVideoSegmentation; print(*sys.modules)"
-    names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run([*warm_python(), "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not any(name.split(".")[0] == "torchvision" for name in names)

@@ -1,4 +1,4 @@
-"""Images with objects as training samples, and batches of them: names, boxes, masks, sentences."""
+"""Images with objects as training samples, and batches of them: names, boxes, masks, expressions."""
 
 import json
 
@@ -54,7 +54,7 @@ def test_descriptions_are_names(file):
     assert image.mirrored().labels[0] == "the dog on the right"
 
 
-def test_sentences_mean_one_object(file):
+def test_expressions_mean_one_object(file):
     data = dataset_of(file, labels="expressions")
     found = set()
     for epoch in range(12):
@@ -154,7 +154,7 @@ def test_a_batch_takes_other_names_at_random(file, collator):
     assert seen == {cat, circle} and all(names(2, epoch)[0] == red for epoch in range(3))
 
 
-def test_a_batch_of_sentences(file, collator):
+def test_a_batch_of_expressions(file, collator):
     data = dataset_of(file, labels="expressions")
     batch = collator([data[0], data[1]])
     assert batch["task"] == "referring" and len(batch["input_ids"]) == 2
@@ -162,7 +162,7 @@ def test_a_batch_of_sentences(file, collator):
 
 
 def test_kinds_do_not_mix(file, collator):
-    with pytest.raises(UserError, match="names for some images and sentences for others"):
+    with pytest.raises(UserError, match="names for some images and expressions for others"):
         collator([dataset_of(file)[0], dataset_of(file, labels="expressions")[0]])
 
 

@@ -1,4 +1,4 @@
-"""MotionShapes: synthetic clips of moving shapes, with exact masks and sentences that need their motion.
+"""MotionShapes: synthetic clips of moving shapes, with exact masks and expressions that need their motion.
 
 A scene is a list of sprites (shape x colour x size x motion) on a quiet background. An expression is a filter over
 those attributes, put into words; the sprites that pass the filter are its target. Everything follows from a seed, and

@@ -100,7 +100,7 @@ class HardPhrases(dict):
 
 
 def hard_vocabulary() -> list[str]:
-    """All words that sentences of hard clips use, those of plain clips among them, sorted."""
+    """All words that expressions of hard clips use, those of plain clips among them, sorted."""
     phrases = HardPhrases()
     texts = [text for pairs in EVENT_PHRASES.values() for pair in pairs for text in pair]
     texts += [text for event in THIRD_PERSON for pair in phrases[f"{event}_first"] for text in pair]

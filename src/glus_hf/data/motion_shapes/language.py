@@ -1,4 +1,4 @@
-"""The words of MotionShapes: attribute filters and the sentences made of them."""
+"""The words of MotionShapes: attribute filters and the expressions made of them."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def phrase(rng, wanted: Filter, count: int, motion_phrases: Mapping[str, list[tu
 
 
 def vocabulary() -> list[str]:
-    """All words that MotionShapes sentences use, sorted."""
+    """All words that MotionShapes expressions use, sorted."""
     words = set(WORDS) | set(NOUNS) | {f"{noun}s" for noun in NOUNS} | {"are", "crosses", "circles", "squares"}
     words |= {"triangles", "circle", "square", "triangle", "cross"}
     words |= {"red", "green", "blue", "yellow", "purple", "cyan"}

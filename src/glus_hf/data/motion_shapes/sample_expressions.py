@@ -16,7 +16,7 @@ KINDS = ("static", "motion", "conjunction", "multi", "relation", "no_target")
 
 @dataclass
 class Expression:
-    """A sentence, its kind (one of `KINDS`), the indices of the sprites it means, the filter it puts into words."""
+    """An expression, its kind (one of `KINDS`), the indices of the sprites it means, the filter it puts into words."""
 
     text: str
     kind: str
@@ -68,7 +68,7 @@ def _candidate_filters(rng, scene: Scene) -> list[Filter]:
 
 
 def classify(scene: Scene, wanted: Filter) -> str | None:
-    """Kind of the expression that a filter makes in a scene; None where the sentence would be unfair or too long."""
+    """Kind of the expression that a filter makes in a scene; None where its words would be unfair or too long."""
     targets = scene.targets(wanted)
     look = Filter(wanted.shape, wanted.color, wanted.size)
     alike = scene.targets(look)

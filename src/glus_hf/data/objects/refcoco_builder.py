@@ -16,7 +16,7 @@ from .object_builder import ObjectDatasetBuilder, ObjectDatasetConfig
 from .object_schema import FoundImage, FoundObject
 
 
-MAX_OPCODES = 40_000_000  # of RefCOCOg's sentences
+MAX_OPCODES = 40_000_000  # of RefCOCOg's expressions
 IMAGES = ("train2014", "images/train2014", "images/mscoco/images/train2014")
 
 

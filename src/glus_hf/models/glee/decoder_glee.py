@@ -1,4 +1,4 @@
-"""The decoder of GLEE: locations become queries, which read the image and the sentence, all in float32."""
+"""The decoder of GLEE: locations become queries, which read the image and the expression, all in float32."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class GLEEDecoder(Float32Module):
         Args:
             encoded: levels `[images, dim, height, width]`, finest first.
             mask_features: `[images, dim, height, width]`.
-            text: names, or one sentence per image.
+            text: names, or one expression per image.
             denoising: queries made of targets, for training.
             visual: a visual prompt per image, with fine tokens.
             all_stages: predict after every stage, not after the last layer alone.
@@ -187,8 +187,8 @@ class GLEEDecoder(Float32Module):
     def select(
         self, memory: Tensor, levels: Levels, text: GLEEText, visual: VisualPrompt | None = None
     ) -> SelectedQueries:
-        """The locations with the best scores, of names or of the sentence; or of confidence, with a visual prompt and
-        no sentence. Their order is that of their scores."""
+        """The locations with the best scores, of names or of the expression; or of confidence, with a visual prompt
+        and no expression. Their order is that of their scores."""
         anchors, is_candidate = make_anchors(levels)
         states = self.memory_norm(self.memory_projection(memory * is_candidate[:, None]))
         if visual is not None and not text.is_referring:
@@ -224,7 +224,7 @@ class GLEEDecoder(Float32Module):
         """For the layers in turns: what the queries see beside each other, and who sees whom. Nobody sees padding,
         matched queries see no denoising ones.
 
-        Tokens are the words of the sentence; or those of a visual prompt, one level after the other.
+        Tokens are the words of the expression; or those of a visual prompt, one level after the other.
         """
         padding = None
         if visual is not None:

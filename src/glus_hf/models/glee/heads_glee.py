@@ -18,7 +18,7 @@ class GLEEPredictions(ModelOutput):
     """What the heads say of n queries.
 
     Args:
-        logits (`FloatTensor [images, n, names]`): one per name, or one for the sentence.
+        logits (`FloatTensor [images, n, names]`): one per name, or one for the expression.
         pred_boxes (`FloatTensor [images, n, 4]`): centre x, centre y, width, height as parts of the padded image.
         pred_masks (`FloatTensor [images, n, height / 4, width / 4]`): logits.
         confidence_logits (`FloatTensor [images, n, 1]`): how sure the model is, whatever was asked.

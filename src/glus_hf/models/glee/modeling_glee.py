@@ -1,6 +1,6 @@
-"""GLEE: objects by names or by a sentence, in images and videos, without a language model.
+"""GLEE: objects by names or by an expression, in images and videos, without a language model.
 
-Three steps: the backbone reads an image (`encode_images`), the text tower reads names or sentences (`encode_text`),
+Three steps: the backbone reads an image (`encode_images`), the text tower reads names or expressions (`encode_text`),
 and the two decoders put them together (`decode`). The first two do not know of each other, so their results can be
 shared.
 """
@@ -43,7 +43,7 @@ class GLEESegmentationOutput(ModelOutput):
 
     Args:
         loss (`FloatTensor`, *optional*): weighted sum of `losses`, when labels are given.
-        logits (`FloatTensor [images, queries, names]`): one per name, or one for the sentence.
+        logits (`FloatTensor [images, queries, names]`): one per name, or one for the expression.
         pred_boxes (`FloatTensor [images, queries, 4]`): centre x, centre y, width, height as parts of the padded
             image.
         pred_masks (`FloatTensor [images, queries, height / 4, width / 4]`): logits.
@@ -176,7 +176,7 @@ class GLEEModel(GLEEPreTrainedModel):
         return self.pixel_decoder(self.encode_images(pixel_values))
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor, is_referring: bool) -> GLEEText:
-        """Names for all images, or one sentence per image: ids and mask `[texts, length]`."""
+        """Names for all images, or one expression per image: ids and mask `[texts, length]`."""
         input_ids, attention_mask = input_ids.to(self.device), attention_mask.to(self.device)
         states = self.text_encoder.read(input_ids, attention_mask)
         return self.text_encoder.project(states, attention_mask, is_referring)
@@ -223,7 +223,7 @@ class GLEEModel(GLEEPreTrainedModel):
         prompt: VisualPrompt | None = None,
         all_masks: bool = True,
     ) -> DecoderOutput:
-        """Predictions of images whose maps are known, for names or for one sentence per image, and for one visual
+        """Predictions of images whose maps are known, for names or for one expression per image, and for one visual
         prompt per image; see [`GLEEDecoder`]."""
         pixels = self.pixel_decoder(features, text, None if prompt is None else prompt.crop)
         return self.decoder(*pixels, text, visual=prompt, all_masks=all_masks)
@@ -299,7 +299,7 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
 
         Args:
             pixel_values: `[images, 3, height, width]`, normalised; all images padded to one size.
-            input_ids: `[images, length]`, a sentence each, or `[names, length]` for all images.
+            input_ids: `[images, length]`, an expression each, or `[names, length]` for all images.
             attention_mask: 1 where there is a word; all by default.
             task: "referring" or "category".
             labels: per image `class_labels [n]` (0 in "referring"), `boxes [n, 4]` (centre x, centre y, width, height
@@ -394,7 +394,7 @@ class GLEEForVideoSegmentation(GLEEPreTrainedModel):
         if label_table is not None:
             embeddings = self._label_table(label_table)
             num_labels = min(1 if text.is_referring else num_labels, len(embeddings))
-        elif text.is_referring:  # the label of an image is its own sentence
+        elif text.is_referring:  # the label of an image is its own expression
             own = [torch.full_like(target["class_labels"], image) for image, target in enumerate(labels)]
             labels = [{**target, "class_labels": label} for target, label in zip(labels, own, strict=True)]
         number, noise = self.config.num_denoising, self.config.denoising_noise_scale

@@ -135,7 +135,7 @@ class GLEEPixelDecoder(Float32Module):
         Args:
             features: four maps `[images, channels, height, width]` of strides 4, 8, 16, 32, or of a pyramid; or what
                 this gives without a text.
-            text: names, or one sentence per image.
+            text: names, or one expression per image.
             crop: tokens of visual prompts that locations read beside the words, `[images, n, dim]`.
 
         Returns:

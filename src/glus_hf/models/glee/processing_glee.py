@@ -1,4 +1,4 @@
-"""Processor of GLEE: images with names or sentences for the model, sessions for videos, and objects of its
+"""Processor of GLEE: images with names or expressions for the model, sessions for videos, and objects of its
 predictions."""
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PROMPTED_NAME = "object"  # what visual prompts are called
 
 
 class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
-    """Turns images, videos, names and sentences into what [`GLEEForVideoSegmentation`] reads, and its predictions into
-    objects.
+    """Turns images, videos, names and expressions into what [`GLEEForVideoSegmentation`] reads, and its predictions
+    into objects.
 
     Args:
         image_processor ([`GLEEImageProcessor`]): resizes, normalises and pads.
@@ -75,12 +75,12 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         is_scribble: bool = False,
         **kwargs,
     ) -> BatchFeature:
-        """A batch of images with names for all of them, with one sentence each, or with points, boxes or masks.
+        """A batch of images with names for all of them, with one expression each, or with points, boxes or masks.
 
         Args:
             images: one image or a list.
             category_names: what to look for; see `check_names`.
-            text: a sentence for all images, or one each.
+            text: an expression for all images, or one each.
             input_points: x and y in pixels on objects, `[images, objects, points, 2]`, as of transformers' SAM
                 processors; several points of an object are a scribble.
             input_labels: 1 for each point; GLEE reads no points beside the object.
@@ -94,7 +94,7 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
             prompts also `prompt_masks`, `prompt_kinds` and `prompt_images`, one per object.
 
         Raises:
-            UserError: not one of names, sentences and prompts, or what `check_names`, `clean_expression` and
+            UserError: not one of names, expressions and prompts, or what `check_names`, `clean_expression` and
                 `prompt_inputs` refuse; one line.
         """
         prompts = {"input_points": input_points, "input_boxes": input_boxes, "segmentation_maps": segmentation_maps}
@@ -117,15 +117,15 @@ class GLEEProcessor(CheckpointMixin, ProcessorPartsMixin, ProcessorMixin):
         texts = [text] * len(pixels) if isinstance(text, str) else list(text)
         if len(texts) != len(pixels):
             raise UserError(
-                f"there are {len(pixels)} images but {len(texts)} sentences; pass one each, or one for all"
+                f"there are {len(pixels)} images but {len(texts)} expressions; pass one each, or one for all"
             )
-        cleaned = [self.clean_expression(sentence) for sentence in texts]
+        cleaned = [self.clean_expression(each) for each in texts]
         return BatchFeature({"pixel_values": pixels, **self.tokenize(cleaned), "task": "referring"})
 
     # ---- texts
 
     def clean_expression(self, text: str) -> str:
-        """A sentence as the model was trained with: lower case, no punctuation, hyphens and slashes as spaces.
+        """An expression as the model was trained with: lower case, no punctuation, hyphens and slashes as spaces.
 
         Raises:
             UserError: not a `str`, nothing left, a special token inside, or more than `max_text_tokens`; one line.

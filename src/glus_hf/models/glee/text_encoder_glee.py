@@ -14,15 +14,15 @@ from .configuration_glee import GLEEConfig
 
 @dataclass
 class GLEEText:
-    """Encoded names or sentences.
+    """Encoded names or expressions.
 
     Args:
-        embeddings (`FloatTensor`): `[names, dim]` of names that all images share; `[images, dim]` of one sentence per
-            image.
+        embeddings (`FloatTensor`): `[names, dim]` of names that all images share; `[images, dim]` of one expression
+            per image.
         words (`FloatTensor [images or 1, length, dim]`): what early fusion reads: all words of all names one after the
-            other, or the words of each sentence.
+            other, or the words of each expression.
         padding (`BoolTensor [images or 1, length]`): True where `words` is no word.
-        is_referring (`bool`): one sentence per image.
+        is_referring (`bool`): one expression per image.
     """
 
     embeddings: Tensor
@@ -31,20 +31,20 @@ class GLEEText:
     is_referring: bool
 
     def select(self, indices: Tensor) -> GLEEText:
-        """Sentences by index, one per image: `[images]`."""
+        """Expressions by index, one per image: `[images]`."""
         return replace(
             self, embeddings=self.embeddings[indices], words=self.words[indices], padding=self.padding[indices]
         )
 
     def classify(self, embeddings: Tensor) -> Tensor:
-        """Logits `[images, n, names]`, or `[images, n, 1]` of sentences, of embeddings `[images, n, dim]`."""
+        """Logits `[images, n, names]`, or `[images, n, 1]` of expressions, of embeddings `[images, n, dim]`."""
         if self.is_referring:
             return (embeddings @ self.embeddings[:, :, None].to(embeddings)).contiguous()
         return embeddings @ self.embeddings.to(embeddings).T
 
 
 class GLEETextEncoder(nn.Module):
-    """Names or sentences -> vectors and words of the model's width."""
+    """Names or expressions -> vectors and words of the model's width."""
 
     def __init__(self, config: GLEEConfig):
         super().__init__()

@@ -1,4 +1,4 @@
-"""From training samples of images and videos to batches for GLEE: names for all images, or a sentence each."""
+"""From training samples of images and videos to batches for GLEE: names for all images, or an expression each."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class GLEECollator:
         `labels`; of clips `clip_length`; of prompts `prompt_masks` and `prompt_kinds`.
 
         Raises:
-            UserError: a sample whose number of frames is not that of its masks, names and sentences in one batch, or a
-                text that the processor refuses; one line.
+            UserError: a sample whose number of frames is not that of its masks, names and expressions in one batch, or
+                a text that the processor refuses; one line.
         """
         groups = [group for sample in samples for group in self._groups(sample)]
         is_clip, key = "clip" in samples[0], samples[0].get("key", ())
@@ -64,7 +64,7 @@ class GLEECollator:
         groups = prompted or groups
         images = [image for group in groups for image in group]
         if len({image.expression is None for image in images}) > 1:
-            raise UserError("a batch has names for some images and sentences for others; make batches of one kind")
+            raise UserError("a batch has names for some images and expressions for others; make batches of one kind")
         batch = self.processor.image_processor([image.pixels for image in images], do_resize=self.augmentation is None)
         padded, resized = tuple(batch.pixel_values.shape[-2:]), batch.resized_sizes
         texts = self._texts(images, key)

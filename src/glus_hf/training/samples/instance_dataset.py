@@ -1,4 +1,4 @@
-"""Training samples of images with objects: names for all of them, or one sentence about one of them."""
+"""Training samples of images with objects: names for all of them, or one expression about one of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class InstanceDataset(EpochDataset):
         rows: of [`load_object_dataset`], not streamed.
         names: of the categories, as [`object_names`] gives them; by default those of the objects.
         labels: what the objects are called: "categories", their names; "descriptions", their own texts as names;
-            "expressions", one of the texts of one object as a sentence; "objects", all of them "object".
+            "expressions", one of the texts of one object; "objects", all of them "object".
         num_names: least names of a batch: those of its objects and, at random, others; all by default.
         masks: False leaves the masks out, so that class and box alone are trained.
         name: of the dataset, in messages and logs; by default what its rows say.

@@ -23,7 +23,7 @@ class TrainingImage:
         boxes: `[n, 4]`, x0, y0, x1, y1 in pixels.
         masks: `[n, height, width]`, bool; None where only boxes are known.
         labels: what each object is called; of an expression, n times the expression.
-        expression: the sentence that all objects belong to; None where `labels` are names.
+        expression: what all objects belong to; None where `labels` are names.
         vocabulary: names that the image was searched for: those that no object has are not there.
         num_names: how many of them a batch takes at least; None for all.
         is_free_text: labels are descriptions, which may speak of left and right.
