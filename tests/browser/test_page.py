@@ -76,8 +76,8 @@ def test_expressions_are_text_wherever_they_are_shown(site, new_page, video):
 
 
 def test_a_closed_tab_stops_the_work(site, new_page, video):
-    began, step = threading.Event(), site.store.run._step
-    site.store.run._step = lambda job, frame: (began.set(), job.stopped.wait(60), step(job, frame))
+    began, step = threading.Event(), site.store.run.step
+    site.store.run.step = lambda job, frame: (began.set(), job.stopped.wait(60), step(job, frame))
     page = new_page(site)
     ask(page, str(video))
     assert began.wait(60)

@@ -23,16 +23,16 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(UserError, match="cannot be listened on.*use another"):
-            command._listen("127.0.0.1", taken.getsockname()[1])
+            command.listen("127.0.0.1", taken.getsockname()[1])
 
 
 def test_two_servers_do_not_get_one_port():
-    with command._listen("127.0.0.1", 0) as first, pytest.raises(UserError, match="cannot be listened on"):
-        command._listen("127.0.0.1", first.getsockname()[1])
+    with command.listen("127.0.0.1", 0) as first, pytest.raises(UserError, match="cannot be listened on"):
+        command.listen("127.0.0.1", first.getsockname()[1])
 
 
 def test_the_address_has_the_token():
-    with command._listen("127.0.0.1", 0) as listener:
+    with command.listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        assert command._address(listener, None) == f"http://127.0.0.1:{port}/"
-        assert command._address(listener, "secret") == f"http://127.0.0.1:{port}/?token=secret"
+        assert command.address_of(listener, None) == f"http://127.0.0.1:{port}/"
+        assert command.address_of(listener, "secret") == f"http://127.0.0.1:{port}/?token=secret"

@@ -145,8 +145,8 @@ def test_a_job_that_is_not_there_or_not_done_is_not_corrected(serve, video):
 def test_corrections_count_as_jobs_and_stop_as_jobs(serve, video):
     client = serve(per_user=1)
     first = finished(client, post(client, video, TEXTS[:1]))
-    step = client.store.run._step
-    client.store.run._step = lambda job, frame: (job.stopped.wait(60), step(job, frame))
+    step = client.store.run.step
+    client.store.run.step = lambda job, frame: (job.stopped.wait(60), step(job, frame))
     second = correct(client, first, (0, 0, png(MASK)))
     refused = correct(client, first, (0, 0, png(MASK)))
     assert (

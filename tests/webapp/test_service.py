@@ -130,8 +130,8 @@ def test_users_wait_their_turn_and_too_many_are_sent_away(serve, video):
 
 def test_a_cancelled_job_stops_and_leaves_nothing(serve, video):
     client, began = serve(), threading.Event()
-    step = client.store.run._step
-    client.store.run._step = lambda job, frame: (began.set(), job.stopped.wait(60), step(job, frame))
+    step = client.store.run.step
+    client.store.run.step = lambda job, frame: (began.set(), job.stopped.wait(60), step(job, frame))
     job = post(client, video).json()
     assert began.wait(60)
     assert client.delete(f"/api/jobs/{job['id']}").status_code == 204

@@ -60,12 +60,12 @@ def serve(
         per_user=max_per_user,
         keep_seconds=60 * keep_minutes,
     )
-    listener = _listen(host, port)
+    listener = listen(host, port)
     pipe = load_pipeline(model, device, dtype)
     access = Access(token, any_host=host not in LOOPBACK, body_bytes=limits.file_bytes)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # uvicorn raises it again at its end
     with listener, web_application(pipe, model, selector, limits, access) as app:
-        echo(f"{model}: {_address(listener, token)}")
+        echo(f"{model}: {address_of(listener, token)}")
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -76,7 +76,7 @@ def _check_libraries() -> None:
         raise UserError(f'{", ".join(missing)} is not installed: run pip install "glus-hf[web]"')
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """The socket, before the long work: a port that is taken is said at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
@@ -92,7 +92,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(listener: socket.socket, token: str | None) -> str:
+def address_of(listener: socket.socket, token: str | None) -> str:
+    """What a browser opens."""
     host, port = listener.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/" + (f"?token={token}" if token else "")

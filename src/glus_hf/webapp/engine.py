@@ -88,11 +88,12 @@ class Engine:
         if job.corrections:
             size = clip.height, clip.width
             options["corrections"] = [Correction(*key, decode_rle(rle, size)) for key, rle in job.corrections.items()]
-        results = self.pipe(clip, job.texts, output="file", on_frame=lambda frame: self._step(job, frame), **options)
+        results = self.pipe(clip, job.texts, output="file", on_frame=lambda frame: self.step(job, frame), **options)
         self._write(job, clip, results)
         return self._describe(clip, results, job)
 
-    def _step(self, job: Job, frame) -> None:
+    def step(self, job: Job, frame) -> None:
+        """Count the masks of a frame; ends a job that is to stop."""
         job.check()
         job.done += len(frame.text_indices)
 
