@@ -3,10 +3,8 @@ from types import SimpleNamespace
 import pytest
 from transformers.utils import logging
 
-from glus_hf.cli import options
 from glus_hf.cli.options import load_pipeline, set_views
 from glus_hf.errors import CheckpointError, UserError
-from glus_hf.models import device_views
 
 
 def test_a_wait_for_the_hub_is_announced_where_progress_is_shown(monkeypatch, capsys):
@@ -19,8 +17,12 @@ def test_a_wait_for_the_hub_is_announced_where_progress_is_shown(monkeypatch, ca
 
 
 def test_views_of_a_model_that_makes_them_on_the_cpu():
-    assert options.VIEWS == device_views.VIEWS
     pipe = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(model_type="glee")), processor=object())
     set_views(pipe, "pil")  # as it does
     with pytest.raises(UserError, match="^--views device: a glee model makes its views on the CPU; leave it out$"):
         set_views(pipe, "device")
+
+
+def test_views_that_are_none_are_one_line():
+    with pytest.raises(UserError, match="^--views gpu is unknown; use auto, pil, device$"):
+        load_pipeline("glus-tiny", None, "auto", views="gpu")

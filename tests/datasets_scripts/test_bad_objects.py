@@ -128,6 +128,14 @@ def test_what_is_let_pass(tmp_path):
     assert found == [("2", True, False), ("11", True, False), ("12", False, True)]
 
 
+@pytest.mark.parametrize(("name", "file", "beside"), [("coco", COCO, "videos"), ("ytvis19", "train.json", "images")])
+def test_an_empty_list_beside_says_nothing(name, file, beside, tmp_path):
+    root = make_tree(name, tmp_path)
+    expected = list(load_object_dataset(name, root, "train", streaming=True))
+    edited(root / file, lambda content: content.update({beside: []}))
+    assert list(load_object_dataset(name, root, "train", streaming=True)) == expected and expected
+
+
 VIDEO_DAMAGE = {
     "no frames": (lambda c: first(c, "videos").pop("file_names"), "video 5 has no list 'file_names'"),
     "too short a track": (lambda c: first(c)["bboxes"].pop(), "annotation 1: has no 'bboxes' of 2 frames"),

@@ -12,6 +12,8 @@ from glus_hf import UserError, pipeline
 from glus_hf.models.compiled_stages import compile_model, compiled
 from glus_hf.models.prefix_cache import read_at, read_beginning
 from tests.models.glus.small_glus import small_model, small_processor
+from tests.models.glus_vlm.small_glus_vlm import small_model as small_vlm
+from tests.models.glus_vlm.small_glus_vlm import small_processor as small_vlm_processor
 
 
 FRAMES = list(np.random.default_rng(0).integers(0, 255, (19, 48, 64, 3), np.uint8))
@@ -138,3 +140,12 @@ def test_masks_of_inductor_are_equal():
     expected = masks_of(model, processor, FRAMES, TEXTS[:1])
     model.compile_stages()
     assert difference(masks_of(model, processor, FRAMES, TEXTS[:1]), expected) < 2e-6
+
+
+def test_the_mask_branch_of_another_family_is_compiled(graphs):
+    """Of glus_vlm the vision-language model runs as it is."""
+    vlm, processor = small_vlm(), small_vlm_processor()
+    expected = masks_of(vlm, processor, FRAMES[:6], TEXTS[:1])
+    vlm.compile_stages(backend=graphs)
+    assert difference(masks_of(vlm, processor, FRAMES[:6], TEXTS[:1]), expected) < 1e-6
+    assert 0 < graphs.count <= 4

@@ -23,7 +23,6 @@ Selector = Annotated[str | None, typer.Option(help="Bundled selector, folder or 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the first accelerator.")]
 Dtype = Annotated[str, typer.Option(help=f"Precision of the weights: {', '.join(DTYPES)}.")]
 Compat = Annotated[str | None, typer.Option(help="Compute as: released (default), evaluation-script or paper.")]
-VIEWS = ("auto", "pil", "device")
 Views = Annotated[
     str,
     typer.Option(
@@ -115,6 +114,7 @@ def load_pipeline(
 ):
     """The pipeline of `--model`, `--device`, `--dtype`, `--compat`, `--views` and `--compile`."""
     with without_collection():
+        from ..models.device_views import VIEWS
         from ..pipelines.factory import pipeline
 
     if dtype not in DTYPES:

@@ -154,7 +154,7 @@ def print_table(header: list[str], rows: list) -> None:
     for row in rows:
         table.add_row(
             *[Text(printable(cell), overflow="fold") for cell in row]
-        )  # brackets in a sentence are no markup
+        )  # brackets in an expression are no markup
     with console.capture() as shown:
         console.print(table)
     print(shown.get(), end="")  # rich itself would end the program with 1 where nobody reads

@@ -119,14 +119,19 @@ class Files:
 
         config = {"GT_FOLDER": f"{self.folder}/gt/youtube_vis/", "SPLIT_TO_EVAL": "val", "PRINT_CONFIG": False}
         config["TRACKERS_FOLDER"] = f"{self.folder}/trackers/"
-        data, by_name = YouTubeVIS(config | {"CLASSES_TO_EVAL": self.names}), {}
-        for name in self.names:
-            parts = {}
-            for sequence in data.seq_list:
-                raw = data.get_raw_seq_data("ours", sequence)
-                parts[sequence] = metric.eval_sequence(data.get_preprocessed_seq_data(raw, name))
-            by_name[name] = metric.combine_sequences(parts)
-        return by_name
+        return scores_by_name(YouTubeVIS(config | {"CLASSES_TO_EVAL": self.names}), self.names, metric)
+
+
+def scores_by_name(data, names, metric):
+    """Of TrackEval's own reading, of all videos."""
+    by_name = {}
+    for name in names:
+        parts = {}
+        for sequence in data.seq_list:
+            raw = data.get_raw_seq_data("ours", sequence)
+            parts[sequence] = metric.eval_sequence(data.get_preprocessed_seq_data(raw, name))
+        by_name[name] = metric.combine_sequences(parts)
+    return by_name
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -204,14 +209,8 @@ class TAOFiles:
         from trackeval.datasets import TAO
 
         places = {"GT_FOLDER": f"{self.folder}/gt/", "TRACKERS_FOLDER": f"{self.folder}/trackers/"}
-        data, by_name = TAO({**places, "PRINT_CONFIG": False}), {}
-        for name in data.class_list:
-            parts = {}
-            for sequence in data.seq_list:
-                raw = data.get_raw_seq_data("ours", sequence)
-                parts[sequence] = metric.eval_sequence(data.get_preprocessed_seq_data(raw, name))
-            by_name[name] = metric.combine_sequences(parts)
-        return by_name
+        data = TAO({**places, "PRINT_CONFIG": False})
+        return scores_by_name(data, data.class_list, metric)
 
 
 def sides(corners):

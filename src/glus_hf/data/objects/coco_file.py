@@ -43,8 +43,10 @@ class CocoFile:
         self._joined: dict[int | str, str] = {}  # TAO's categories that count as another one
         self.frequencies: dict[str, str] = {}  # of LVIS's names: rare, common or frequent, by their first letters
         self._rows = JsonRows(path, self._group)
-        self.kind = "videos" if "videos" in self._rows and "images" not in self._rows else "images"
-        self.has_frames = self.kind == "images" and "videos" in self._rows  # as TAO
+        lists = ("images", "videos")  # an empty one says nothing beside the other
+        filled = [name for name in lists if len(self._rows[name]) > 0]
+        self.kind = next(iter(filled or [name for name in lists if name in self._rows]), "images")
+        self.has_frames = len(filled) == 2  # as TAO
         for name in (self.kind, "categories"):
             if name not in self._rows:
                 raise DatasetContentError(f"{path}: has no list {name!r}: it is not in the format of COCO")
