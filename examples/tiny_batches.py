@@ -20,6 +20,7 @@ from glus_hf.data.motion_shapes.hard_expressions import sample_hard_expressions
 from glus_hf.data.motion_shapes.hard_language import hard_vocabulary
 from glus_hf.data.motion_shapes.hard_scenes import STATES, moment, sample_hard_scene, states
 from glus_hf.data.motion_shapes.language import vocabulary
+from glus_hf.models.packed_conversations import Packing
 
 
 SIZE = 64
@@ -54,12 +55,11 @@ SCENES = {
 
 @dataclass
 class PackedPrompts:
-    """`input_ids`, `position_ids [rows, length]`; additive `attention_mask [rows, 1, length, length]`;
-    `image_frames [rows, images]`, the frame of each image; `seg_positions [rows, expressions, window]`."""
+    """`input_ids [rows, length]`; `packing`, which says what sees what; `image_frames [rows, images]`, the frame of
+    each image; `seg_positions [rows, expressions, window]`."""
 
     input_ids: Tensor
-    position_ids: Tensor
-    attention_mask: Tensor
+    packing: Packing
     image_frames: Tensor
     seg_positions: Tensor
 
@@ -83,38 +83,38 @@ class TinyBatch:
 def pack_prompts(processor: GLUSProcessor, texts: list[list[str]], window: int) -> PackedPrompts:
     """Pack the inference prompts of `texts[clip][expression]` for a window of `window` query frames."""
     rows = [_pack_row(processor, row, window) for row in texts]
-    length = max(len(row["ids"]) for row in rows)
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
-    positions, branch = torch.zeros_like(ids), torch.full_like(ids, -1)
-    for index, row in enumerate(rows):
-        size = len(row["ids"])
-        ids[index, :size], positions[index, :size] = torch.tensor(row["ids"]), torch.tensor(row["positions"])
-        branch[index, :size] = torch.tensor(row["branch"])
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    visible = (branch[:, :, None] == branch[:, None, :]) | (branch[:, None, :] == 0)
-    visible &= causal
-    mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[:, None]
+    pad = lambda name: torch.nn.utils.rnn.pad_sequence([torch.tensor(row[name]) for row in rows], batch_first=True)
+    ids, segments = pad("ids"), tuple((row["shared"], tuple(row["alone"])) for row in rows)
+    places = torch.arange(ids.numel()).view_as(ids)  # the rows are packed already
     images = torch.tensor([row["images"] for row in rows])
-    return PackedPrompts(ids, positions, mask, images, torch.tensor([row["segs"] for row in rows]))
+    packing = Packing(segments, places, pad("positions"), places)
+    return PackedPrompts(ids, packing, images, torch.tensor([row["segs"] for row in rows]))
 
 
 def _pack_row(processor: GLUSProcessor, texts: list[str], window: int) -> dict:
     block = processor.num_image_tokens + 2
     context = list(range(processor.num_context_frames))
-    ids, positions, branch, images, segs = [], [], [], [*context, len(context)], []
-    for number, text in enumerate(texts, start=1):
+    ids, positions, lengths, images, segs = [], [], [], [*context, len(context)], []
+    for text in texts:
         prefix, turn, last = processor.split_window(processor.clean_expression(text))
         shared, alone = prefix + last[:block], (turn * (window - 1) + last)[block:]
-        if number == 1:
-            ids, positions, branch = shared, list(range(len(shared))), [0] * len(shared)
+        if not ids:
+            ids, positions = shared, list(range(len(shared)))
         start = len(ids)
         ids = ids + alone
         positions = positions + list(range(len(shared), len(shared) + len(alone)))
-        branch = branch + [number] * len(alone)
+        lengths.append(len(alone))
         ends = [p for p, token in enumerate(alone[1:]) if token == processor.seg_token_id] + [len(alone) - 1]
         segs.append([start + end for end in ends])
         images += list(range(len(context) + 1, len(context) + window))
-    return {"ids": ids, "positions": positions, "branch": branch, "images": images, "segs": segs}
+    return {
+        "ids": ids,
+        "positions": positions,
+        "shared": len(shared),
+        "alone": lengths,
+        "images": images,
+        "segs": segs,
+    }
 
 
 def sample_times(

@@ -128,6 +128,7 @@ def build_tiny(seed: int = 0, recipe: Recipe | None = None) -> tuple[GLUSForVide
     processor = tiny_processor(recipe.window, recipe.scenes)
     model = GLUSForVideoSegmentation(tiny_config(processor, recipe.frame_times))
     initialize(model)
+    model.pack_expressions()  # expressions of a clip are read behind one copy of its frames
     return model, processor
 
 

@@ -91,8 +91,9 @@ def read(model, batch) -> Reading:
     embeddings = model.model.embed_prompt(prompts.input_ids, tokens[rows[:, None], prompts.image_frames])
     outputs = model.model.language_model(
         inputs_embeds=embeddings,
-        attention_mask=prompts.attention_mask,
-        position_ids=prompts.position_ids,
+        attention_mask=prompts.packing.mask(),
+        position_ids=prompts.packing.position_ids,
+        packing=prompts.packing,
         output_hidden_states=True,
         use_cache=False,
     )
@@ -113,7 +114,7 @@ def last_attention(language_model, states: Tensor, prompts, before: Tensor, plac
     query, key = (
         project(normed).view(shape).transpose(1, 2) for project in (layer.self_attn.q_proj, layer.self_attn.k_proj)
     )
-    query, key = apply_rotary_pos_emb(query, key, *language_model.rotary_emb(states, prompts.position_ids))
+    query, key = apply_rotary_pos_emb(query, key, *language_model.rotary_emb(states, prompts.packing.position_ids))
     clips, expressions, window, _ = before.shape
     own = torch.arange(expressions)[:, None] * (window - 1) + torch.arange(window) + 4
     own[:, 0] = 4  # the first query frame is shared by all expressions

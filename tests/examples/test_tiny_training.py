@@ -42,7 +42,9 @@ def test_packed_prompts_give_the_states_of_the_strict_prompts(tiny, window):
     packed = pack_prompts(processor, [texts], window)
     tokens = torch.randn(1, 4 + window, 64, model.config.text_config.hidden_size)
     embeddings = model.model.embed_prompt(packed.input_ids, tokens[0, packed.image_frames])
-    states, _ = model.model.read_states(embeddings, packed.attention_mask, position_ids=packed.position_ids)
+    packing = packed.packing
+    options = {"position_ids": packing.position_ids, "packing": packing}
+    states, _ = model.model.read_states(embeddings, packing.mask(), **options)
     for index, text in enumerate(texts):
         prompt = processor.tokenize(processor.build_window_prompt(text, window))
         ids = processor.expand_image_tokens(prompt)

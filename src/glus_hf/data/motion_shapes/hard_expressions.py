@@ -78,7 +78,7 @@ def classify_hard(scene: Scene, wanted: Filter) -> str | None:
         return None  # too many to name, or what they do is not needed
     if wanted.motion is None:
         return "static" if len(targets) == 1 else "multi"
-    if wanted.motion == "pass" and len(alike) > len(targets):
+    if wanted.motion == "pass":
         return "behind" if len(targets) == 1 else "multi"
     if wanted.motion not in HARD_MOTIONS:
         kind = "behind" if wanted.motion.startswith(("behind:", "front:")) else "order"
