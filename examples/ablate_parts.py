@@ -53,7 +53,7 @@ def run_cell(setting: Setting, start: str, budget: Budget, seed: int, folder: Pa
     frames = {name: value for name, value in setting.model.items() if name != "num_maskmem"}
     processor = GLUSProcessor.from_pretrained(start, **frames)
     model = GLUSForVideoSegmentation.from_pretrained(start, **setting.model)
-    watch = Curve(clips("hard_validation", budget, folder), processor, budget.curve_every)
+    watch = Curve(clips("hard_validation", budget.validation_videos, folder), processor, budget.curve_every)
     options = training_options(setting, budget) | {"logging_steps": budget.curve_every, "disable_tqdm": True}
     trainer = GLUSTrainer(
         model,
@@ -63,7 +63,7 @@ def run_cell(setting: Setting, start: str, budget: Budget, seed: int, folder: Pa
         callbacks=[watch],
     )
     summary = trainer.train().metrics
-    test = clips("hard_test", budget, folder)(model.eval(), processor)
+    test = clips("hard_test", budget.test_videos, folder)(model.eval(), processor)
     seconds = round(time.process_time() - begin, 1)
     passes = {name: summary[name] for name in ("frames_seen", "frame_passes")}
     return {"title": setting.title, "seed": seed, "test": test, "curve": watch.points, "seconds": seconds, **passes}
@@ -174,9 +174,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--batch", type=int, default=Budget.batch)
     parser.add_argument("--curve-every", type=int, default=20)
-    parser.add_argument(
-        "--test-videos", type=int, default=Budget.test_videos // 2, help="clips that a score is measured on"
-    )
+    parser.add_argument("--test-videos", type=int, default=30, help="clips that the table is measured on")
+    parser.add_argument("--validation-videos", type=int, default=10, help="clips that the curves are measured on")
     parser.add_argument("--training-videos", type=int, default=1000)
     parser.add_argument("--table", action="store_true", help="only write what is finished")
     args = parser.parse_args()
@@ -186,7 +185,8 @@ def main() -> None:
     if not args.table:
         if not (args.start / "config.json").is_file():
             parser.error(f"{args.start}: is not a model; make it with --halves, see docs/ablations.md")
-        budget = Budget(args.steps, args.batch, test_videos=args.test_videos, curve_every=args.curve_every)
+        counts = {"test_videos": args.test_videos, "validation_videos": args.validation_videos}
+        budget = Budget(args.steps, args.batch, curve_every=args.curve_every, **counts)
         run_cells(args, budget)
     write(args.output)
 

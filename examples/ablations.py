@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,7 @@ class Budget:
     batch: int = 8
     learning_rate: float = 5e-4
     test_videos: int = 40
+    validation_videos: int = 40
     curve_every: int = 25
 
 
@@ -107,9 +108,9 @@ class Curve(TrainerCallback):
             model.train()
 
 
-def clips(split: str, budget: Budget, folder: Path, **options) -> VideoValidation:
+def clips(split: str, count: int, folder: Path, **options) -> VideoValidation:
     """Scores a model on clips of a split."""
-    rows = load_referring_dataset("motion_shapes", split=split, num_videos=budget.test_videos, size=64, **options)
+    rows = load_referring_dataset("motion_shapes", split=split, num_videos=count, size=64, **options)
     return VideoValidation(rows, folder / f"predictions-{split}", split=split)
 
 
@@ -136,7 +137,7 @@ def run(setting: Setting, start: str, budget: Budget, seed: int, folder: Path, s
     frames = {name: value for name, value in setting.model.items() if name != "num_maskmem"}
     processor = GLUSProcessor.from_pretrained(start, **frames)
     model = GLUSForVideoSegmentation.from_pretrained(start, **setting.model)
-    watch = Curve(clips("validation", budget, folder), processor, budget.curve_every)
+    watch = Curve(clips("validation", budget.validation_videos, folder), processor, budget.curve_every)
     trainer = GLUSTrainer(
         model,
         GLUSTrainingArguments(str(folder), seed=seed, **training_options(setting, budget)),
@@ -146,12 +147,12 @@ def run(setting: Setting, start: str, budget: Budget, seed: int, folder: Path, s
     )
     trainer.train()
     model.eval()
-    scores = {split: clips(split, budget, folder)(model, processor) for split in ("test", "occlusion")}
+    scores = {split: clips(split, budget.test_videos, folder)(model, processor) for split in ("test", "occlusion")}
     result = {"title": setting.title, "seed": seed, **scores}
     if setting.curve:
         result["curve"] = watch.points
     if strides:
-        long = clips("test", replace(budget, test_videos=budget.test_videos // 4), folder, num_frames=40)
+        long = clips("test", budget.test_videos // 4, folder, num_frames=40)
         result["strides"] = {str(stride): _with_stride(model, processor, long, stride) for stride in STRIDES}
     return result
 
@@ -179,7 +180,7 @@ def run_all(args: argparse.Namespace, budget: Budget) -> None:
 def check_budget(file: Path, budget: Budget) -> None:
     """A finished run is kept; one of another length would get into the same table."""
     done = json.loads(file.read_text())["budget"]
-    for name in ("steps", "test_videos", "batch", "curve_every"):
+    for name in ("steps", "test_videos", "validation_videos", "batch", "curve_every"):
         if done[name] != getattr(budget, name):
             option = f"--{name.replace('_', '-')}"
             sys.exit(f"error: {file}: was made with {option} {done[name]}; pass that, or choose another --output")
@@ -259,7 +260,7 @@ def main() -> None:
     if args.halves and not (args.start / "config.json").exists():
         join_halves(*args.halves, args.start)
     if not args.table:
-        run_all(args, Budget(steps=args.steps, test_videos=args.test_videos))
+        run_all(args, Budget(args.steps, test_videos=args.test_videos, validation_videos=args.test_videos))
     print("\n".join(table(results(args.output))))
 
 

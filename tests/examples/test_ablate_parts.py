@@ -14,7 +14,8 @@ from ablate_parts import CELLS, SCORED_KINDS, best_step, main, table  # noqa: E4
 from tiny_model import Recipe, build_tiny  # noqa: E402
 
 
-TINY = ("--steps", "1", "--batch", "1", "--curve-every", "1", "--test-videos", "1", "--training-videos", "5")
+ONE_STEP = ("--steps", "1", "--batch", "1", "--curve-every", "1")
+TINY = (*ONE_STEP, "--test-videos", "1", "--validation-videos", "1", "--training-videos", "5")
 
 
 @pytest.fixture(scope="module")

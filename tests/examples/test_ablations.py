@@ -37,7 +37,7 @@ def test_the_mixtures_sample_expressions_about_motion_as_often_as_they_say(proce
 
 @pytest.mark.parametrize("name", ["no-context", "no-window"])
 def test_a_setting_is_trained_and_scored(name, tmp_path):
-    budget = Budget(steps=1, batch=1, test_videos=1)
+    budget = Budget(steps=1, batch=1, test_videos=1, validation_videos=1)
     setting = SETTINGS[name]
     result = run(
         type(setting)(setting.title, setting.model, videos=2), "glus-tiny", budget, 0, tmp_path, strides=False
