@@ -138,8 +138,11 @@ class JobStore:
                 raise UserError(GONE) from None
             raise
         with self._changed:
-            self._queue.append(job)
-            self._changed.notify_all()
+            if job.stopped.is_set():  # cancelled while its video was copied
+                self._remove(job)
+            else:
+                self._queue.append(job)
+                self._changed.notify_all()
         return job
 
     def get(self, job_id: str) -> Job | None:

@@ -47,7 +47,8 @@ def generate_clip(
             frames tell, on a textured background that moves; see [`sample_hard_scene`].
         seed: a different seed is a different dataset.
         size: side of the square frames in pixels.
-        num_frames: length; by default 8 to 24 (hard clips: 20 to 32), sampled by the seed.
+        num_frames: length; by default 8 to 24 (hard clips: 20 to 32), sampled by the seed. Of a hard clip with fewer
+            than 20 frames, a short event can fall between two frames.
         num_expressions: most expressions per clip.
 
     Example:
