@@ -2,6 +2,7 @@
 
     python benchmarks/gpu_needs.py sizes
     python benchmarks/gpu_needs.py glus-7b
+    python benchmarks/gpu_needs.py mevis --cards 8
 
 Nothing is measured on a GPU. Parameters are counted on models without data. Memory is the weights in each precision
 and the peak of live tensors while each stage of inference runs without data; CUDA's context (about 0.5 GB), the
@@ -39,7 +40,9 @@ CARDS = {  # dense bfloat16 with float32 sums, 1e12 operations per second, from 
     "RTX 4090, 24 GB": 165.2,
     "A100, 40 or 80 GB": 312.0,
     "H100 SXM, 80 GB": 989.4,
+    "H200 SXM, 141 GB": 989.4,
 }
+MEVIS_VALID = (140, 2236)  # videos, expressions
 SWIN_B = {
     "model_type": "swin",
     "image_size": 384,
@@ -167,6 +170,33 @@ def operations(stages: Stages, stage: Callable) -> float:
     return counter.get_total_flops()
 
 
+PER_FRAME, PER_MASK = ("CLIP", "SAM-2 image encoder"), ("language model, one window", "memory, mask decoder")
+
+
+def operations_of(stages: Stages) -> dict[str, float]:
+    """By part: those of a frame, and those of a frame and expression."""
+    runs = (stages.clip, stages.mask_features, lambda: stages.windows(1), stages.decode)
+    return {name: operations(stages, run) for name, run in zip(PER_FRAME + PER_MASK, runs, strict=True)}
+
+
+def print_mevis(frames: int, cards: int, utilization: float) -> None:
+    """`frames`: of a video, on average."""
+    videos, expressions = MEVIS_VALID
+    parts, counts = operations_of(Stages()), dict.fromkeys(PER_FRAME, videos) | dict.fromkeys(PER_MASK, expressions)
+    print(
+        f"CALCULATED on the meta device, not measured: {videos} videos of {frames} frames, {expressions} expressions"
+    )
+    print("\n| part | 1e15 operations |\n| --- | --- |")
+    totals = {name: frames * counts[name] * size for name, size in parts.items()}
+    for name, size in totals.items():
+        print(f"| {name} | {size / 1e15:.0f} |")
+    total = sum(totals.values())
+    print(f"| **all** | **{total / 1e15:.0f}** |\n\n| cards | minutes |\n| --- | --- |")
+    for name, rate in CARDS.items():
+        best = total / (cards * rate * 1e12) / 60
+        print(f"| {cards} x {name} | {best:.0f} to {best / utilization:.0f} |")
+
+
 def print_glus(utilization: float) -> None:
     stages = Stages()
     kept = 2 * LAYERS * PREFIX * HIDDEN * HALF.itemsize
@@ -183,12 +213,7 @@ def print_glus(utilization: float) -> None:
     for count in batches:
         extra = kept + max(read[count], mask)
         print(f"| with `batch_size={count}` | {' | '.join(f'{(total + extra) / GB:.2f}' for total in totals)} |")
-    parts = {
-        "CLIP": operations(stages, stages.clip),
-        "language model, one window": operations(stages, lambda: stages.windows(1)),
-        "SAM-2 image encoder": operations(stages, stages.mask_features),
-        "memory, mask decoder": operations(stages, stages.decode),
-    }
+    parts = operations_of(stages)
     print("\n| operations per frame and expression | 1e12 |\n| --- | --- |")
     for name, count in parts.items():
         print(f"| {name} | {count / 1e12:.2f} |")
@@ -201,12 +226,19 @@ def print_glus(utilization: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("sizes", "glus-7b"))
+    parser.add_argument("what", choices=("sizes", "glus-7b", "mevis"))
     parser.add_argument("--utilization", type=float, default=0.3, help="assumed share of a card's peak rate")
+    parser.add_argument("--frames", type=int, default=80, help="assumed mean length of MeViS's videos")
+    parser.add_argument("--cards", type=int, default=8)
     arguments = parser.parse_args()
     transformers_logging.set_verbosity_error()
     logging.disable(logging.WARNING)
-    print_sizes() if arguments.what == "sizes" else print_glus(arguments.utilization)
+    if arguments.what == "sizes":
+        print_sizes()
+    elif arguments.what == "glus-7b":
+        print_glus(arguments.utilization)
+    else:
+        print_mevis(arguments.frames, arguments.cards, arguments.utilization)
 
 
 if __name__ == "__main__":
