@@ -146,8 +146,9 @@ def sample_batch(
     window: int,
     weights=None,
     kind="plain",
+    lengths: tuple[int, int] | None = None,
 ) -> TinyBatch:
-    """Sample and render a batch; `kind`: of `SCENES`."""
+    """Sample and render a batch; `kind`: of `SCENES`; `lengths`: of the clips, by default those of the kind."""
     drawn = SCENES[kind]
     frames, masks, targets, times, texts, kinds, scenes = [], [], [], [], [], [], []
     while len(frames) < clips:
@@ -157,7 +158,7 @@ def sample_batch(
             continue
         sampled = [sampled[index % len(sampled)] for index in range(expressions)]
         moments = [moment(sprite) for sprite in scene.sprites if moment(sprite) is not None] if drawn.is_hard else ()
-        at = sample_times(rng, processor, window, drawn.lengths, moments)
+        at = sample_times(rng, processor, window, lengths or drawn.lengths, moments)
         pixels, visible = scene.render(at, SIZE)
         query = visible[:, -window:]
         frames.append(pixels)

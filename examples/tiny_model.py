@@ -189,7 +189,9 @@ class TrainingHeads(nn.Module):
         )
         self.map = nn.Linear(hidden_size, GRID * GRID)
 
-    def attribute_loss(self, states: Tensor, labels: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def attribute_loss(
+        self, states: Tensor, labels: dict[str, Tensor], motion_weight: float = 1.0
+    ) -> tuple[Tensor, dict[str, float]]:
         """Cross entropy over all tokens; background is a class of its own and weighs a tenth."""
         total, accuracy = states.new_zeros(()), {}
         for name, head in self.attributes.items():
@@ -200,7 +202,8 @@ class TrainingHeads(nn.Module):
             weight = torch.ones(logits.shape[-1])
             weight[-1] = 0.1
             classes = target.masked_fill(target == BACKGROUND, logits.shape[-1] - 1)
-            total = total + F.cross_entropy(logits, classes, weight)
+            entropy = F.cross_entropy(logits, classes, weight)
+            total = total + (motion_weight * entropy if name == "motion" else entropy)
             on_sprite = target >= 0
             accuracy[name] = (logits.argmax(-1) == target)[on_sprite].float().mean().item()
         return total, accuracy

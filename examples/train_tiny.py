@@ -124,14 +124,14 @@ def last_attention(language_model, states: Tensor, prompts, before: Tensor, plac
     return torch.einsum("cewphd,cewthd->cewpht", query, key).mul(layer.self_attn.scaling).log_softmax(-1)
 
 
-def read_losses(model, heads, batch) -> tuple[Tensor, Tensor, dict]:
+def read_losses(model, heads, batch, motion_weight: float = 1.0) -> tuple[Tensor, Tensor, dict]:
     """Losses of the reading part, and the predicted prompts `[clips, expressions, window, dim]`."""
     reading = read(model, batch)
     rows = torch.arange(len(reading.segs))[:, None]
     labels = {name: label[rows, batch.prompts.image_frames] for name, label in batch.cell_labels.items()}
     # too early to know; of a hard scene only the frames of the window tell, see state_labels
     labels["motion"] = labels["motion"].index_fill(1, torch.tensor([0, 1]), IGNORED)
-    dense, accuracy = heads.attribute_loss(reading.image_states, labels)
+    dense, accuracy = heads.attribute_loss(reading.image_states, labels, motion_weight)
     cells = torch.from_numpy(coverage(batch.targets.numpy() > 0.5))
     map_logits = heads.map(
         reading.segs
@@ -164,18 +164,24 @@ def by_kind(values: Tensor, kinds: list[list[str]], valid: Tensor) -> dict[str, 
     return {kind: float(np.mean(items)) for kind, items in sums.items()}
 
 
-def draw(rng, processor, window: int, scenes: str):
+def draw(rng, processor, window: int, scenes: str, lengths: tuple[int, int] | None = None):
     """A batch of eight clips: eight expressions over a window of one frame, four over two, two over four."""
     weights = None if SCENES[scenes].is_hard else KINDS
-    expressions = max(8 // window, 1)
-    return sample_batch(rng, processor, clips=8, expressions=expressions, window=window, weights=weights, kind=scenes)
+    counts = {"clips": 8, "expressions": max(8 // window, 1), "window": window}
+    return sample_batch(rng, processor, **counts, weights=weights, kind=scenes, lengths=lengths)
+
+
+SHORT = (8, 17)  # frames of clips whose motions are large from frame to frame
 
 
 def read_step(model, heads, processor, rng, progress: float, scenes: str = "plain") -> tuple[Tensor, dict]:
-    longer = 0.75 if SCENES[scenes].is_hard else (0.0 if progress < 0.5 else 0.4)
+    """Hard scenes: first looks, then motions on short clips, at last on clips as long as those of the dataset."""
+    is_hard = SCENES[scenes].is_hard
+    longer = 0.75 if is_hard else (0.0 if progress < 0.5 else 0.4)
     window = processor.num_query_frames if rng.random() < longer else 1
-    batch = draw(rng, processor, window, scenes)
-    loss, _, metrics = read_losses(model, heads, batch)
+    knows_looks = is_hard and progress > 0.4
+    batch = draw(rng, processor, window, scenes, SHORT if knows_looks and progress < 0.75 else None)
+    loss, _, metrics = read_losses(model, heads, batch, motion_weight=4.0 if knows_looks else 1.0)
     return loss, metrics
 
 
