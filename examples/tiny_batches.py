@@ -218,11 +218,11 @@ def _values(scene: Scene, name: str) -> list[str]:
 
 
 def state_labels(scene: Scene, masks: np.ndarray, times: np.ndarray, window: int) -> np.ndarray:
-    """What the sprite under every cell of a hard scene is doing, `[frames, 64]`: known from the second frame of the
-    window on, since one frame does not show it; `IGNORED` before."""
+    """What the sprite under every cell of a hard scene has done since the frame before, `[frames, 64]`; `IGNORED` in
+    the first frames of context and window, which have none before them."""
     cells = coverage(masks)
     owner = np.where(cells.max(0) > 0.2, cells.argmax(0), BACKGROUND)
     doing = np.stack([*(states(sprite, times) for sprite in scene.sprites), np.full(len(times), BACKGROUND)])
     labels = doing[owner, np.arange(len(times))[:, None]]
-    labels[: len(times) - window + 1] = IGNORED
+    labels[[0, len(times) - window]] = IGNORED
     return labels

@@ -129,7 +129,7 @@ def read_losses(model, heads, batch, motion_weight: float = 1.0) -> tuple[Tensor
     reading = read(model, batch)
     rows = torch.arange(len(reading.segs))[:, None]
     labels = {name: label[rows, batch.prompts.image_frames] for name, label in batch.cell_labels.items()}
-    # too early to know; of a hard scene only the frames of the window tell, see state_labels
+    # too early to know
     labels["motion"] = labels["motion"].index_fill(1, torch.tensor([0, 1]), IGNORED)
     dense, accuracy = heads.attribute_loss(reading.image_states, labels, motion_weight)
     cells = torch.from_numpy(coverage(batch.targets.numpy() > 0.5))
