@@ -40,6 +40,7 @@ TEXTS = ("the red square", "the thing moving left")
 FRAMES, GB = 8, 1e9
 SEG_ID = 480  # of the miniature's tokenizer, which both scales take
 BIAS = 5.0  # the first coordinate of every state: makes the head answer [SEG]
+SEG_WEIGHT = 100.0  # behind 32 layers the first coordinate is half as large as the others; 32,000 words compete
 
 
 # ---- what the steps do
@@ -98,7 +99,7 @@ def random_weight(name: str, shape: torch.Size) -> Tensor:
     if name.endswith("mm_projector.bias"):
         weight[0] = BIAS
     if name == "lm_head.weight":
-        weight[SEG_ID, 0] = 10.0
+        weight[SEG_ID, 0] = SEG_WEIGHT
     return weight.float() if "mask_model" in name or "seg_projection" in name else weight.bfloat16()
 
 
@@ -241,6 +242,12 @@ def run(name: str, command: list, output: Path, args: argparse.Namespace) -> dic
     return found
 
 
+def check_answers(log: Path) -> None:
+    """A frame without an answer costs no mask decoder and no memory: the figures would be too small."""
+    if "No answer" in log.read_text():
+        raise SystemExit(f"segment: not all frames got [SEG], so not all masks were decoded; see {log}")
+
+
 def check_disk(args: argparse.Namespace, steps: list[str]) -> None:
     """Before anything is written."""
     weights = 2 * sum(part.numel() for part in build(args).parameters())
@@ -295,7 +302,10 @@ def main() -> None:
         if output.is_dir():  # of a step that was interrupted
             shutil.rmtree(output)
         print(f"{name} ...", file=sys.stderr)
-        record[name] = run(name, command, output, args)
+        figures = run(name, command, output, args)
+        if name == "segment":
+            check_answers(args.work / "segment.log")
+        record[name] = figures
         file.write_text(json.dumps(record, indent=2) + "\n")
         if name == "convert" and not args.keep:
             shutil.rmtree(args.work / "released")
