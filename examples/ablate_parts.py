@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=270, help="CPU time of all cells together")
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=Budget.batch)
     parser.add_argument("--curve-every", type=int, default=20)
     parser.add_argument("--test-videos", type=int, default=30, help="clips that the table is measured on")
