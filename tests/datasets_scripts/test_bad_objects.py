@@ -57,6 +57,8 @@ COCO_DAMAGE = {
     "a box of NaN": (lambda c: first(c).update(bbox=[math.nan, 0, 4, 4]), "object 1: has no box of four numbers"),
     "a box without end": (lambda c: first(c).update(bbox=[0, 0, math.inf, 4]), "object 1: has no box of four numbers"),
     "a box far outside": (lambda c: first(c).update(bbox=[1e30, 0, 4, 4]), "object 1: has no box of four numbers"),
+    "a box of 400 digits": (lambda c: first(c).update(bbox=[0, 0, 10**400, 4]), "object 1: has no box of four"),
+    "an area of 400 digits": (lambda c: first(c).update(area=10**400), "object 1: its area is 1000"),
     "an area of NaN": (lambda c: first(c).update(area=math.nan), "object 1: its area is nan"),
     "a negative area": (lambda c: first(c).update(area=-1), "object 1: its area is -1"),
     "a name above": (lambda c: first(c, "images").update(file_name="../../x.jpg"), "'../../x.jpg' is", NO_NAME),
@@ -153,6 +155,29 @@ def test_damaged_files_of_youtube_vis(damage, tmp_path):
     change, *words = VIDEO_DAMAGE[damage]
     edited(root / "train.json", change)
     refuse("ytvis19", root, "train", "train.json", *words)
+
+
+IMAGE_DAMAGE = {
+    "an id of a list": (lambda c: c[0].update(image_id=[1]), "image_data.json: [1] is no id of an image"),
+    "no id": (lambda c: c[0].pop("image_id"), "image_data.json: None is no id of an image"),
+}
+
+
+@pytest.mark.parametrize("damage", IMAGE_DAMAGE)
+def test_damaged_images_of_visual_genome(damage, tmp_path):
+    root = make_tree("visual_genome", tmp_path)
+    change, word = IMAGE_DAMAGE[damage]
+    edited(root / "image_data.json", change)
+    refuse("visual_genome", root, "full", word)
+
+
+def test_an_object_of_thousands_of_digits(tmp_path):
+    root = make_tree("youtube_vos", tmp_path)
+    edited(
+        root / "train" / "meta.json",
+        lambda c: c["videos"]["003234408d"]["objects"].update({"9" * 5000: {"category": "car"}}),
+    )
+    refuse("youtube_vos", root, "train", "is no number from 1 to 254")
 
 
 TAO_DAMAGE = {
@@ -268,7 +293,7 @@ OTHER_DAMAGE = {
         "image 0: has no 'region_id'",
     ),
     "visual_genome, an image twice": (
-        "visual_genome", "full", {}, "image_data.json", lambda c: c.append(c[0]), "two images have one id",
+        "visual_genome", "full", {}, "image_data.json", lambda c: c.append(c[0]), "two images have the id 0",
     ),
     "visual_genome, an address above": (
         "visual_genome", "full", {}, "image_data.json", lambda c: c[0].update(url="http://x/../.."), NO_NAME,

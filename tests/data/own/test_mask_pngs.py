@@ -72,6 +72,13 @@ def test_ids_of_others(tmp_path):
     assert_same(rows, np.stack([[values == 3] * 5, [values == 7] * 5]))
 
 
+def test_a_text_for_no_object(tmp_path):
+    """Python reads no number of thousands of digits; no mask can have it."""
+    masks, frames = davis_tree(tmp_path, np.ones((37, 53)))
+    (tmp_path / "expressions.json").write_text(json.dumps({"v": {"1": "the dog", "9" * 5000: "x", "300": "y"}}))
+    assert convert_davis(masks, frames, tmp_path / "own")["expressions"] == 1
+
+
 def test_objects_with_one_text_are_one_expression(tmp_path):
     values = np.zeros((37, 53))
     values[:10], values[10:20] = 1, 2
@@ -113,6 +120,11 @@ def remove_frames(folder):
     os.rename(folder / "frames/v", folder / "frames/w")
 
 
+def device_for_a_frame(folder):
+    (folder / "frames/v/00003.png").unlink()
+    (folder / "frames/v/00003.png").symlink_to("/dev/zero")
+
+
 def empty_text(folder):
     (folder / "expressions.json").write_text('{"v": {"1": " "}}')
 
@@ -126,6 +138,7 @@ def empty_text(folder):
         (resize_mask, r"is \[8, 8\] \(height, width\), but the video is \[37, 53\]"),
         (remove_frames, "frames/v: no such folder of frames, and no v.mp4 beside it"),
         (empty_text, "is not of the form"),
+        (device_for_a_frame, "00003.png: is a device, not an image"),
     ],
 )
 def test_mistakes_leave_nothing_behind(tmp_path, damage, words):

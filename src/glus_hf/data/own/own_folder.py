@@ -15,6 +15,7 @@ from ...atomic_write import new_folder
 from ...errors import DatasetFileError
 from ...media.images import IMAGE_SUFFIXES
 from ...media.rle import Track
+from ...safe_files import check_regular
 from ..dataset_files import check_name
 from ..strict_json import read_json
 from .expressions import EXPRESSIONS
@@ -76,6 +77,7 @@ class OwnFolder:
         return video
 
     def _place(self, source: Path, target: Path) -> None:
+        check_regular(source, "image" if source.suffix.lower() in IMAGE_SUFFIXES else "video", DatasetFileError)
         if self.copy:
             shutil.copyfile(source, target)
         else:
