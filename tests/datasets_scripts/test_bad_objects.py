@@ -41,6 +41,10 @@ def first(content, field="annotations"):
 COCO = "annotations/instances_train2017.json"
 NO_NAME = "is not a plain name"
 COCO_DAMAGE = {
+    "an annotation of text": (lambda c: c["annotations"].append("x"), "'annotations' has an element that is no"),
+    "annotations of numbers": (lambda c: c.update(annotations=[1, 2]), "'annotations' is no list of objects"),
+    "annotations by id": (lambda c: c.update(annotations={"1": first(c)}), "'annotations' is no list of objects"),
+    "a crowd of text": (lambda c: first(c).update(iscrowd="no"), "annotation 1: its 'iscrowd' is 'no', not 0 or 1"),
     "no categories": (lambda c: c.pop("categories"), "has no list 'categories'"),
     "images are no list": (lambda c: c.update(images={"a": 1}), "has no list 'images'"),
     "an image twice": (lambda c: c["images"].append(c["images"][0]), "two images have one id"),
@@ -74,6 +78,10 @@ COCO_DAMAGE = {
     "a mask of text": (lambda c: first(c).update(segmentation="x"), "object 1", "'size' and 'counts'"),
     "a polygon of text": (lambda c: first(c).update(segmentation=[["a"] * 6]), "object 1", "a polygon is a list"),
     "a polygon of NaN": (lambda c: first(c).update(segmentation=[[math.nan] * 6]), "object 1", "far outside"),
+    "an endless outline": (
+        lambda c: first(c).update(segmentation=[[65536, 65536, -65536, 65536, -65536, -65536] * 400]),
+        "object 1", "outlines of its polygons are longer than",
+    ),
     "an odd polygon": (lambda c: first(c).update(segmentation=[[1] * 7]), "object 1", "a polygon is a list"),
     "a description that is a number": (lambda c: first(c).update(caption=3), "annotation 1", "is no text"),
     "descriptions of numbers": (lambda c: first(c).update(caption=[3]), "object 1", "is no text"),
@@ -181,6 +189,8 @@ def test_an_object_of_thousands_of_digits(tmp_path):
 
 
 TAO_DAMAGE = {
+    "a place too far": (lambda c: first(c, "images").update(frame_index=1 << 40), "'frame_index' is 1099511627776"),
+    "names of false": (lambda c: first(c, "images").update(neg_category_ids=False), "False is no list of categories"),
     "of no video": (lambda c: first(c, "images").update(video_id=8), "image 100: is of video 8, which is not there"),
     "no place": (lambda c: first(c, "images").pop("frame_index"), "image 100: its 'frame_index' is None, no number"),
     "a place of text": (lambda c: first(c, "images").update(frame_index="0"), "'frame_index' is '0', no number"),
@@ -267,6 +277,13 @@ OTHER_DAMAGE = {
         "bdd100k", "train", {}, "labels/det_20/det_train.json", lambda c: first({"x": c}, "x").update(labels="x"),
         "image 0000-0000.jpg: 'labels' is no list",
     ),
+    "bdd100k, no category": (
+        "bdd100k", "train", {}, "labels/det_20/det_train.json",
+        lambda c: c[0]["labels"][0].update(category=5), "has no 'category'",
+    ),
+    "bdd100k, a row of text": (
+        "bdd100k", "train", {}, "labels/det_20/det_train.json", lambda c: c.append("x"), "element that is no object",
+    ),
     "bdd100k, no id": (
         "bdd100k", "train", {}, "labels/det_20/det_train.json", lambda c: c[0]["labels"][0].pop("id"), "has no id",
     ),
@@ -337,6 +354,11 @@ class Malicious:
 
 
 REFERENCES = {
+    "no split": (lambda refs: [{**refs[0], "split": None}], "reference 1: has no 'split'"),
+    "half a character": (
+        lambda refs: [{**refs[0], "sentences": [{"sent": "a \ud800"}]}],
+        "reference 1: a text of its 'sentences' holds half a character",
+    ),
     "a program": (lambda refs: [Malicious()], "refused: the pickle wants to load"),
     "no list": (lambda refs: {"a": 1}, "is no list of references"),
     "no sentences": (lambda refs: [{**refs[0], "sentences": [{}]}], "reference 1: has no 'sentences'"),

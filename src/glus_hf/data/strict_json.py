@@ -101,6 +101,7 @@ class JsonScanner:
         self.path, self.file = path, file
         self.window, self.base, self.at, self.ended = "", 0, 0, False
         self.lists: list[str] = []  # names of those that `elements` met, empty ones too
+        self.others: list[str] = []  # names of members that are neither a list nor null
         self.decode = json.JSONDecoder().raw_decode
 
     def members(self) -> Iterator[tuple[str, int, int]]:
@@ -125,8 +126,8 @@ class JsonScanner:
                 seen.add(key)
                 if self._next() == "[":
                     yield from self._elements(key)
-                else:
-                    self._value()
+                elif self._value()[0] is not None:
+                    self.others.append(key)
         else:
             self._fail("the top level must be an object or a list")
         self._end()

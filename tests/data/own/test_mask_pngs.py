@@ -112,8 +112,24 @@ def break_mask(folder):
     (folder / "masks/v/00003.png").write_bytes(b"no image")
 
 
+def jpeg_for_a_mask(folder):
+    Image.new("L", (53, 37), 1).save(folder / "masks/v/00003.png", "JPEG")
+
+
 def resize_mask(folder):
     Image.new("L", (8, 8)).save(folder / "masks/v/00003.png")
+
+
+def break_frame(folder):
+    (folder / "frames/v/00003.png").write_bytes(b"no image")
+
+
+def resize_frame(folder):
+    Image.new("RGB", (8, 8)).save(folder / "frames/v/00003.png")
+
+
+def name_that_is_no_text(folder):
+    os.rename(folder / "masks/v", folder / "masks" / os.fsdecode(b"v\xff"))
 
 
 def remove_frames(folder):
@@ -135,7 +151,11 @@ def empty_text(folder):
         (remove_mask, "00003.png: video v: no such mask: keep only the frames that have a mask"),
         (add_mask, "00009.png: video 'v' has no such frame"),
         (break_mask, "00003.png: video v: cannot be read as an image"),
+        (jpeg_for_a_mask, r"00003.png: video v: cannot be read as an image \(not a PNG\)"),
         (resize_mask, r"is \[8, 8\] \(height, width\), but the video is \[37, 53\]"),
+        (break_frame, "00003.png: cannot be read as an image"),
+        (resize_frame, r"00003.png: is \[8, 8\] \(height, width\), but the first frame is"),
+        (name_that_is_no_text, "its name is not UTF-8; rename it"),
         (remove_frames, "frames/v: no such folder of frames, and no v.mp4 beside it"),
         (empty_text, "is not of the form"),
         (device_for_a_frame, "00003.png: is a device, not an image"),
