@@ -18,6 +18,7 @@ GROUND = (
     "errors",
     "model_families",
     "atomic_write",
+    "bounded_json",
     "control_characters",
     "output_claim",
     "safe_files",

@@ -65,7 +65,7 @@ class BDD100K(ObjectDatasetBuilder):
         for index in range(len(rows[name])):
             row = rows.read(name, index)
             path = places.address(row.get("name"))
-            labels = row.get("labels") or []
+            labels = [] if row.get("labels") is None else row["labels"]
             if not isinstance(labels, list) or not all(isinstance(each, dict) for each in labels):
                 raise DatasetContentError(f"{part}: image {row['name']}: 'labels' is no list of objects")
             size = header_size(path)
@@ -81,6 +81,8 @@ def _object(where: str, label: dict, size: tuple[int, int]) -> FoundObject:
     where = f"{where}, object {label.get('id')}"
     if type(label.get("id")) not in (int, str):
         raise DatasetContentError(f"{where}: has no id")
+    if not isinstance(label.get("category"), str):
+        raise DatasetContentError(f"{where}: has no 'category'")
     segmentation = label.get("rle") or _polygons(where, label.get("poly2d"))
     corners = label.get("box2d")
     if isinstance(corners, dict):

@@ -74,7 +74,7 @@ class _Video:
         self.frames, self.masks = self._list("annotated_image_paths"), row.get("segmentations")
         if self.masks is not None and len(self._list("segmentations")) != len(self.frames):
             raise DatasetContentError(f"{self.where}: has no 'segmentations' of {len(self.frames)} frames")
-        self.names = row.get("track_category_ids") or {}
+        self.names = {} if row.get("track_category_ids") is None else row["track_category_ids"]
         if not isinstance(self.names, dict):
             raise DatasetContentError(f"{self.where}: 'track_category_ids' are no categories by track")
 
@@ -103,7 +103,7 @@ class _Video:
         )
 
     def _category_list(self, name: str) -> list[str]:
-        keys = self.row.get(name) or []
+        keys = [] if self.row.get(name) is None else self.row[name]
         if not isinstance(keys, list):
             raise DatasetContentError(f"{self.where}: {name!r} is no list of categories")
         return [self._category(key) for key in keys]

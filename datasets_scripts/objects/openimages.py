@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterator
 
 from glus_hf.data.dataset_files import SourceFiles, first_existing, header_size
@@ -98,15 +99,17 @@ def _grouped(path: str) -> Iterator[tuple[str, list[tuple[int, dict]]]]:
 
 
 _BOX = ("XMin", "XMax", "YMin", "YMax")  # shares of the image
+_NUMBER = re.compile(r"[-+]?[0-9]{1,20}(\.[0-9]{0,40})?(e[-+]?[0-9]{1,3})?", re.IGNORECASE)
 
 
 def _object(path: str, number: int, row: dict, classes: dict[str, str], size: tuple[int, int]) -> FoundObject:
     if row["LabelName"] not in classes:
         raise DatasetContentError(f"{path}: line {number}: {row['LabelName']!r} is no known category")
-    try:
-        x0, x1, y0, y1 = (float(row[name]) for name in _BOX)
-    except ValueError:
-        raise DatasetContentError(f"{path}: line {number}: has no box of four numbers") from None
+    if not all(_NUMBER.fullmatch(row[name]) for name in _BOX):
+        raise DatasetContentError(f"{path}: line {number}: has no box of four numbers")
+    if row["IsGroupOf"] not in ("0", "1", "-1"):  # -1: not known
+        raise DatasetContentError(f"{path}: line {number}: its IsGroupOf is {row['IsGroupOf']!r:.80}, not 0 or 1")
+    x0, x1, y0, y1 = (float(row[name]) for name in _BOX)
     height, width = size
     box = (x0 * width, y0 * height, x1 * width, y1 * height)
     return FoundObject(f"line {number}", box, name=classes[row["LabelName"]], is_crowd=row["IsGroupOf"] == "1")

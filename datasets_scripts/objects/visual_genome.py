@@ -14,6 +14,7 @@ from glus_hf.data.objects.object_builder import ObjectDatasetBuilder, ObjectData
 from glus_hf.data.objects.object_schema import FoundImage, FoundObject, plain_name
 from glus_hf.data.strict_json import cached_json
 from glus_hf.errors import DatasetContentError, DatasetFileError
+from glus_hf.rows import first_repeated
 
 
 FILES = {"regions": "region_descriptions.json", "objects": "objects.json"}
@@ -76,10 +77,12 @@ def _images(path: str) -> dict[int, dict]:
     content = cached_json(path)
     if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
         raise DatasetContentError(f"{path}: is no list of images")
-    images = {each.get("image_id"): each for each in content}
-    if len(images) < len(content):
-        raise DatasetContentError(f"{path}: two images have one id")
-    return images
+    ids = [each.get("image_id") for each in content]
+    if wrong := [each for each in ids if type(each) is not int]:
+        raise DatasetContentError(f"{path}: {wrong[0]!r:.80} is no id of an image")
+    if first_repeated(ids) is not None:
+        raise DatasetContentError(f"{path}: two images have the id {first_repeated(ids)}")
+    return dict(zip(ids, content, strict=True))
 
 
 def _ids(path: str, split: str) -> set[int]:

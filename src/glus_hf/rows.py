@@ -32,6 +32,17 @@ def column(rows: Sequence[Mapping], name: str) -> list:
     return list(rows[name]) if is_table(rows) else [row[name] for row in rows]
 
 
+def first_repeated(values: Iterable):
+    """The first value that was there before; None where every value is there once.
+
+    Example:
+        >>> first_repeated(["a", "b", "b", "a"])
+        'b'
+    """
+    seen = set()
+    return next((value for value in values if value in seen or seen.add(value)), None)
+
+
 def select_rows(rows: Sequence[Mapping], indices: Iterable[int]):
     """The rows with these numbers, in this order.
 
@@ -65,4 +76,4 @@ def all_have(rows: Sequence[Mapping], name: str) -> bool:
     return not any(batch[name].null_count for batch in batches)
 
 
-__all__ = ["all_have", "column", "filter_rows", "is_table", "only_columns", "select_rows"]
+__all__ = ["all_have", "column", "filter_rows", "first_repeated", "is_table", "only_columns", "select_rows"]

@@ -23,6 +23,7 @@ KINDS = {  # what a message calls it, and how many bytes it may have
     "yaml": ("a YAML file", 1 * MB),
     "text": ("a text file", 64 * MB),
     "csv": ("a CSV file", 64 * MB),
+    "xml": ("an XML file", 128 * MB),
     "config": ("a configuration", 4 * MB),
     "tokenizer": ("a tokenizer file", 64 * MB),
     "parquet": ("a Parquet file", 2 * GB),

@@ -31,13 +31,20 @@ def test_rows_by_position_equal_the_whole(content, ascii_only, indent, chunk, tm
     except UnicodeEncodeError:  # a lone surrogate cannot be written as UTF-8
         return
     original, strict_json.CHUNK = strict_json.CHUNK, chunk
+    lists = content if isinstance(content, dict) else {"": content}
+    kinds = [{isinstance(row, dict) for row in rows} for rows in lists.values() if isinstance(rows, list)]
     try:
         rows = JsonRows(file)
+    except DatasetFileError as error:
+        assert {True, False} in kinds and "an element that is no object" in str(error)
+        return
     finally:
         strict_json.CHUNK = original
-    lists = content if isinstance(content, dict) else {"": content}
+    assert {True, False} not in kinds
     for name, expected in lists.items():
-        expected = [row for row in expected if isinstance(row, dict)] if isinstance(expected, list) else []
+        has_rows = isinstance(expected, list) and all(isinstance(row, dict) for row in expected)
+        assert (name in rows.no_rows) == (not has_rows and expected is not None)
+        expected = expected if has_rows else []
         try:
             assert [rows.read(name, index) for index in range(len(rows[name]))] == expected
         except DatasetFileError as error:

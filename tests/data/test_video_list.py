@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -135,6 +136,7 @@ def test_files_that_are_no_manifests(tmp_path):
         "header.csv": (b"film,text\n", "no columns 'video' and 'expression'"),
         "fewer.csv": (b"video,expression\na.mp4\n", "line 2: has fewer cells"),
         "more.csv": (b"video,expression\na.mp4,x,y\n", "line 2: has more cells"),
+        "twice.csv": (b"video,expression,video\na.mp4,x,b.mp4\n", "has two columns 'video'"),
         "quote.csv": (b'video,expression\n"a.mp4,x\n', "is not CSV"),
     }
     for name, (content, message) in cases.items():
@@ -153,6 +155,18 @@ def test_parquet_columns_of_other_kinds(tmp_path):
             read_video_list(tmp_path / "m.parquet")
     pq.write_table(pa.table({"film": ["a"]}), tmp_path / "m.parquet")
     with pytest.raises(DatasetFileError, match="row 1: 'video' must be a path"):
+        read_video_list(tmp_path / "m.parquet")
+
+
+def test_parquet_columns_that_say_nothing(tmp_path):
+    texts = pa.array(["x"]), pa.array(["y"]), pa.array(["z"])
+    pq.write_table(pa.Table.from_arrays(texts, ["video", "video", "expression"]), tmp_path / "m.parquet")
+    with pytest.raises(DatasetFileError, match="has two columns 'video'"):
+        read_video_list(tmp_path / "m.parquet")
+    offsets = pa.py_buffer(np.array([0, 2], np.int32).tobytes())
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(b"\xff\xfe")])
+    pq.write_table(pa.table({"video": ["a.mp4"], "expression": broken}), tmp_path / "m.parquet")
+    with pytest.raises(DatasetFileError, match="m.parquet: holds a text that is not UTF-8"):
         read_video_list(tmp_path / "m.parquet")
 
 

@@ -41,6 +41,10 @@ def first(content, field="annotations"):
 COCO = "annotations/instances_train2017.json"
 NO_NAME = "is not a plain name"
 COCO_DAMAGE = {
+    "an annotation of text": (lambda c: c["annotations"].append("x"), "'annotations' has an element that is no"),
+    "annotations of numbers": (lambda c: c.update(annotations=[1, 2]), "'annotations' is no list of objects"),
+    "annotations by id": (lambda c: c.update(annotations={"1": first(c)}), "'annotations' is no list of objects"),
+    "a crowd of text": (lambda c: first(c).update(iscrowd="no"), "annotation 1: its 'iscrowd' is 'no', not 0 or 1"),
     "no categories": (lambda c: c.pop("categories"), "has no list 'categories'"),
     "images are no list": (lambda c: c.update(images={"a": 1}), "has no list 'images'"),
     "an image twice": (lambda c: c["images"].append(c["images"][0]), "two images have one id"),
@@ -57,6 +61,8 @@ COCO_DAMAGE = {
     "a box of NaN": (lambda c: first(c).update(bbox=[math.nan, 0, 4, 4]), "object 1: has no box of four numbers"),
     "a box without end": (lambda c: first(c).update(bbox=[0, 0, math.inf, 4]), "object 1: has no box of four numbers"),
     "a box far outside": (lambda c: first(c).update(bbox=[1e30, 0, 4, 4]), "object 1: has no box of four numbers"),
+    "a box of 400 digits": (lambda c: first(c).update(bbox=[0, 0, 10**400, 4]), "object 1: has no box of four"),
+    "an area of 400 digits": (lambda c: first(c).update(area=10**400), "object 1: its area is 1000"),
     "an area of NaN": (lambda c: first(c).update(area=math.nan), "object 1: its area is nan"),
     "a negative area": (lambda c: first(c).update(area=-1), "object 1: its area is -1"),
     "a name above": (lambda c: first(c, "images").update(file_name="../../x.jpg"), "'../../x.jpg' is", NO_NAME),
@@ -72,6 +78,10 @@ COCO_DAMAGE = {
     "a mask of text": (lambda c: first(c).update(segmentation="x"), "object 1", "'size' and 'counts'"),
     "a polygon of text": (lambda c: first(c).update(segmentation=[["a"] * 6]), "object 1", "a polygon is a list"),
     "a polygon of NaN": (lambda c: first(c).update(segmentation=[[math.nan] * 6]), "object 1", "far outside"),
+    "an endless outline": (
+        lambda c: first(c).update(segmentation=[[65536, 65536, -65536, 65536, -65536, -65536] * 400]),
+        "object 1", "outlines of its polygons are longer than",
+    ),
     "an odd polygon": (lambda c: first(c).update(segmentation=[[1] * 7]), "object 1", "a polygon is a list"),
     "a description that is a number": (lambda c: first(c).update(caption=3), "annotation 1", "is no text"),
     "descriptions of numbers": (lambda c: first(c).update(caption=[3]), "object 1", "is no text"),
@@ -155,7 +165,32 @@ def test_damaged_files_of_youtube_vis(damage, tmp_path):
     refuse("ytvis19", root, "train", "train.json", *words)
 
 
+IMAGE_DAMAGE = {
+    "an id of a list": (lambda c: c[0].update(image_id=[1]), "image_data.json: [1] is no id of an image"),
+    "no id": (lambda c: c[0].pop("image_id"), "image_data.json: None is no id of an image"),
+}
+
+
+@pytest.mark.parametrize("damage", IMAGE_DAMAGE)
+def test_damaged_images_of_visual_genome(damage, tmp_path):
+    root = make_tree("visual_genome", tmp_path)
+    change, word = IMAGE_DAMAGE[damage]
+    edited(root / "image_data.json", change)
+    refuse("visual_genome", root, "full", word)
+
+
+def test_an_object_of_thousands_of_digits(tmp_path):
+    root = make_tree("youtube_vos", tmp_path)
+    edited(
+        root / "train" / "meta.json",
+        lambda c: c["videos"]["003234408d"]["objects"].update({"9" * 5000: {"category": "car"}}),
+    )
+    refuse("youtube_vos", root, "train", "is no number from 1 to 254")
+
+
 TAO_DAMAGE = {
+    "a place too far": (lambda c: first(c, "images").update(frame_index=1 << 40), "'frame_index' is 1099511627776"),
+    "names of false": (lambda c: first(c, "images").update(neg_category_ids=False), "False is no list of categories"),
     "of no video": (lambda c: first(c, "images").update(video_id=8), "image 100: is of video 8, which is not there"),
     "no place": (lambda c: first(c, "images").pop("frame_index"), "image 100: its 'frame_index' is None, no number"),
     "a place of text": (lambda c: first(c, "images").update(frame_index="0"), "'frame_index' is '0', no number"),
@@ -242,6 +277,13 @@ OTHER_DAMAGE = {
         "bdd100k", "train", {}, "labels/det_20/det_train.json", lambda c: first({"x": c}, "x").update(labels="x"),
         "image 0000-0000.jpg: 'labels' is no list",
     ),
+    "bdd100k, no category": (
+        "bdd100k", "train", {}, "labels/det_20/det_train.json",
+        lambda c: c[0]["labels"][0].update(category=5), "has no 'category'",
+    ),
+    "bdd100k, a row of text": (
+        "bdd100k", "train", {}, "labels/det_20/det_train.json", lambda c: c.append("x"), "element that is no object",
+    ),
     "bdd100k, no id": (
         "bdd100k", "train", {}, "labels/det_20/det_train.json", lambda c: c[0]["labels"][0].pop("id"), "has no id",
     ),
@@ -268,7 +310,7 @@ OTHER_DAMAGE = {
         "image 0: has no 'region_id'",
     ),
     "visual_genome, an image twice": (
-        "visual_genome", "full", {}, "image_data.json", lambda c: c.append(c[0]), "two images have one id",
+        "visual_genome", "full", {}, "image_data.json", lambda c: c.append(c[0]), "two images have the id 0",
     ),
     "visual_genome, an address above": (
         "visual_genome", "full", {}, "image_data.json", lambda c: c[0].update(url="http://x/../.."), NO_NAME,
@@ -312,6 +354,11 @@ class Malicious:
 
 
 REFERENCES = {
+    "no split": (lambda refs: [{**refs[0], "split": None}], "reference 1: has no 'split'"),
+    "half a character": (
+        lambda refs: [{**refs[0], "sentences": [{"sent": "a \ud800"}]}],
+        "reference 1: a text of its 'sentences' holds half a character",
+    ),
     "a program": (lambda refs: [Malicious()], "refused: the pickle wants to load"),
     "no list": (lambda refs: {"a": 1}, "is no list of references"),
     "no sentences": (lambda refs: [{**refs[0], "sentences": [{}]}], "reference 1: has no 'sentences'"),

@@ -42,6 +42,10 @@ def test_a_missing_expression_starts_at_the_first_frame():
     assert key_frame_index({}, "v", 0, ["a frame without a number"]) == 0
 
 
+def test_a_name_of_thousands_of_digits_is_passed_over():
+    assert key_frame_index({"v_0": 5}, "v", 0, ["9" * 5000, "5"]) == 1
+
+
 def test_unknown_frame():
     with pytest.raises(ValueError, match="video v, expression 0: no frame is named 3; .* 00000 to 00110;") as raised:
         key_frame_index({"v_0": 3}, "v", 0, EVERY_FIFTH)
@@ -50,7 +54,7 @@ def test_unknown_frame():
         key_frame_index({"v_0": 3}, "v", 0, [])
 
 
-@pytest.mark.parametrize("name", ["frame_5", "", "-3", "1.5.jpg", "٣"])
+@pytest.mark.parametrize("name", ["frame_5", "", "-3", "1.5.jpg", "٣", "9" * 5000])
 def test_names_that_are_no_numbers(tmp_path, name):
     with pytest.raises(ValueError, match="no number for a name"):
         frame_number(name)
@@ -59,10 +63,24 @@ def test_names_that_are_no_numbers(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+TWICE = '{"v_0": 5, "v_0": 0}'
+LISTS = '{"v_0": [' + "[]," * 10**7 + "[]]}"  # 30 MB that would take gigabytes
+
+
 @pytest.mark.parametrize(
     "content",
-    ["", "[1]", '{"v_0": "00005"}', '{"v_0": true}', '{"v_0": -1}', '{"v_0": 1.0}', '{"v_0": ' + "[" * 100_000],
-    ids=range(7),
+    [
+        "",
+        "[1]",
+        '{"v_0": "00005"}',
+        '{"v_0": true}',
+        '{"v_0": -1}',
+        '{"v_0": 1.0}',
+        '{"v_0": ' + "[" * 100_000,
+        TWICE,
+        LISTS,
+    ],
+    ids=range(9),
 )
 def test_files_that_are_refused(tmp_path, content):
     (tmp_path / "key.json").write_text(content)

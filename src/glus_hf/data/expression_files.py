@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 
 from ..errors import DatasetContentError, DatasetFileError
+from ..rows import first_repeated
 from ..safe_files import Stamp
 from .dataset_files import check_name
 from .strict_json import cached_json, file_stamp
@@ -46,8 +47,7 @@ def video_frames(path: str, video_id: str, video: dict) -> list[str]:
         raise DatasetContentError(f"{path}: video {video_id!r} has no 'frames'")
     for frame in frames:
         check_name(frame, f"frame of video {video_id!r}", path)
-    if len(set(frames)) != len(frames):
-        twice = next(frame for index, frame in enumerate(frames) if frame in frames[:index])
+    if (twice := first_repeated(frames)) is not None:
         raise DatasetContentError(f"{path}: video {video_id!r} lists the frame {twice!r} twice")
     return frames
 

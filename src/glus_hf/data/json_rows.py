@@ -7,7 +7,7 @@ import os
 from array import array
 from collections.abc import Callable
 
-from ..errors import DatasetFileError
+from ..errors import DatasetContentError, DatasetFileError
 from ..safe_files import Stamp, file_stamp, open_file
 from .strict_json import JsonScanner, parse_json
 
@@ -35,6 +35,9 @@ class JsonRows:
         path: file that is a list, whose name is then "", or an object with lists.
         group: called with the name of the list and a row; an integer to keep with its place.
 
+    Attributes:
+        no_rows: names of members that are something else than rows or null.
+
     Raises:
         DatasetFileError: no JSON, a list twice, or too many rows; one line.
 
@@ -48,11 +51,11 @@ class JsonRows:
         self.path = os.fspath(path)
         self._lists: dict[str, RowSpans] = {}
         self._file = open_file(self.path, KIND, DatasetFileError)  # for as long as the index lives
-        scanner, total, filled = JsonScanner(self.path, self._file), 0, set()
+        scanner, total, plain = JsonScanner(self.path, self._file), 0, set()
         for name, row, start, stop in scanner.elements():
-            filled.add(name)
             if not isinstance(row, dict):
-                continue  # a list of plain values is no list of rows
+                plain.add(name)  # a list of plain values is no list of rows
+                continue
             total += 1
             if total > MAX_ROWS:
                 raise DatasetFileError(f"{self.path}: has more than {MAX_ROWS} rows: split it")
@@ -60,7 +63,11 @@ class JsonRows:
             spans.starts.append(start)
             spans.stops.append(stop)
             spans.groups.append(group(name, row))
-        self._lists |= {name: RowSpans() for name in scanner.lists if name not in filled}
+        if mixed := plain & self._lists.keys():
+            name = f"the list {min(mixed)!r}" if min(mixed) else "the list"
+            raise DatasetContentError(f"{self.path}: {name} has an element that is no object")
+        self.no_rows = plain | set(scanner.others)
+        self._lists |= {name: RowSpans() for name in scanner.lists if name not in {*self._lists, *plain}}
 
     def __contains__(self, name: str) -> bool:
         return name in self._lists

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..media.rle import Track, encode_rle
 
 
 VOID = 255
+ID = r"[0-9]{1,18}"  # Python reads no number of thousands of digits
 
 
 def read_index_tracks(
@@ -35,7 +37,7 @@ def read_index_tracks(
     """
     tracks: dict[str, Track] = {object_id: [] for object_id in object_ids}
     for object_id in tracks:
-        if not (object_id.isascii() and object_id.isdecimal() and 0 < int(object_id) < VOID):
+        if not re.fullmatch(ID, object_id) or not 0 < int(object_id) < VOID:
             raise DatasetContentError(f"{folder}: {where}: object id {object_id!r} is no number from 1 to {VOID - 1}")
     for frame in frames:
         values = _read(os.path.join(folder, f"{frame}.png"), size, where)

@@ -8,16 +8,15 @@ import os
 import re
 from collections.abc import Iterator
 
+from ..bounded_json import MAX_MEMORY, check_memory, decode_json
 from ..errors import DatasetFileError, UserError
-from ..safe_files import MB, Stamp, open_file, read_bytes, readable_size
+from ..safe_files import Stamp, open_file, read_bytes
 from ..safe_files import file_stamp as stamp_of_file
 
 
 CHUNK = 1 << 23
-MAX_MEMORY = 1500 * MB  # that values may take when they are parsed
 MAX_KEYS = 4_000_000  # of a `JsonObject`
 _SPACE = re.compile(r"[ \t\n\r]*")
-_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 _AFTER_VALUE = frozenset(",:]} \t\n\r")
 
 
@@ -50,61 +49,6 @@ def parse_json(data: bytes, name: str, max_memory: int = MAX_MEMORY):
         ) from None
     except ValueError as error:
         raise DatasetFileError(f"{name}: {error}: repair or download it again") from None
-
-
-def decode_json(data: bytes, max_memory: int = MAX_MEMORY):
-    """Strict JSON out of UTF-8, with or without a mark at its start.
-
-    Raises:
-        UnicodeDecodeError, json.JSONDecodeError: it is no UTF-8 or no JSON.
-        ValueError: an object has a key twice, a text holds half a character, a number or the nesting has no end, or it
-            takes too much memory. The message does not say where.
-    """
-    _check_memory(parsed_size(data), max_memory)
-    try:
-        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
-        if _HALF_CHARACTER.search(data):  # most often of a pair, which is one character
-            json.dumps(content, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        raise UserError("a text holds half a character (\\ud800 to \\udfff)") from None
-    except RecursionError:
-        raise UserError("is nested too deeply") from None
-    return content
-
-
-def parsed_size(data: bytes | str) -> int:
-    """Upper bound, in bytes, of the memory that JSON takes while it is parsed, as a count of its signs tells."""
-    if isinstance(data, str):
-        data = data.encode("latin-1")
-    return (
-        5 * len(data)
-        + 100 * data.count(b"[")
-        + 250 * data.count(b"{")
-        + 60 * data.count(b",")
-        + 200 * data.count(b":")
-    )
-
-
-def _check_memory(needed: int, allowed: int) -> None:
-    if needed > allowed:
-        raise UserError(
-            f"its values may take {readable_size(needed)} of memory, {readable_size(allowed)} are allowed; split it"
-        )
-
-
-def _unique_keys(pairs: list[tuple]) -> dict:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        seen = set()
-        twice, value = next(pair for pair in pairs if pair[0] in seen or seen.add(pair[0]))
-        # the parser does not say where, and an id like '0' is in every video: the value tells
-        raise UserError(f"{twice!r} appears twice, the second time with {_beginning(value)}")
-    return result
-
-
-def _beginning(value, length: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= length else f"{text[:length]}..."
 
 
 class JsonObject:
@@ -157,6 +101,7 @@ class JsonScanner:
         self.path, self.file = path, file
         self.window, self.base, self.at, self.ended = "", 0, 0, False
         self.lists: list[str] = []  # names of those that `elements` met, empty ones too
+        self.others: list[str] = []  # names of members that are neither a list nor null
         self.decode = json.JSONDecoder().raw_decode
 
     def members(self) -> Iterator[tuple[str, int, int]]:
@@ -181,8 +126,8 @@ class JsonScanner:
                 seen.add(key)
                 if self._next() == "[":
                     yield from self._elements(key)
-                else:
-                    self._value()
+                elif self._value()[0] is not None:
+                    self.others.append(key)
         else:
             self._fail("the top level must be an object or a list")
         self._end()
@@ -263,7 +208,7 @@ class JsonScanner:
         self.window = self.window[self.at :] + chunk.decode("latin-1")
         self.base, self.at = self.base + self.at, 0
         try:
-            _check_memory(parsed_size(self.window), MAX_MEMORY)
+            check_memory(self.window, MAX_MEMORY)
         except UserError as error:
             raise DatasetFileError(f"{self.path}: a value near byte {self.base}: {error}; use another file") from None
 

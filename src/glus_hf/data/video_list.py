@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import DatasetFileError
 from ..models.expressions import is_visible, plain_expression
+from ..rows import first_repeated
 from ..safe_files import check_regular, read_text
 from .dataset_files import check_name
 from .own.expressions import read_lines
@@ -204,6 +205,7 @@ def _csv_entries(path: Path) -> Iterator[Entry]:
     try:
         if not {"video", "expression"} <= set(lines.fieldnames or ()):
             raise DatasetFileError(f"{path}: has no columns 'video' and 'expression' in its first line: add them")
+        _check_columns(path, lines.fieldnames)
         for entry in lines:
             if None in entry or None in entry.values():
                 wrong = "more" if None in entry else "fewer"
@@ -215,11 +217,19 @@ def _csv_entries(path: Path) -> Iterator[Entry]:
         raise DatasetFileError(f"{path}, line {lines.line_num}: is not CSV ({error}); correct it") from None
 
 
+def _check_columns(path: Path, names: Iterable[str]) -> None:
+    twice = first_repeated(name for name in names if name in FIELDS)
+    if twice is not None:
+        raise DatasetFileError(f"{path}: has two columns {twice!r}: remove or rename one")
+
+
 def _parquet_entries(path: Path) -> Iterator[Entry]:
     import pyarrow
 
     try:
         yield from _numbered(_parquet_rows(path))
+    except UnicodeDecodeError as error:
+        raise DatasetFileError(f"{path}: holds a text that is not UTF-8 ({error.reason}); write it again") from None
     except (pyarrow.ArrowException, OSError) as error:  # ArrowException has several parents
         reason = str(error).splitlines()[0]
         raise DatasetFileError(f"{path}: is not a readable Parquet file ({reason}); write it again") from None
@@ -237,6 +247,7 @@ def _parquet_rows(path: Path) -> Iterator[dict]:
     check_regular(path, "parquet", DatasetFileError)
     texts = _leaves(path)
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
+        _check_columns(path, file.schema_arrow.names)
         names = [name for name in FIELDS if name in file.schema_arrow.names]
         for field in (file.schema_arrow.field(name) for name in names):
             _check_type(path, field)

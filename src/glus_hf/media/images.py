@@ -42,8 +42,10 @@ def existing_path(source: str | os.PathLike) -> Path:
 
 
 def natural_order(path: Path) -> tuple[list, str]:
-    # the split alternates text and number and starts with text, so two keys always compare like with like
-    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", path.stem)], path.name
+    # the split alternates text and number and starts with text, so two keys always compare like with like;
+    # a file name has fewer than 300 letters, but a list of names may have thousands, which Python reads as no number
+    parts = re.split(r"(\d+)", path.stem)
+    return [int(part[-300:]) if part.isdecimal() else part.lower() for part in parts], path.name
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -53,7 +53,8 @@ def read_mask_values(path: str | os.PathLike, size: tuple[int, int], where: str 
     name = f"{path}: {where}" if where else str(path)
     if not os.path.lexists(path):
         raise DatasetFileError(f"{name}: no such mask{f': {remedy}' if remedy else ''}")
-    image = open_image(path, name, kind="mask", remedy=remedy or "replace it", error=DatasetFileError)
+    options = {"formats": ("PNG",), "kind": "mask"}  # a JPEG has other values at every edge
+    image = open_image(path, name, remedy=remedy or "replace it", error=DatasetFileError, **options)
     mode, values = image.mode, np.asarray(image)
     if mode not in MASK_MODES:
         raise DatasetContentError(f"{name}: has mode {mode}, a mask has one 8-bit channel ({', '.join(MASK_MODES)})")

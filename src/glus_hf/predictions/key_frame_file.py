@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from ..atomic_write import atomic_path
+from ..bounded_json import decode_json
 from ..errors import UserError
-from ..safe_files import read_text
+from ..safe_files import read_bytes
+
+
+NUMBER = r"[0-9]{1,18}"  # Python reads no number of thousands of digits
 
 
 def key_frame_name(video: str, expression_id: str | int) -> str:
@@ -38,7 +43,7 @@ def frame_number(name: str | int) -> int:
         (25, 7)
     """
     stem = PurePath(str(name)).stem
-    if not (stem.isascii() and stem.isdigit()):
+    if not re.fullmatch(NUMBER, stem):
         raise UserError(f"frame {str(name)[:80]!r} has no number for a name; rename the frames to numbers")
     return int(stem)
 
@@ -49,10 +54,10 @@ def read_key_frames(path: str | os.PathLike) -> dict[str, int]:
     Raises:
         `ValueError`: the file is missing, damaged or holds something else; one line.
     """
-    text = read_text(path, "json")
+    data = read_bytes(path, "json")
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = decode_json(data)
+    except ValueError as error:
         raise UserError(f"{path}: key frames cannot be read ({error}); pass a key-frame JSON file") from None
     if not isinstance(content, dict):
         raise UserError(f'{path}: is no JSON object of "<video>_<expression id>": number of the frame; correct it')
@@ -113,7 +118,7 @@ def key_frame_index(
     if number is None:
         return 0
     for index, name in enumerate(frame_names):
-        if name.isdecimal() and int(name) == number:
+        if re.fullmatch(NUMBER, name) and int(name) == number:
             return index
     shown = f"{frame_names[0]} to {frame_names[-1]}" if frame_names else "no frames"
     raise UserError(

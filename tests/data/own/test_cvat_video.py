@@ -1,9 +1,12 @@
 """CVAT for video, into own data: mask by mask."""
 
+import os
+
 import numpy as np
 import pytest
 
 from glus_hf.data.load_dataset import load_referring_dataset
+from glus_hf.data.own import cvat_video
 from glus_hf.data.own.cvat_video import convert_cvat
 from glus_hf.errors import UserError
 from glus_hf.media.rle import decode_rle
@@ -107,13 +110,18 @@ def test_hostile_and_foreign_files(tmp_path):
     bomb = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><annotations>&b;</annotations>'
     cases = [
         (bomb.encode(), "document type"),
-        (f'<?xml version="1.0" encoding="utf-16"?>{bomb}'.encode("utf-16"), "is not XML"),
+        (f'<?xml version="1.0" encoding="utf-16"?>{bomb}'.encode("utf-16"), "is not UTF-8"),
         (b"<dataset/>", "starts with <dataset>"),
     ]
     for content, words in cases:
         (tmp_path / "a.xml").write_bytes(content)
         with pytest.raises(UserError, match=words):
             convert_cvat(tmp_path / "a.xml", video, tmp_path / "own")
+    os.mkfifo(tmp_path / "pipe.xml")
+    (tmp_path / "zero.xml").symlink_to("/dev/zero")
+    for name, words in (("pipe.xml", "is a named pipe"), ("zero.xml", "is a device"), (".", "is a folder")):
+        with pytest.raises(UserError, match=words):
+            convert_cvat(tmp_path / name, video, tmp_path / "own")
     with pytest.raises(UserError, match="no such file"):
         convert_cvat(tmp_path / "none.xml", video, tmp_path / "own")
     small = write_xml(tmp_path, changed(), size="<width>8</width><height>8</height>")
@@ -121,3 +129,17 @@ def test_hostile_and_foreign_files(tmp_path):
         convert_cvat(small, video, tmp_path / "own")
     with pytest.raises(UserError, match="no such video"):
         convert_cvat(write_xml(tmp_path, changed()), tmp_path / "none.mp4", tmp_path / "own")
+
+
+def test_a_file_of_many_elements(tmp_path, monkeypatch):
+    """A small file would take much memory."""
+    video = write_video_folder(tmp_path / "one")
+    monkeypatch.setattr(cvat_video, "MAX_PARTS", 20)
+    with pytest.raises(UserError, match="more than 20 elements and attributes"):
+        convert_cvat(write_xml(tmp_path, changed()), video, tmp_path / "own")
+
+
+def test_a_size_of_thousands_of_digits_says_nothing(tmp_path):
+    video = write_video_folder(tmp_path / "one")
+    file = write_xml(tmp_path, changed(), size=f"<width>{'9' * 5000}</width><height>8</height>")
+    assert convert_cvat(file, video, tmp_path / "own")["expressions"] == 1

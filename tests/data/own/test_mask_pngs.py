@@ -72,6 +72,13 @@ def test_ids_of_others(tmp_path):
     assert_same(rows, np.stack([[values == 3] * 5, [values == 7] * 5]))
 
 
+def test_a_text_for_no_object(tmp_path):
+    """Python reads no number of thousands of digits; no mask can have it."""
+    masks, frames = davis_tree(tmp_path, np.ones((37, 53)))
+    (tmp_path / "expressions.json").write_text(json.dumps({"v": {"1": "the dog", "9" * 5000: "x", "300": "y"}}))
+    assert convert_davis(masks, frames, tmp_path / "own")["expressions"] == 1
+
+
 def test_objects_with_one_text_are_one_expression(tmp_path):
     values = np.zeros((37, 53))
     values[:10], values[10:20] = 1, 2
@@ -105,12 +112,33 @@ def break_mask(folder):
     (folder / "masks/v/00003.png").write_bytes(b"no image")
 
 
+def jpeg_for_a_mask(folder):
+    Image.new("L", (53, 37), 1).save(folder / "masks/v/00003.png", "JPEG")
+
+
 def resize_mask(folder):
     Image.new("L", (8, 8)).save(folder / "masks/v/00003.png")
 
 
+def break_frame(folder):
+    (folder / "frames/v/00003.png").write_bytes(b"no image")
+
+
+def resize_frame(folder):
+    Image.new("RGB", (8, 8)).save(folder / "frames/v/00003.png")
+
+
+def name_that_is_no_text(folder):
+    os.rename(folder / "masks/v", folder / "masks" / os.fsdecode(b"v\xff"))
+
+
 def remove_frames(folder):
     os.rename(folder / "frames/v", folder / "frames/w")
+
+
+def device_for_a_frame(folder):
+    (folder / "frames/v/00003.png").unlink()
+    (folder / "frames/v/00003.png").symlink_to("/dev/zero")
 
 
 def empty_text(folder):
@@ -123,9 +151,14 @@ def empty_text(folder):
         (remove_mask, "00003.png: video v: no such mask: keep only the frames that have a mask"),
         (add_mask, "00009.png: video 'v' has no such frame"),
         (break_mask, "00003.png: video v: cannot be read as an image"),
+        (jpeg_for_a_mask, r"00003.png: video v: cannot be read as an image \(not a PNG\)"),
         (resize_mask, r"is \[8, 8\] \(height, width\), but the video is \[37, 53\]"),
+        (break_frame, "00003.png: cannot be read as an image"),
+        (resize_frame, r"00003.png: is \[8, 8\] \(height, width\), but the first frame is"),
+        (name_that_is_no_text, "its name is not UTF-8; rename it"),
         (remove_frames, "frames/v: no such folder of frames, and no v.mp4 beside it"),
         (empty_text, "is not of the form"),
+        (device_for_a_frame, "00003.png: is a device, not an image"),
     ],
 )
 def test_mistakes_leave_nothing_behind(tmp_path, damage, words):

@@ -61,6 +61,12 @@ def test_overrides(tmp_path):
         ("model: [" + "1, " * 10_000 + "]", "model must be keys with values, got "),
         ("!!python/object/apply:os.system [ls]", "is no YAML"),
         ("#" * 10**6 + "\n", "run.yaml: [^\n]*1 MB"),
+        ("a: !!int ''", "is no YAML"),
+        ("a: !!bool maybe", "is no YAML"),
+        ("a: !!timestamp x", "is no YAML"),
+        ("a: 1" + ":59" * 300 + ".5", "a number of more than 100 letters"),
+        ("a: 1" + ":59" * 300_000, "a number of more than 100 letters"),
+        ("".join(f"k{number}: 1\n" for number in range(50_000)), "more than"),
         ("model: {dtype: float32}\ntraining: {learning_rate: .inf}", "must be a finite number"),
     ],
 )
@@ -79,5 +85,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 
 def test_a_hostile_override_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="is no position in a list of 1"):
+        load_run_config(write(tmp_path, DATA), [f"data.train.{'9' * 5000}.name=x"])
     with pytest.raises(ConfigError, match="^[^\n]*the value cannot be read as YAML; quote it$"):
         load_run_config(write(tmp_path, DATA), ["training.max_steps=" + "[" * 200_000])

@@ -134,7 +134,7 @@ def test_a_part_is_within_every_larger_part():
 @pytest.mark.parametrize(
     "content, words",
     [("", "cannot be read"), ("{}", "a dict labels"), ("[0.5]", "1 labels, the video has 2"), ("[1, 2]", "is 2"),
-     ("[1, true]", "is True"), ("[1, NaN]", "is nan"), ("[" * 100_000, "cannot be read .*recursion")],
+     ("[1, true]", "is True"), ("[1, NaN]", "is nan"), ("[" * 100_000, "cannot be read .*nested too deeply")],
 )  # fmt: skip
 def test_files_that_are_refused(tmp_path, content, words):
     row = {"dataset": "d", "video_id": "v", "expression_id": "0", "frames": ["0", "1"]}

@@ -50,6 +50,8 @@ class CocoFile:
         for name in (self.kind, "categories"):
             if name not in self._rows:
                 raise DatasetContentError(f"{path}: has no list {name!r}: it is not in the format of COCO")
+        if "annotations" in self._rows.no_rows:
+            raise DatasetContentError(f"{path}: 'annotations' is no list of objects")
         self.has_ground_truth = len(self._rows["annotations"]) > 0
         for number in range(len(self._rows["categories"])):
             self._add_category(self._rows.read("categories", number))
@@ -81,7 +83,7 @@ class CocoFile:
 
     def _merged(self, name: str, category: dict) -> list:
         """The ids that TAO counts as a category, too."""
-        others = category.get("merged") or []
+        others = [] if category.get("merged") is None else category["merged"]
         if not isinstance(others, list) or not all(
             isinstance(each, dict) and type(each.get("id")) in (int, str) for each in others
         ):
@@ -141,9 +143,10 @@ class CocoFile:
 
     def category_names(self, where: str, keys) -> list[str]:
         """The names of a list of categories; none of None."""
-        if not isinstance(keys or [], list):
+        keys = [] if keys is None else keys
+        if not isinstance(keys, list):
             raise DatasetContentError(f"{where}: {keys!r:.80} is no list of categories")
-        return [self.category(where, {"category_id": key}) for key in keys or []]
+        return [self.category(where, {"category_id": key}) for key in keys]
 
 
 open_coco_file: Callable[[str], CocoFile] = cached_by_file(CocoFile)
@@ -194,7 +197,7 @@ def _image(file: CocoFile, places: ImagePlaces, row: dict, annotations: list | N
 
 def _place(where: str, row: dict) -> dict:
     """Where a frame is in its video."""
-    if type(row.get("frame_index")) is not int or row["frame_index"] < 0:
+    if type(row.get("frame_index")) is not int or not 0 <= row["frame_index"] < 1 << 31:
         raise DatasetContentError(f"{where}: its 'frame_index' is {row.get('frame_index')!r:.80}, no number")
     return {"video_id": str(row["video_id"]), "frame_idx": row["frame_index"]}
 
@@ -247,8 +250,14 @@ def _object(file: CocoFile, annotation: dict, box, segmentation, agnostic: bool)
         descriptions=_descriptions(where, annotation),
         track_id=None if track_id is None else str(track_id),
         area=annotation.get("area"),
-        is_crowd=bool(annotation.get("iscrowd")),
+        is_crowd=_is_crowd(where, annotation.get("iscrowd")),
     )
+
+
+def _is_crowd(where: str, value) -> bool:
+    if value not in (None, 0, 1):
+        raise DatasetContentError(f"{where}: its 'iscrowd' is {value!r:.80}, not 0 or 1")
+    return bool(value)
 
 
 def corners(box):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 
 from ...errors import DatasetContentError
 from ...media.rle import clean_masks
+from ...rows import first_repeated
 from ..own.coco_video import polygons_to_rle
 
 
@@ -124,8 +125,7 @@ def _objects(where: str, found: Sequence[FoundObject], size: tuple[int, int]) ->
     names = [f"{where}, object {each.object_id}" for each in found]
     ids = [each.object_id for each in found]
     if len(set(ids)) < len(ids):
-        twice = next(each for index, each in enumerate(ids) if each in ids[:index])
-        raise DatasetContentError(f"{where}: has two objects with the id {twice!r}")
+        raise DatasetContentError(f"{where}: has two objects with the id {first_repeated(ids)!r}")
     boxes = [_box(name, each.box) for name, each in zip(names, found, strict=True)]
     rles = [_run_lengths(name, each.segmentation, size) for name, each in zip(names, found, strict=True)]
     masks = clean_masks(rles, size, names)
@@ -183,7 +183,8 @@ def _box(where: str, box) -> list[float]:
 
 
 def _is_number(value) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    """Of what a float holds: a whole number of JSON may have thousands of digits."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # NaN neither
 
 
 def _text(where: str, text) -> str:

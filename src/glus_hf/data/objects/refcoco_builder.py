@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -87,8 +88,10 @@ def _read_references(path: str, stamp: Stamp, split: str) -> dict[tuple[str, str
         raise DatasetContentError(f"{path}: is no list of references")
     texts: dict[tuple[str, str], list[str]] = {}
     for reference in references:
-        if reference.get("split") == split:
-            where = f"{path}: reference {reference.get('ref_id')}"
+        where = f"{path}: reference {reference.get('ref_id')!r:.80}"
+        if not isinstance(reference.get("split"), str):
+            raise DatasetContentError(f"{where}: has no 'split'")
+        if reference["split"] == split:
             key = tuple(_id(where, reference, field) for field in ("image_id", "ann_id"))
             texts.setdefault(key, []).extend(_sentences(where, reference.get("sentences")))
     return texts
@@ -104,7 +107,10 @@ def _sentences(where: str, sentences) -> list[str]:
     is_list = isinstance(sentences, list) and all(isinstance(each, dict) for each in sentences)
     if not is_list or not all(isinstance(each.get("sent"), str) and each["sent"].strip() for each in sentences):
         raise DatasetContentError(f"{where}: has no 'sentences' with texts")
-    return [each["sent"] for each in sentences]
+    texts = [each["sent"] for each in sentences]
+    if re.search("[\ud800-\udfff]", "".join(texts)):
+        raise DatasetContentError(f"{where}: a text of its 'sentences' holds half a character")
+    return texts
 
 
 __all__ = ["RefCOCOBuilder", "RefCOCOConfig"]

@@ -166,13 +166,12 @@ class _SplitCheck:
     def _check_runs(self, line: int, masks: list, video: OwnVideo) -> bool:
         """Whether a mask of the line shows the target."""
         seen = False
-        for index, rle in enumerate(masks):
+        for index, rle in enumerate(masks[: len(video.frames)]):  # that there are more is said already
             try:
                 seen |= clean_track([rle], 1, video.size, "mask")[0][0] is not None
             except ValueError as error:
-                frame = video.frames[index] if index < len(video.frames) else "none"
                 message = str(error).removeprefix("mask, mask 0").removeprefix(": ")
-                self._error(self.file, line, f"mask {index} (frame {frame}): {message}")
+                self._error(self.file, line, f"mask {index} (frame {video.frames[index]}): {message}")
         return seen
 
     def _image_error(self, file: Path, line: int, message: str) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from pycocotools import mask as coco_mask
 from transformers.utils import logging
 
@@ -20,10 +21,12 @@ from ...safe_files import GB
 from ..dataset_files import check_name, image_size
 from ..strict_json import read_json
 from .expressions import EXPRESSIONS
+from .own_folder import check_frames
 from .videos import VIDEOS
 
 
 MAX_COORDINATE = 1 << 16  # pixels
+MAX_OUTLINE = 1 << 22  # pixels: pycocotools takes about 120 bytes and 35 ns for each
 MAX_MEMORY = 4 * GB  # that the whole file may take
 TEXT_FIELDS = ("expression", "caption")
 
@@ -158,6 +161,7 @@ def _place_frames(video: dict, source: Path, folder: Path, copy: bool) -> int:
             target.symlink_to(file.absolute())
     stated = video["height"], video["width"]
     check_size(files[0], image_size(str(files[0])), stated, of=f"video {video['id']}", error=DatasetFileError)
+    check_frames([str(file) for file in files[1:]], stated)
     return len(files)
 
 
@@ -207,5 +211,16 @@ def polygons_to_rle(where: str, segmentation, size: tuple[int, int]):
             raise DatasetContentError(f"{where}: a polygon has points far outside of the video")
     if not segmentation:
         return None
+    if sum(map(_outline, segmentation)) > MAX_OUTLINE:
+        raise DatasetContentError(f"{where}: the outlines of its polygons are longer than {MAX_OUTLINE} pixels")
     rle = coco_mask.merge(coco_mask.frPyObjects([[float(v) for v in points] for points in segmentation], *size))
     return {"size": list(size), "counts": rle["counts"].decode("ascii")}
+
+
+def _outline(polygon: list) -> float:
+    """An upper bound of the pixels that the outline of a polygon goes through."""
+    widest = max(polygon) - min(polygon)
+    if len(polygon) * widest <= MAX_OUTLINE // 100:  # as nearly all are: the bound is good enough
+        return 0
+    points = np.array(polygon, dtype=float).reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())

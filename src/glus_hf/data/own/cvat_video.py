@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,12 +15,14 @@ from ...errors import DatasetContentError, DatasetFileError
 from ...media.rle import encode_rle
 from ...media.sizes import check_size
 from ...models.expressions import plain_expression
+from ...safe_files import read_text
 from .own_folder import new_own_folder
 from .videos import OwnVideo
 
 
 logger = logging.get_logger(__name__)
 
+MAX_PARTS = 4_000_000  # each takes up to 200 bytes of memory
 EXPRESSION = "expression"  # attribute with the text of a label that was too short for it
 OTHER_SHAPES = ("box", "polygon", "polyline", "points", "cuboid", "ellipse", "skeleton")
 
@@ -64,14 +67,14 @@ def convert_cvat(
 
 def _read_xml(file: Path) -> ElementTree.Element:
     """The root of an XML file without a document type, which could make the reader fill the memory."""
+    text = read_text(file, "xml", DatasetFileError)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise DatasetFileError(f"{file}: has a document type, which CVAT does not write; export it again")
+    if text.count("<") + text.count("=") > MAX_PARTS:
+        raise DatasetFileError(f"{file}: has more than {MAX_PARTS} elements and attributes; export fewer frames")
     try:
-        text = file.read_bytes().decode("utf-8-sig")
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise DatasetFileError(f"{file}: has a document type, which CVAT does not write; export it again")
         root = ElementTree.fromstring(text)
-    except FileNotFoundError:
-        raise DatasetFileError(f"{file}: no such file: check the path") from None
-    except (UnicodeDecodeError, ElementTree.ParseError) as error:
+    except (ValueError, ElementTree.ParseError) as error:
         raise DatasetFileError(f"{file}: is not XML ({error}): export it again") from None
     if root.tag != "annotations":
         raise DatasetFileError(f"{file}: starts with <{root.tag}>, not <annotations>: export it as CVAT for video 1.1")
@@ -82,7 +85,7 @@ def _read_xml(file: Path) -> ElementTree.Element:
 
 def _check_task(file: Path, root: ElementTree.Element, video: OwnVideo) -> None:
     size = [root.findtext(f".//original_size/{side}") for side in ("height", "width")]
-    if all(side is not None and side.isdecimal() for side in size):
+    if all(side is not None and re.fullmatch("[0-9]{1,9}", side) for side in size):
         check_size(file, [int(side) for side in size], video.size, error=DatasetFileError)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from ...bounded_json import decode_json
 from ...errors import DatasetFileError
 from ...models.expressions import plain_expression
 from ...safe_files import MB, open_file, readable_size
 from ..dataset_files import check_name
-from ..strict_json import decode_json
 
 
 EXPRESSIONS = "expressions.jsonl"
@@ -128,7 +129,7 @@ def _objects_problems(entry: dict) -> Iterator[str]:
             yield from _name_problems(item["id"], "id", slash=True)
         ids += [("id", str(item["id"]))] if item.get("id") is not None else []
         ids += [("masks", item["masks"].rstrip("/"))] if isinstance(item.get("masks"), str) else []
-    for field, value in {pair: None for pair in ids if ids.count(pair) > 1}:
+    for field, value in (pair for pair, times in Counter(ids).items() if times > 1):
         yield f"two objects have the {field} {value!r}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,11 +12,9 @@ import numpy as np
 from ...errors import DatasetFileError
 from ...media.mask_png import read_mask_values
 from ...media.rle import Track, encode_rle
+from ..png_tracks import ID, VOID
 from .own_folder import find_source, mask_folders, new_own_folder, read_texts
 from .videos import OwnVideo, read_track
-
-
-VOID = 255
 
 
 def convert_davis(
@@ -52,7 +51,7 @@ def convert_davis(
         for folder in mask_folders(masks):
             name = folder.relative_to(masks).as_posix()
             video, table = own.add_video(find_source(frames, name), name), known.get(name, {})
-            ids = [int(number) for number in table if number.isdecimal() and 0 < int(number) < VOID]
+            ids = [int(number) for number in table if re.fullmatch(ID, number) and 0 < int(number) < VOID]
             tracks = {str(number): track for number, track in _index_tracks(folder, video, ids).items()}
             own.add_objects(video, tracks, {number: table.get(number, f"object {number}") for number in tracks})
     return own.counts

@@ -15,7 +15,9 @@ from ...atomic_write import new_folder
 from ...errors import DatasetFileError
 from ...media.images import IMAGE_SUFFIXES
 from ...media.rle import Track
-from ..dataset_files import check_name
+from ...media.sizes import check_size
+from ...safe_files import check_regular
+from ..dataset_files import check_name, header_size
 from ..strict_json import read_json
 from .expressions import EXPRESSIONS
 from .videos import VIDEO_SUFFIXES, VIDEOS, OwnVideo, open_video
@@ -71,11 +73,13 @@ class OwnFolder:
 
     def _opened(self, name: str) -> OwnVideo:
         video = open_video(self.folder, name)
+        check_frames(video.frame_paths, video.size)
         self.counts["videos"] += 1
         self.counts["frames"] += len(video.frames)
         return video
 
     def _place(self, source: Path, target: Path) -> None:
+        check_regular(source, "image" if source.suffix.lower() in IMAGE_SUFFIXES else "video", DatasetFileError)
         if self.copy:
             shutil.copyfile(source, target)
         else:
@@ -94,6 +98,30 @@ class OwnFolder:
             by_text.setdefault(texts[name].strip(), []).append({"id": name, "masks": track})
         for text, objects in by_text.items():
             self.add_expression(video, text, objects)
+
+
+def check_frames(paths: Sequence[str], size: tuple[int, int]) -> None:
+    """Refuse frames that are no images, or of another size, by their headers alone; frames of video files pass.
+
+    Raises:
+        DatasetFileError: names the frame; one line.
+    """
+    for path in paths:
+        if not path.startswith("video://"):
+            check_size(path, header_size(path), size, of="the first frame", error=DatasetFileError)
+
+
+def check_text(path: Path) -> Path:
+    """Refuse a name on disk that is no text: it becomes an id or an expression.
+
+    Raises:
+        DatasetFileError: it is not UTF-8; one line.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise DatasetFileError(f"{str(path)!r}: its name is not UTF-8; rename it") from None
+    return path
 
 
 @contextmanager
@@ -132,7 +160,7 @@ def mask_folders(root: Path) -> list[Path]:
     found = sorted({file.parent for file in root.rglob("*.png")} - {root})
     if not found:
         raise DatasetFileError(f"{root}: has no folders with .png masks: check the path")
-    return found
+    return [check_text(folder) for folder in found]
 
 
 def read_texts(path: Path) -> dict[str, dict[str, str]]:

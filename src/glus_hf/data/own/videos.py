@@ -14,6 +14,7 @@ from ...media.images import IMAGE_SUFFIXES, list_images
 from ...media.mask_png import read_mask_values
 from ...media.rle import Rle, clean_track, encode_rle
 from ...media.video_file import decode_file
+from ...rows import first_repeated
 from ..dataset_files import image_size
 from .expressions import EXPRESSIONS
 
@@ -81,8 +82,7 @@ def open_video(folder: Path, name: str) -> OwnVideo:
         raise DatasetFileError(
             f"video {name!r}: {VIDEOS}/{name} has no frames; add some ({', '.join(IMAGE_SUFFIXES)})"
         )
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
+    if (twice := first_repeated(stems)) is not None:
         raise DatasetFileError(f"video {name!r}: two files have the name {twice}; keep one")
     return OwnVideo(name, stems, [str(file.absolute()) for file in images], image_size(str(images[0])))
 

@@ -5,7 +5,6 @@ A run goes by the rules of `glus-hf evaluate`: it resumes, refuses a folder of o
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,12 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ...bounded_json import decode_json
 from ...data.objects.object_schema import ANYTHING
 from ...errors import UserError
 from ...json_text import json_text
 from ...output_claim import OutputFolder, check_place
 from ...predictions.prediction_tree import check_places_apart, expression_folder, write_whole
-from ...safe_files import read_text
+from ...safe_files import read_bytes
 from ..runs.distributed import Processes
 from ..runs.expression_result import ExpressionRecord
 from ..runs.fingerprint import model_settings
@@ -256,7 +256,15 @@ def _write_results(finder, rows, output: Path, run: ObjectRun, settings: dict, r
 def _answers(output: Path, rows: Sequence[Mapping], task: str) -> Iterator[tuple[Mapping, list[dict]]]:
     for row in rows:
         path = output / answer_file({"video_id": row["image_id"], "expression_id": task})
-        yield row, json.loads(read_text(path, "json"))["objects"]
+        yield row, _read_answers(path)
+
+
+def _read_answers(path: Path) -> list[dict]:
+    data = read_bytes(path, "json")
+    try:
+        return decode_json(data)["objects"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: is damaged; remove it and start the command again") from None
 
 
 def _totals_by_name(finder: ObjectFinder, rows, read: Callable, run: ObjectRun) -> dict:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ...atomic_write import new_folder
 from ...errors import UserError
+from ...rows import first_repeated
 from .coco import write_coco, write_coco_video
 from .cvat import write_cvat
 from .davis import write_davis
@@ -97,8 +98,20 @@ def _check_names(videos: list[VideoMasks]) -> None:
     names = [video.video for video in videos]
     for name in names:
         parts = PurePosixPath(name).parts
-        if "/".join(parts) != name or not parts or {"..", ".", "/"} & set(parts) or names.count(name) > 1:
+        if "/".join(parts) != name or not parts or {"..", ".", "/"} & set(parts) or not _is_text(name):
             raise UserError(f"the video name {name!r} cannot become a folder; choose another")
+    if (twice := first_repeated(names)) is not None:
+        raise UserError(f"two videos have the name {twice!r}; choose another for one of them")
+    for text in (text for video in videos for text in (*video.labels, *video.frame_names)):
+        if not _is_text(text):
+            raise UserError(f"{text!r:.80} is no name of an expression or a frame: it is not UTF-8; choose another")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return "\0" not in name and bool(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
 
 
 __all__ = ["FORMATS", "SYNONYMS", "MaskFormat", "export_masks", "find_formats", "write_formats"]

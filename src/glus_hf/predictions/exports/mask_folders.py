@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ...bounded_json import decode_json
 from ...errors import UserError
 from ...media.images import list_images, natural_order, to_frame
 from ...media.mask_png import read_mask_values
 from ...media.rle import Track, encode_rle
 from ...media.sizes import check_size
 from ...media.video import load_video
-from ...safe_files import read_text
+from ...safe_files import read_bytes
 from .video_masks import VideoMasks
 
 
@@ -66,12 +67,12 @@ def _read_note(root: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        note = json.loads(read_text(path, "config"))
+        note = decode_json(read_bytes(path, "config"))
         fps, texts = note["fps"], note["expressions"]
         sound = isinstance(note["video"], str) and all(isinstance(text, str) for text in texts.values())
         if not sound or not (fps is None or isinstance(fps, (int, float))):
             raise TypeError
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise UserError(f"{path}: is damaged: remove it and give the expressions with --texts") from None
     return note
 

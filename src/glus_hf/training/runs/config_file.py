@@ -15,6 +15,7 @@ from typing import TypeVar
 import yaml
 
 from ...errors import ConfigError
+from ...rows import first_repeated
 from ...safe_files import read_text
 
 
@@ -24,8 +25,10 @@ DTYPES = ("float32", "bfloat16", "float16")
 KINDS = {"str": (str, "text"), "list": (list, "a list"), "dict": (dict, "keys with values")}
 KINDS["bool"] = (bool, "true or false")
 NUMBERS = ("int", "float")
-MAX_ALIASES, MAX_DEPTH = 20, 50
-YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: of dates, of numbers, of encodings
+MAX_ALIASES, MAX_DEPTH, MAX_DIGITS, MAX_VALUES = 20, 50, 100, 20_000
+NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+# the others are of values that do not fit the tag before them, as in `!!int ''` and `!!bool maybe`
+YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError, ArithmeticError)
 
 
 def section(kind: type):
@@ -110,9 +113,9 @@ def _read(file: str | os.PathLike) -> dict:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without code, depth, keys twice, and the aliases by which a short text becomes an endless one."""
+    """YAML without code, depth, keys twice, endless numbers, and aliases that make an endless text of a short one."""
 
-    num_aliases = 0
+    num_aliases = num_values = 0
 
     def fetch_flow_collection_start(self, token_class):
         if self.flow_level >= MAX_DEPTH:  # the time to scan grows with its square
@@ -125,11 +128,19 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError(f"more than {MAX_ALIASES} aliases")
         super().fetch_alias()
 
+    def compose_scalar_node(self, anchor):
+        node = super().compose_scalar_node(anchor)
+        self.num_values += 1
+        if self.num_values > MAX_VALUES:
+            raise yaml.YAMLError(f"more than {MAX_VALUES} keys and values")
+        if node.tag in NUMBER_TAGS and len(node.value) > MAX_DIGITS:  # 1:59:59:... takes minutes to work out
+            raise yaml.YAMLError(f"a number of more than {MAX_DIGITS} letters")
+        return node
+
     def compose_mapping_node(self, anchor):
         node = super().compose_mapping_node(anchor)
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        twice = first_repeated(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice is not None:
             raise yaml.YAMLError(f"the key {twice!r} appears twice")
         return node
 
@@ -167,7 +178,7 @@ def _override(content: dict, text: str) -> None:
 
 
 def _index(values: list, name: str, key: str) -> int:
-    if not name.isdecimal() or int(name) >= len(values):
+    if not name.isdecimal() or len(name) > MAX_DIGITS or int(name) >= len(values):
         raise ConfigError(f"{key}: {name} is no position in a list of {len(values)}; use a smaller one")
     return int(name)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...bounded_json import decode_json
 from ...errors import UserError
 from ...evaluation.options import EvaluationOptions
 from ...evaluation.runs.distributed import Processes
@@ -30,7 +31,7 @@ from ...metrics.j_and_f import region_similarity
 from ...output_claim import FileRecord
 from ...predictions.prediction_tree import expression_folder, write_whole
 from ...rows import all_have, column, filter_rows
-from ...safe_files import read_text
+from ...safe_files import read_bytes
 
 
 EMPTY_POLICIES = {"1": 1.0, "0": 0.0, "skip": None}
@@ -253,8 +254,8 @@ def read_labels(folder: str | os.PathLike, row: Mapping) -> list[float | None] |
     try:
         if not os.path.lexists(path):
             return None
-        labels = json.loads(read_text(path, "json"))
-    except (ValueError, OSError, RecursionError) as error:
+        labels = decode_json(read_bytes(path, "json"))
+    except (ValueError, OSError) as error:
         raise UserError(f"{path}: labels cannot be read ({error}); label the split again") from None
     count = len(row["frames"]) if "frames" in row else row["num_frames"]
     if not isinstance(labels, list) or len(labels) != count:
