@@ -68,6 +68,7 @@ def reference_places(reference: ReferenceSchedule) -> dict[str, tuple]:
         "language model, windows": (reference, "language_model"),
         "heads on all positions": (reference, "heads"),
         **mask_places(reference.model.model),
+        "SAM-2 image encoder": (reference, "mask_encoder"),
         "resize and score": (reference, "resize"),
     }
 

@@ -228,7 +228,8 @@ def curve_table(followed: list[list[dict]]) -> Iterator[str]:
 
 
 def spread(values: list[float]) -> str:
-    return f"{np.mean(values):.1f} ± {(max(values) - min(values)) / 2:.1f}"
+    mean = f"{np.mean(values):.1f}"
+    return f"{mean} ± {(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else mean
 
 
 def join_halves(mask_run: Path, read_run: Path, output: Path) -> None:

@@ -11,7 +11,7 @@ from tests.paths import EXAMPLES
 
 sys.path.insert(0, str(EXAMPLES))
 
-from ablations import MOVING, SETTINGS, Budget, check_budget, run, table, training_set  # noqa: E402
+from ablations import MOVING, SETTINGS, Budget, check_budget, run, spread, table, training_set  # noqa: E402
 
 from glus_hf import GLUSProcessor, load_referring_dataset  # noqa: E402
 
@@ -68,3 +68,7 @@ def test_the_table_has_means_and_spreads():
     cells = " | ".join(["62.0 ± 2.0"] * 5)
     assert lines[2] == f"| all parts | {cells} | 31.0 ± 1.0 | 2 |"
     assert "| J&F | 63.0 ± 2.0 | 65.0 ± 2.0 |" in lines[6] and lines[-1] == "| all parts | 10.0 ± 0.0 | 25.0 ± 5.0 |"
+
+
+def test_one_seed_has_no_spread():
+    assert spread([62.04]) == "62.0" and spread([60.0, 64.0]) == "62.0 ± 2.0"
