@@ -195,14 +195,14 @@ def plot(results: dict[int, dict], file: Path) -> None:
 
     bars = [(f"E={count}\n{side}", found["seconds"][side]) for count, found in results.items() for side in SIDES]
     stages = [stage for stage in dict.fromkeys(name for _, part in bars for name in part) if stage != "total"]
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     bottom = [0.0] * len(bars)
-    for stage in stages:
+    for stage, color in zip(stages, pyplot.get_cmap("tab20").colors, strict=False):
         heights = [1000 * part.get(stage, 0) for _, part in bars]
-        axes.bar([name for name, _ in bars], heights, bottom=bottom, label=stage)
+        axes.bar([name for name, _ in bars], heights, bottom=bottom, label=stage, color=color)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axes.set_ylabel("CPU ms per frame and expression")
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside right upper")
     figure.savefig(file, dpi=120)
 
 
